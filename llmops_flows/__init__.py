@@ -1,0 +1,102 @@
+"""LLM pipelines as config: declared in Hydra YAML, run by one engine, nothing computed twice."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config.load import load_flow
+    from .core.errors import (
+        BackendError,
+        BudgetExceeded,
+        ConfigError,
+        DeadlineExceeded,
+        FlowError,
+        GuardrailError,
+        MissingExtra,
+        StageError,
+        StoreError,
+    )
+    from .core.flow import Fallback, Flow, Parallel
+    from .core.record import Document, Message, Record, Usage
+    from .core.runner import Runner
+    from .core.stage import OPERATIONAL, Call, Outcome, Part, Stage
+    from .stages.roles import Agent, Embedder, Evaluator, Guardrail, Model, Prompt, Retriever, Splitter
+
+_HOMES = {
+    "config.load": ("load_flow",),
+    "core.errors": (
+        "BackendError",
+        "BudgetExceeded",
+        "ConfigError",
+        "DeadlineExceeded",
+        "FlowError",
+        "GuardrailError",
+        "MissingExtra",
+        "StageError",
+        "StoreError",
+    ),
+    "core.flow": ("Fallback", "Flow", "Parallel"),
+    "core.record": ("Document", "Message", "Record", "Usage"),
+    "core.runner": ("Runner",),
+    "core.stage": ("OPERATIONAL", "Call", "Outcome", "Part", "Stage"),
+    "stages.roles": (
+        "Agent",
+        "Embedder",
+        "Evaluator",
+        "Guardrail",
+        "Model",
+        "Prompt",
+        "Retriever",
+        "Splitter",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "OPERATIONAL",
+    "Agent",
+    "BackendError",
+    "BudgetExceeded",
+    "Call",
+    "ConfigError",
+    "DeadlineExceeded",
+    "Document",
+    "Embedder",
+    "Evaluator",
+    "Fallback",
+    "Flow",
+    "FlowError",
+    "Guardrail",
+    "GuardrailError",
+    "Message",
+    "MissingExtra",
+    "Model",
+    "Outcome",
+    "Parallel",
+    "Part",
+    "Prompt",
+    "Record",
+    "Retriever",
+    "Runner",
+    "Splitter",
+    "Stage",
+    "StageError",
+    "StoreError",
+    "Usage",
+    "load_flow",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are found when first used, so that importing the package imports nothing else."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

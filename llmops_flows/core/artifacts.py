@@ -1,0 +1,136 @@
+"""Artifacts: folders of files (indexes, mostly), built once at their content address by one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from .errors import StoreError
+from .fingerprint import digest
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+
+damaged: Counter[str] = Counter()
+"""Kind of artifact to how many were found damaged, and built again, in this process."""
+
+
+def artifact(home: Path | None, address: str, build: Callable[[Path], None], *, kind: str = "index") -> Path:
+    """The folder of the artifact with this address; `build(folder)` fills it when it is not there yet.
+
+    It is built in a folder of its own and renamed into place, so that nobody sees half of it. Who asks while
+    another process builds waits; the lock of a process that died is free. Every file's digest is checked here: a
+    damaged artifact is thrown away, counted in `damaged` and built again. Treat the folder as read-only.
+
+    Args:
+        home: folder of all that is kept; None: a folder that is gone when the process ends.
+        address: content address (hex) of all that decides what is built.
+        build: writes files below the folder that it is given; what it raises passes through.
+        kind: what it is, for people: the name of the folder that holds it.
+
+    Raises:
+        StoreError: the home folder cannot be written, or the disk is full.
+    """
+    room = (home or temporary_home()) / "artifacts" / kind
+    place = room / address
+    if _whole(place):
+        return place
+    try:
+        room.mkdir(parents=True, exist_ok=True)
+        with _locked(room / f"{address}.lock"):
+            if not _whole(place):
+                _sweep(room, address, kind)
+                _build(place, build)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise StoreError(f"cannot build the {kind} in {str(room)!r}: {error.strerror or error}") from error
+    return place
+
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
+
+
+@cache
+def temporary_home() -> Path:
+    """A folder for callers that have no home: it lives as long as the process."""
+    folder = tempfile.TemporaryDirectory(prefix="llmops-flows-", ignore_cleanup_errors=True)
+    temporary_home.folder = folder  # type: ignore[attr-defined]  # its finalizer removes it at exit
+    return Path(folder.name)
+
+
+def _build(place: Path, build: Callable[[Path], None]) -> None:
+    scratch = place.parent / f".{place.name}.{secrets.token_hex(4)}"
+    scratch.mkdir()
+    try:
+        build(scratch)
+        (scratch / MANIFEST).write_text(json.dumps({"files": dict(_files(scratch))}, sort_keys=True), "utf-8")
+        os.rename(scratch, place)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _sweep(room: Path, address: str, kind: str) -> None:
+    """Remove what a process that died left half built, and a damaged artifact."""
+    for left in room.glob(f".{address}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    if (room / address).exists():
+        damaged[kind] += 1
+        log.warning("the %s %s was damaged and is built again", kind, address[:12])
+        shutil.rmtree(room / address)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            yield path.relative_to(folder).as_posix(), digest(path.read_bytes())
+
+
+def _whole(place: Path) -> bool:
+    """Whether every file that was built is there, byte for byte."""
+    try:
+        listed = json.loads((place / MANIFEST).read_bytes())["files"]
+        return isinstance(listed, dict) and dict(_files(place)) == listed
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an advisory lock of the operating system: it ends with the process that holds it."""
+    with path.open("a+b") as file:
+        _lock(file.fileno())
+        try:
+            yield
+        finally:
+            _unlock(file.fileno())
+
+
+if os.name == "nt":  # pragma: no cover
+    import msvcrt
+
+    def _lock(number: int) -> None:
+        msvcrt.locking(number, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+
+    def _unlock(number: int) -> None:
+        msvcrt.locking(number, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+
+else:
+    import fcntl
+
+    def _lock(number: int) -> None:
+        fcntl.flock(number, fcntl.LOCK_EX)
+
+    def _unlock(number: int) -> None:
+        fcntl.flock(number, fcntl.LOCK_UN)

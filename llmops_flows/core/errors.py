@@ -1,0 +1,125 @@
+"""The errors of llmops_flows: each says what went wrong, where, and how to mend it.
+
+FlowError
+├── ConfigError            a config is wrong; `faults` lists everything that is      (exit code 2)
+│   └── MissingExtra       a library of an optional extra is not installed
+├── StageError             a stage failed on one record; the other records go on     (exit code 1)
+│   ├── GuardrailError     a guardrail with on_fail=exception refused the text
+│   ├── BackendError       a model, vector store or other service refused or failed
+│   └── DeadlineExceeded   the time given to the call was used up
+├── BudgetExceeded         the next call could cost more than what is left
+└── StoreError             the store can be neither read nor written
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class FlowError(Exception):
+    """Root of every error that llmops_flows raises on purpose."""
+
+    def __init__(self, message: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.__dict__.update(details)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.__dict__)
+
+
+def _rebuild(cls: type[FlowError], message: str, details: dict[str, Any]) -> FlowError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.__dict__.update(details)
+    return error
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong in a config: what, where, how to mend."""
+
+    what: str
+    key: str = ""
+    where: str = ""
+    mend: str = ""
+
+    def __str__(self) -> str:
+        place = " ".join(part for part in (self.key, f"({self.where})" if self.where else "") if part)
+        head = f"{place}: {self.what}" if place else self.what
+        return f"{head}\n    {self.mend}" if self.mend else head
+
+
+class ConfigError(FlowError):
+    """A config is wrong. `faults` holds every fault that was found, not only the first."""
+
+    faults: tuple[Fault, ...]
+
+    def __init__(self, faults: str | Fault | Sequence[Fault]) -> None:
+        if isinstance(faults, str):
+            faults = Fault(faults)
+        listed = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        count = f"{len(listed)} mistakes in the config" if len(listed) > 1 else "the config has a mistake"
+        super().__init__(count + ":\n" + "\n".join(f"  - {fault}" for fault in listed), faults=listed)
+
+
+class MissingExtra(ConfigError):
+    """A library that a component needs is not installed; the message names the install line."""
+
+    def __init__(self, library: str, extra: str, needed_by: str = "") -> None:
+        by = f", which {needed_by} needs," if needed_by else ""
+        install = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
+        super().__init__(
+            Fault(f"the library {library!r}{by} is not installed", mend=f"install it: {install}")
+        )
+        self.library = library
+
+
+class StageError(FlowError):
+    """A stage failed on one record. The other records of the batch go on."""
+
+    stage: str = ""
+
+
+class GuardrailError(StageError):
+    """A guardrail whose on_fail is `exception` refused the text."""
+
+
+class BackendError(StageError):
+    """A service refused or failed. `status` is its HTTP status (0: no answer came).
+
+    `retry_after` is what the service asked for, in seconds; `retryable` says whether trying again can help.
+    """
+
+    status: int = 0
+    retry_after: float | None = None
+    retryable: bool = False
+
+
+class DeadlineExceeded(StageError):
+    """The time given to the call (seconds, whole call with its retries) was used up."""
+
+
+class BudgetExceeded(FlowError):
+    """The next call could cost more than what is left of the budget; it was not made."""
+
+
+class StoreError(FlowError):
+    """The store can be neither read nor written."""
+
+
+def nearest(name: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The choice that `name` was most likely meant to be, or None when none is near."""
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """How to mend an unknown name: the nearest valid one, and all that were possible."""
+    listed = sorted(choices)
+    guess = nearest(name, listed)
+    known = ", ".join(listed) if listed else "none"
+    return (f"did you mean {guess!r}? " if guess else "") + f"choose from: {known}"

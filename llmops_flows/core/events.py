@@ -1,0 +1,49 @@
+"""Events: what happens in a run, as one stream that tracers, trackers, metrics and progress bars listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from .record import Record
+
+Kind = Literal[
+    "run_started", "stage_started", "token", "stage_finished", "record_finished", "warning", "run_finished"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `time` is `time.time()`; which of the other fields are set depends on the kind.
+
+    run_started: data has flow (name), identity, records (how many), config (plain data, may be absent).
+    stage_started: stage, data has ids (of the records) and component (the stage itself).
+    token: stage, record id, data has text.
+    stage_finished: stage, data has spans (record id -> Span) and component.
+    record_finished: `record` is the whole record with its spans.
+    run_finished: data has seconds, interrupted (bool).
+    """
+
+    kind: Kind
+    run: str
+    time: float
+    stage: str = ""
+    record_id: str = ""
+    record: Record | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Listens to the events of runs. Called in order, from the runner's thread: be quick, or hand over.
+
+    What a sink raises never reaches the answer: it is reported once, as a warning.
+    """
+
+    def on(self, event: Event) -> None:
+        """Take one event."""
+        ...
+
+    def close(self) -> None:
+        """No more events come."""
+        ...

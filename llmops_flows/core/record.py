@@ -1,0 +1,179 @@
+"""A record: what travels through a flow, slot by slot, as plain data with content addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NotRequired, TypedDict, cast
+
+from .errors import FlowError
+from .fingerprint import decode, digest, encode
+
+
+class Document(TypedDict):
+    """A passage, with LangChain's field names. `metadata` may hold source, page, score."""
+
+    id: str
+    page_content: str
+    metadata: dict[str, Any]
+
+
+class Message(TypedDict):
+    """An OpenAI-format chat message."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    name: NotRequired[str]
+
+
+class Usage(TypedDict, total=False):
+    """Tokens and money of one or more model calls, with LangChain's usage_metadata names."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cost_usd: float
+
+
+def add_usage(one: Usage, other: Usage) -> Usage:
+    """The sum of two usages; a missing figure counts as 0."""
+    total: dict[str, Any] = dict(one)
+    for name, value in other.items():
+        if isinstance(value, (int, float)):
+            total[name] = total.get(name, 0) + value
+    return cast(Usage, total)
+
+
+class Slot:
+    """One value of a record: known by its address, read and decoded only when somebody looks.
+
+    `stage` is who wrote it ("" for what the caller gave).
+    """
+
+    __slots__ = ("_data", "_value", "address", "stage")
+
+    def __init__(self, address: str, *, data: bytes | None = None, stage: str = "") -> None:
+        self.address = address
+        self.stage = stage
+        self._data = data
+        self._value: Any = self
+
+    @classmethod
+    def of(cls, value: Any) -> Slot:
+        """A slot that holds `value` (plain data)."""
+        data = encode(value)
+        slot = cls(digest(data), data=data)
+        slot._value = value
+        return slot
+
+    @property
+    def here(self) -> bool:
+        """Whether the bytes have been read."""
+        return self._data is not None
+
+    def fill(self, data: bytes) -> None:
+        """Hand in the bytes that the address names."""
+        self._data = data
+
+    @property
+    def data(self) -> bytes:
+        """The encoded bytes. Raises LookupError while only the address is known."""
+        if self._data is None:
+            raise LookupError(f"the value {self.address} was not read from the store")
+        return self._data
+
+    @property
+    def value(self) -> Any:
+        """The decoded value."""
+        if self._value is self:
+            self._value = decode(self.data)
+        return self._value
+
+
+State = Literal["computed", "known", "shared", "skipped", "failed"]
+
+
+@dataclass(slots=True)
+class Span:
+    """What one stage did for one record."""
+
+    stage: str
+    state: State
+    started: float
+    seconds: float = 0.0
+    key: str = ""
+    address: str = ""
+    reads: Mapping[str, str] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    verdict: Mapping[str, Any] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    first_token: float | None = None
+
+
+@dataclass(slots=True)
+class Record:
+    """Slot name to value, with what every stage did on the way.
+
+    A record is `live` until a stage fails (`error`) or answers for good (`ended` names that stage). While a guardrail
+    wants another answer, `feedback` is what to tell the model, and `instead` what is answered if that does not help.
+    """
+
+    id: str
+    slots: dict[str, Slot]
+    sample: int | None = None
+    spans: list[Span] = field(default_factory=list)
+    error: FlowError | None = None
+    ended: str = ""
+    feedback: str = ""
+    instead: Slot | None = None
+    first_token: float | None = None
+
+    @classmethod
+    def of(cls, id: str, values: Mapping[str, Any], *, sample: int | None = None) -> Record:
+        """A fresh record; values that are None count as absent."""
+        return cls(id, {name: Slot.of(v) for name, v in values.items() if v is not None}, sample)
+
+    @property
+    def live(self) -> bool:
+        return self.error is None and not self.ended
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a slot, or `default`."""
+        slot = self.slots.get(name)
+        return default if slot is None else slot.value
+
+    @property
+    def answer(self) -> Any:
+        return self.get("answer")
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Metric to score; None where a metric has nothing to say about this record."""
+        return self._gathered("scores/")
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and cost of what was computed for this record (answers known before cost nothing)."""
+        total = Usage()
+        for span in self.spans:
+            if span.state == "computed":
+                total = add_usage(total, span.usage)
+        return total
+
+    @property
+    def verdicts(self) -> dict[str, Mapping[str, Any]]:
+        """Guardrail stage to its verdict."""
+        return {span.stage: span.verdict for span in self.spans if span.verdict is not None}
+
+    def _gathered(self, prefix: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, slot in self.slots.items():
+            if name.startswith(prefix) and slot.here:
+                found.update(slot.value)
+        return found
+
+    def values(self) -> dict[str, Any]:
+        """Every slot that was read as plain data, with scores, verdicts and usage gathered."""
+        plain = {n: s.value for n, s in self.slots.items() if "/" not in n and s.here}
+        return plain | {"scores": self.scores, "verdicts": self.verdicts, "usage": self.usage}

@@ -1,0 +1,168 @@
+"""The runner: the only code that executes anything. It walks a flow stage by stage over a batch of records."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from .cache import Cache
+from .events import Event, Sink
+from .flow import Flow
+from .gate import Gate
+from .loop import adrive, drive
+from .record import Record
+from .stage import Stage
+from .store import Store
+from .walk import Walk
+
+_WORKERS = 8
+
+
+class Runner:
+    """Executes flows: one record or thousands, from plain or asynchronous code, by the same coroutine.
+
+    Args:
+        store: where answers are kept; None keeps nothing beyond a run.
+        home: folder for built indexes and other artifacts.
+        sinks: listeners to the events of every run.
+        cache: which questions count as the same, and whether anything is looked up at all.
+        tenant: answers are never shared between tenants.
+        workers: how many blocking stages run at once.
+
+    A runner may be used from many threads and many event loops at once. `close` it, or use it in a `with` block.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store | None = None,
+        home: Path | None = None,
+        sinks: Sequence[Sink] = (),
+        cache: Cache | None = None,
+        tenant: str = "",
+        workers: int = _WORKERS,
+        gate: Gate | None = None,
+    ) -> None:
+        self.cache = cache or Cache()
+        self.store = store if self.cache.keeps else None
+        self.vectors = store
+        self.home = home
+        self.sinks = tuple(sinks)
+        self.tenant = tenant
+        self.gate = gate or Gate()
+        self._threads: ThreadPoolExecutor | None = None
+        self._workers = workers
+        self._lock = threading.Lock()
+        self.warned: set[str] = set()
+
+    @property
+    def threads(self) -> ThreadPoolExecutor:
+        """The threads that blocking stages run in; started when first needed."""
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="llmops-flows")
+            return self._threads
+
+    def run(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
+        """`arun` for plain code, in any thread, also where an event loop is running."""
+        return drive(self._run(flow, records, **options))
+
+    async def arun(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
+        """Run the flow over the records, which are filled in and returned. From any event loop.
+
+        A record that fails carries its `error`; the others go on. Cancelling keeps every answer that was finished.
+
+        Args:
+            evaluators: stages that score the records afterwards; where one fails, the answer still stands.
+            run: the id of this run; by default a new one.
+            config: the config of the run as plain data, for the sinks.
+            sinks: further listeners, for this run only.
+            host: what the surrounding application wants handed to the stages as `call.host`.
+            only: slots whose values are read from the store in the end; by default the answer.
+        """
+        return await adrive(self._run(flow, records, **options))
+
+    async def _run(
+        self,
+        flow: Flow,
+        records: Sequence[Record],
+        *,
+        evaluators: Mapping[str, Stage] | None = None,
+        run: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        sinks: Sequence[Sink] = (),
+        host: Any = None,
+        only: Sequence[str] | None = None,
+    ) -> list[Record]:
+        run = run or uuid.uuid4().hex
+        emit = self._emitter((*self.sinks, *sinks))
+        walk = Walk(self, flow, run, emit, host)
+        begun = time.perf_counter()
+        about = {
+            "flow": flow.name,
+            "identity": flow.identity,
+            "records": len(records),
+            "config": config or {},
+        }
+        emit(Event("run_started", run, time.time(), data=about))
+        interrupted = True
+        try:
+            await walk.over(flow, records)
+            await walk.score(evaluators or {}, records)
+            await walk.read(records, only)
+            interrupted = False
+        finally:
+            walk.stop()
+            for record in records:
+                done = (
+                    not interrupted
+                    or record.error is not None
+                    or record.ended != ""
+                    or "answer" in record.slots
+                )
+                if done:
+                    emit(Event("record_finished", run, time.time(), record_id=record.id, record=record))
+            data = {"seconds": time.perf_counter() - begun, "interrupted": interrupted}
+            emit(Event("run_finished", run, time.time(), data=data))
+        return list(records)
+
+    def _emitter(self, sinks: Sequence[Sink]) -> Callable[[Event], None]:
+        def emit(event: Event) -> None:
+            for sink in sinks:
+                try:
+                    sink.on(event)
+                except Exception as error:
+                    self._report(sink, error)
+
+        return emit
+
+    def _report(self, sink: Sink, error: Exception) -> None:
+        """A sink's trouble is told once; it never reaches an answer."""
+        name = type(sink).__name__
+        self.warn(name, f"{name} failed and missed events: {type(error).__name__}: {error}")
+
+    def warn(self, topic: str, message: str) -> None:
+        """Say something once per runner and topic."""
+        import logging
+
+        if topic not in self.warned:
+            self.warned.add(topic)
+            logging.getLogger("llmops_flows").warning(message)
+
+    def close(self) -> None:
+        """Stop the threads. The store and the sinks belong to whoever made them."""
+        with self._lock:
+            if self._threads is not None:
+                self._threads.shutdown(wait=False, cancel_futures=True)
+                self._threads = None
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,61 @@
+"""What the runner asks of a store: entries, values and leases by content address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known under a key: the address of the value, and plain facts about how it was made (JSON bytes)."""
+
+    address: str
+    meta: bytes = b"{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to compute a key. Advisory: a lost lease costs a computation, never a wrong answer.
+
+    `owner` is who holds it; `error` is set when the holder gave up, and says why (JSON bytes).
+    """
+
+    key: str
+    owner: str
+    mine: bool
+    error: bytes = b""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Entries and values by content address. Every method is safe from any thread and any process.
+
+    Nothing that cannot be trusted comes back: an entry whose seal or a value whose address does not fit its bytes
+    is dropped and counts as unknown. Methods raise StoreError only when the store cannot be reached at all.
+    """
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """The known ones of `keys`."""
+        ...
+
+    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        """The bytes of the known ones of `addresses`, each checked against its address."""
+        ...
+
+    def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
+        """Keep entries and values in one transaction; writing the same twice is harmless."""
+        ...
+
+    def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
+        """Ask for the right to compute `keys`; for each says whether `owner` now has it or who has."""
+        ...
+
+    def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
+        """Give leases back; with `error`, those who wait for the keys learn that they failed, and why."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections. A closed store may be used again; it reopens itself."""
+        ...

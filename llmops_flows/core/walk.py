@@ -1,0 +1,292 @@
+"""One run of a flow: in what order its stages meet the records, and what each record remembers of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigError, FlowError, StageError
+from .events import Event
+from .execution import Done, Job, execute
+from .flow import Composite, Fallback, Flow, Parallel
+from .keep import Keeper, Known
+from .record import Record, Slot, Span, State
+from .stage import Call, Stage
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+REASKS = 2
+"""How often a guardrail may send an answer back to the model before it counts as blocked."""
+
+
+class Walk:
+    """One run. Made by the runner; lives as long as the run."""
+
+    def __init__(
+        self, runner: Runner, flow: Flow, run: str, emit: Callable[[Event], None], host: Any
+    ) -> None:
+        self.runner = runner
+        self.run = run
+        self.emit = emit
+        self.host = host
+        self.keeper = Keeper(runner.store, runner.cache, runner.warn)
+        self.stages: dict[str, Stage] = dict(flow.leaves())
+        self._stopped = threading.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def stop(self) -> None:
+        """Nobody waits any more: tell the stages that are at work, and write down what was put off."""
+        self._stopped.set()
+        self.keeper.close()
+
+    async def over(self, part: Composite, records: Sequence[Record], prefix: str = "") -> None:
+        """Run a composite over the live ones of the records."""
+        if isinstance(part, Parallel):
+            await asyncio.gather(*(self._step(n, p, records, prefix) for n, p in part.parts.items()))
+        elif isinstance(part, Fallback):
+            await self._first(part, records, prefix)
+        else:
+            for name, inner in part.parts.items():
+                await self._step(name, inner, records, prefix)
+                await self._ask_again(part, name, records, prefix)
+
+    async def _step(self, name: str, part: Any, records: Sequence[Record], prefix: str) -> None:
+        live = [record for record in records if record.live]
+        if isinstance(part, Composite):
+            await self.over(part, live, f"{prefix}{name}.")
+        elif live:
+            await self.stage(f"{prefix}{name}", part, live)
+
+    async def _first(self, part: Fallback, records: Sequence[Record], prefix: str) -> None:
+        """Stage by stage, the records for which every stage before failed."""
+        waiting = [record for record in records if record.live]
+        for name, inner in part.parts.items():
+            for record in waiting:
+                record.error = None
+            await self._step(name, inner, waiting, prefix)
+            waiting = [record for record in waiting if record.error is not None]
+
+    async def _ask_again(self, flow: Composite, guard: str, records: Sequence[Record], prefix: str) -> None:
+        """Where a guardrail wants another answer: add its feedback to the messages, and go back to the model."""
+        names = list(flow.parts)
+        model = next((n for n in reversed(names[: names.index(guard)]) if _answers(flow.parts[n])), None)
+        for _ in range(REASKS):
+            again = [record for record in records if record.feedback and record.live]
+            if not again or model is None or flow.parts[guard] is None:
+                break
+            for record in again:
+                _add_feedback(record)
+            for name in names[names.index(model) : names.index(guard) + 1]:
+                await self._step(name, flow.parts[name], again, prefix)
+        for record in records:
+            if record.feedback and record.instead is not None:
+                record.slots["answer"] = record.instead
+                record.feedback, record.instead, record.ended = "", None, f"{prefix}{guard}"
+
+    async def score(self, evaluators: Mapping[str, Stage], records: Sequence[Record]) -> None:
+        """Score the records that have an answer. A failing evaluator leaves its scores out and the answer alone."""
+        answered = [record for record in records if record.error is None]
+        if answered and evaluators:
+            self.stages.update(evaluators)
+            await asyncio.gather(*(self.stage(n, e, answered, fatal=False) for n, e in evaluators.items()))
+
+    async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
+        """Read the values that the caller wants from the store; by default the answer and the scores."""
+        for record in records:
+            wanted = [n for n in record.slots if n in (only or ("answer",)) or n.startswith("scores/")]
+            await self._fill([(record, name) for name in wanted])
+
+    async def stage(self, name: str, stage: Stage, records: Sequence[Record], *, fatal: bool = True) -> None:
+        """Run one stage over records: known answers are taken, equal ones computed once."""
+        ids = [record.id for record in records]
+        self.emit(Event("stage_started", self.run, time.time(), name, data={"ids": ids, "component": stage}))
+        marks = {record.id: len(record.spans) for record in records}
+        groups = self._group(name, stage, records, fatal)
+        known = self.keeper.look_up(list(groups)) if _kept(stage, records) else {}
+        for key, found in known.items():
+            for record in groups.pop(key):
+                self._take(name, stage, record, key, found, "known")
+        if groups:
+            await self._compute(name, stage, groups, fatal)
+        spans = {record.id: record.spans[-1] for record in records if len(record.spans) > marks[record.id]}
+        data = {"spans": spans, "component": stage}
+        self.emit(Event("stage_finished", self.run, time.time(), name, data=data))
+
+    def _group(
+        self, name: str, stage: Stage, records: Sequence[Record], fatal: bool
+    ) -> dict[str, list[Record]]:
+        """Key to the records that need its answer. A record that lacks a slot fails, or is skipped by evaluators."""
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            missing = [
+                slot for slot, required in stage.reads.items() if required and slot not in record.slots
+            ]
+            if missing:
+                self._lacks(name, record, missing, fatal)
+                continue
+            addresses = self.runner.cache.addresses(stage, record.slots)
+            key = stage.key(addresses, tenant=self.runner.tenant, sample=record.sample)
+            if stage.random and record.sample is None:
+                key = f"{key}#{record.id}"
+            groups.setdefault(key, []).append(record)
+        return groups
+
+    def _lacks(self, name: str, record: Record, missing: list[str], fatal: bool) -> None:
+        slots = ", ".join(repr(slot) for slot in missing)
+        if fatal:
+            record.error = StageError(
+                f"the record has no {slots}; give it, or put a stage before", stage=name
+            )
+        error = str(record.error) if fatal else ""
+        record.spans.append(Span(name, "failed" if fatal else "skipped", time.time(), error=error))
+
+    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
+        kept = _kept(stage, [r for records in groups.values() for r in records])
+        async with self.keeper.flight(list(groups), alone=not kept or stage.inline) as flight:
+            while flight.open:
+                if flight.mine:
+                    jobs = await self._jobs(name, stage, {key: groups[key] for key in flight.mine})
+                    async for done in execute(stage, jobs, self.runner.gate, self.runner.threads):
+                        self._finish(name, stage, groups[done.job.key], done, kept, fatal)
+                        flight.landed(done.job.key, done.error)
+                for key, found in await flight.others():
+                    for record in groups[key]:
+                        if isinstance(found, Known):
+                            self._take(name, stage, record, key, found, "shared")
+                        else:
+                            self._fail(name, record, found, fatal, time.time(), 0.0, key)
+
+    async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[Job]:
+        leaders = {key: records[0] for key, records in groups.items()}
+        await self._fill([(r, slot) for r in leaders.values() for slot in stage.reads if slot in r.slots])
+        return [
+            Job(
+                key,
+                {slot: r.slots[slot].value for slot in stage.reads if slot in r.slots},
+                self._call(name, r),
+            )
+            for key, r in leaders.items()
+        ]
+
+    async def _fill(self, wanted: Sequence[tuple[Record, str]]) -> None:
+        """Read values that are known by address only. One that the store lost is computed again."""
+        absent = [(r, n) for r, n in wanted if not r.slots[n].here]
+        if not absent:
+            return
+        data = self.keeper.values([r.slots[n].address for r, n in absent])
+        for record, name in absent:
+            slot = record.slots[name]
+            if slot.address in data:
+                slot.fill(data[slot.address])
+            else:
+                await self._again(record, slot.stage)
+
+    async def _again(self, record: Record, name: str) -> None:
+        """Compute a stage's answer for one record although its address is known: its bytes were lost."""
+        stage = self.stages[name]
+        groups = self._group(name, stage, [record], True)
+        jobs = await self._jobs(name, stage, groups)
+        async for done in execute(stage, jobs, self.runner.gate, self.runner.threads):
+            record.spans[:] = [span for span in record.spans if span.stage != name]
+            self._finish(name, stage, [record], done, _kept(stage, [record]), True)
+        if record.error is not None:
+            raise record.error
+
+    def _call(self, name: str, record: Record) -> Call:
+        def token(text: str) -> None:
+            event = Event("token", self.run, time.time(), name, record.id, data={"text": text})
+            if record.first_token is None:
+                record.first_token = event.time
+            self._loop.call_soon_threadsafe(self.emit, event)
+
+        runner = self.runner
+        return Call(
+            name,
+            record.id,
+            token,
+            self._stopped.is_set,
+            record.sample,
+            runner.vectors,
+            runner.home,
+            None,
+            self.host,
+        )
+
+    def _finish(
+        self, name: str, stage: Stage, records: Sequence[Record], done: Done, kept: bool, fatal: bool
+    ) -> None:
+        """Keep a computed answer, and hand it to every record that waits for it."""
+        if done.outcome is None:
+            error = done.error or StageError("no answer", stage=name)
+            for record in records:
+                self._fail(name, record, error, fatal, done.started, done.seconds, done.job.key)
+            return
+        try:
+            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline)
+        except (TypeError, ValueError) as error:
+            told = StageError(f"the answer is not plain data: {error}", stage=name)
+            for record in records:
+                self._fail(name, record, told, fatal, done.started, done.seconds, done.job.key)
+            return
+        for position, record in enumerate(records):
+            self._take(name, stage, record, done.job.key, found, "shared" if position else "computed", done)
+
+    def _take(
+        self,
+        name: str,
+        stage: Stage,
+        record: Record,
+        key: str,
+        found: Known,
+        state: State,
+        done: Done | None = None,
+    ) -> None:
+        reads = {slot: record.slots[slot].address for slot in stage.reads if slot in record.slots}
+        slot = "answer" if found.ends else stage.slot
+        record.feedback, record.instead = found.retry, found.slot(name) if found.retry else None
+        if not found.retry:
+            record.slots[f"{slot}/{name}" if stage.gathered else slot] = found.slot(name)
+        if found.ends:
+            record.ended = name
+        first = record.first_token - done.started if done and record.first_token else None
+        record.spans.append(
+            Span(
+                name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,
+                found.address, reads, found.usage, found.verdict, found.notes, "", first,
+            )
+        )  # fmt: skip
+
+    def _fail(
+        self,
+        name: str,
+        record: Record,
+        error: FlowError,
+        fatal: bool,
+        started: float,
+        seconds: float,
+        key: str,
+    ) -> None:
+        if fatal:
+            record.error = error
+        record.spans.append(Span(name, "failed", started, seconds, key, error=str(error)))
+
+
+def _kept(stage: Stage, records: Sequence[Record]) -> bool:
+    """Whether answers of this stage may be kept: random ones only under a seed or a sample number."""
+    return not stage.random or all(record.sample is not None for record in records)
+
+
+def _answers(part: Any) -> bool:
+    return isinstance(part, Stage) and part.slot == "answer" and "messages" in part.reads
+
+
+def _add_feedback(record: Record) -> None:
+    said = [{"role": "assistant", "content": str(record.get("answer"))}]
+    asked = [{"role": "user", "content": record.feedback}]
+    record.slots["messages"] = Slot.of([*record.get("messages", []), *said, *asked])
+    record.feedback = ""

@@ -1,0 +1,1 @@
+"""One module per outside library: the only place that names it."""

@@ -1,0 +1,1 @@
+"""LangChain: flows as Runnables, and its components as stages."""

@@ -1,0 +1,99 @@
+"""Stages as child runs of the caller's LangChain run, so that a flow nests in the trace of the app around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForChainRun
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from llmops_flows.core.events import Event
+from llmops_flows.core.record import Record, Span
+from llmops_flows.core.stage import Stage
+from llmops_flows.stages.roles import Model, Retriever
+
+
+class ChildRuns:
+    """A sink that tells LangChain callbacks what each stage does: retrievers, models and chains as what they are.
+
+    Args:
+        managers: record id to the callback manager of its run.
+        records: the records of the run.
+    """
+
+    def __init__(self, managers: Mapping[str, CallbackManagerForChainRun], records: Sequence[Record]) -> None:
+        self._managers = {key: manager for key, manager in managers.items() if manager.handlers}
+        self._records = {record.id: record for record in records}
+        self._open: dict[tuple[str, str], Any] = {}
+
+    def on(self, event: Event) -> None:
+        if not self._managers:
+            return
+        if event.kind == "stage_started":
+            for record in event.data["ids"]:
+                self._start(event.stage, event.data["component"], record)
+        elif event.kind == "token":
+            run = self._open.get((event.stage, event.record_id))
+            if run is not None and hasattr(run, "on_llm_new_token"):
+                run.on_llm_new_token(event.data["text"])
+        elif event.kind == "stage_finished":
+            for record, span in event.data["spans"].items():
+                self._finish(event.stage, event.data["component"], record, span)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _start(self, name: str, stage: Stage, record: str) -> None:
+        manager = self._managers.get(record)
+        if manager is None:
+            return
+        child, slots = manager.get_child(name), self._records[record].slots
+        given = {slot: slots[slot].value for slot in stage.reads if slot in slots and slots[slot].here}
+        if isinstance(stage, Retriever):
+            run: Any = child.on_retriever_start({"name": name}, str(given.get("question", "")), name=name)
+        elif isinstance(stage, Model):
+            about = {
+                "ls_provider": stage.backend or "local",
+                "ls_model_name": stage.name,
+                "ls_model_type": "chat",
+            }
+            child.add_metadata({**about, "ls_temperature": stage.temperature}, inherit=False)
+            messages: list[BaseMessage] = convert_to_messages(given.get("messages", []))
+            run = child.on_chat_model_start({"name": name}, [messages], name=name)[0]
+        else:
+            run = child.on_chain_start({"name": name}, given, name=name)
+        self._open[name, record] = run
+
+    def _finish(self, name: str, stage: Stage, record: str, span: Span) -> None:
+        run = self._open.pop((name, record), None)
+        if run is None:
+            return
+        if span.state == "failed":
+            told = self._records[record].error or RuntimeError(span.error)
+            (run.on_retriever_error if isinstance(stage, Retriever) else _error(run))(told)
+            return
+        slot = self._records[record].slots.get(stage.slot)
+        value = slot.value if slot is not None and slot.here else None
+        if isinstance(stage, Retriever):
+            run.on_retriever_end([Document(**found) for found in value or []])
+        elif isinstance(stage, Model):
+            message = AIMessage(
+                str(value or ""), usage_metadata=_usage(span), response_metadata=dict(span.notes)
+            )
+            run.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]))
+        else:
+            run.on_chain_end({stage.slot: value, "state": span.state})
+
+
+def _error(run: Any) -> Any:
+    return run.on_llm_error if hasattr(run, "on_llm_error") else run.on_chain_error
+
+
+def _usage(span: Span) -> Any:
+    if span.state != "computed" or "input_tokens" not in span.usage:
+        return None
+    given, made = span.usage["input_tokens"], span.usage.get("output_tokens", 0)
+    return {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}

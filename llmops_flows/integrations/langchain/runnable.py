@@ -1,0 +1,301 @@
+"""A flow as a LangChain Runnable: it nests in the caller's traces, streams, batches, and composes with `|`."""
+
+from __future__ import annotations
+
+import queue
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.utils import AddableDict
+from pydantic import BaseModel, create_model
+
+from llmops_flows.core.errors import ConfigError, FlowError
+from llmops_flows.core.events import Event
+from llmops_flows.core.flow import Flow
+from llmops_flows.core.record import Record
+from llmops_flows.core.runner import Runner
+from llmops_flows.core.stage import Stage
+
+from .callbacks import ChildRuns
+
+Answer = dict[str, Any]
+_OUTPUTS = ("answer", "documents", "context", "messages")
+
+
+class FlowRunnable(Runnable[Any, Answer]):
+    """A flow that any LangChain app can call.
+
+    Input: the question as a string, or a dict with the flow's inputs (`question`, …). Output: a dict with `answer`,
+    `documents`, `usage`, `verdicts` and `run_id`. `stream` yields dicts whose sum is that output: first pieces of
+    the answer, then the rest. Pieces are shown only after every guardrail that could still change them has passed.
+
+    Raises:
+        ConfigError: the input lacks what the flow reads.
+        StageError: a stage failed; `stage` says which.
+    """
+
+    def __init__(self, flow: Flow, runner: Runner) -> None:
+        self.flow = flow
+        self.runner = runner
+        self.name = flow.name
+
+    # -- one ---------------------------------------------------------------------------------------------------
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
+        return self._call_with_config(self._one, input, config, run_type="chain")
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
+        return await self._acall_with_config(self._aone, input, config, run_type="chain")
+
+    def _one(self, input: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Answer:
+        record = self._record(input)
+        sink = ChildRuns({record.id: run_manager}, [record])
+        self.runner.run(self.flow, [record], **self._options(sink, config))
+        return self._answer(record)
+
+    async def _aone(
+        self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+    ) -> Answer:
+        record = self._record(input)
+        sink = ChildRuns({record.id: run_manager.get_sync()}, [record])
+        await self.runner.arun(self.flow, [record], **self._options(sink, config))
+        return self._answer(record)
+
+    # -- many --------------------------------------------------------------------------------------------------
+
+    def batch(
+        self,
+        inputs: list[Any],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any | None,
+    ) -> list[Answer]:
+        return self._batch_with_config(self._many, inputs, config, return_exceptions=return_exceptions)
+
+    async def abatch(
+        self,
+        inputs: list[Any],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any | None,
+    ) -> list[Answer]:
+        return await self._abatch_with_config(
+            self._amany, inputs, config, return_exceptions=return_exceptions
+        )
+
+    def _many(
+        self,
+        inputs: list[Any],
+        run_manager: list[CallbackManagerForChainRun],
+        config: list[RunnableConfig],
+    ) -> list[Answer | Exception]:
+        records, failed = self._records(inputs)
+        sink = ChildRuns(_managers(records, run_manager), [r for r in records if r is not None])
+        self.runner.run(self.flow, [r for r in records if r is not None], **self._options(sink, config[0]))
+        return self._answers(records, failed)
+
+    async def _amany(
+        self,
+        inputs: list[Any],
+        run_manager: list[AsyncCallbackManagerForChainRun],
+        config: list[RunnableConfig],
+    ) -> list[Answer | Exception]:
+        records, failed = self._records(inputs)
+        managers = [manager.get_sync() for manager in run_manager]
+        sink = ChildRuns(_managers(records, managers), [r for r in records if r is not None])
+        live = [r for r in records if r is not None]
+        await self.runner.arun(self.flow, live, **self._options(sink, config[0]))
+        return self._answers(records, failed)
+
+    def _records(self, inputs: Sequence[Any]) -> tuple[list[Record | None], dict[int, FlowError]]:
+        records: list[Record | None] = []
+        failed: dict[int, FlowError] = {}
+        for position, input in enumerate(inputs):
+            try:
+                records.append(self._record(input))
+            except ConfigError as error:
+                records.append(None)
+                failed[position] = error
+        return records, failed
+
+    def _answers(
+        self, records: Sequence[Record | None], failed: Mapping[int, FlowError]
+    ) -> list[Answer | Exception]:
+        found: list[Answer | Exception] = []
+        for position, record in enumerate(records):
+            if record is None:
+                found.append(failed[position])
+            else:
+                found.append(record.error or self._answer(record))
+        return found
+
+    # -- piece by piece ------------------------------------------------------------------------------------------
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Answer]:
+        yield from self.transform(iter([input]), config, **kwargs)
+
+    def transform(
+        self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any | None
+    ) -> Iterator[Answer]:
+        yield from self._transform_stream_with_config(input, self._pieces, config, run_type="chain")
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any | None
+    ) -> AsyncIterator[Answer]:
+        async def one() -> AsyncIterator[Any]:
+            yield input
+
+        async for piece in self.atransform(one(), config, **kwargs):
+            yield piece
+
+    async def atransform(
+        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any | None
+    ) -> AsyncIterator[Answer]:
+        async for piece in self._atransform_stream_with_config(
+            input, self._apieces, config, run_type="chain"
+        ):
+            yield piece
+
+    def _pieces(
+        self, input: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+    ) -> Iterator[Answer]:
+        import threading
+
+        record = self._record(_whole(list(input)))
+        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                sinks = (ChildRuns({record.id: run_manager}, [record]), Tokens(self.flow, pieces.put))
+                self.runner.run(self.flow, [record], **self._options(*sinks, config))
+            except BaseException as error:
+                failed.append(error)
+            pieces.put(None)
+
+        threading.Thread(target=work, name="llmops-flows-stream", daemon=True).start()
+        shown = 0
+        while (piece := pieces.get()) is not None:
+            shown += len(piece)
+            yield AddableDict(answer=piece)
+        if failed:
+            raise failed[0]
+        yield from self._rest(record, shown)
+
+    async def _apieces(
+        self, input: AsyncIterator[Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+    ) -> AsyncIterator[Answer]:
+        import asyncio
+
+        record = self._record(_whole([piece async for piece in input]))
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+        def put(text: str) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, text)
+
+        sinks = (ChildRuns({record.id: run_manager.get_sync()}, [record]), Tokens(self.flow, put))
+        work = asyncio.ensure_future(self.runner.arun(self.flow, [record], **self._options(*sinks, config)))
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(pieces.put_nowait, None))
+        shown = 0
+        try:
+            while (piece := await pieces.get()) is not None:
+                shown += len(piece)
+                yield AddableDict(answer=piece)
+            await work
+        finally:
+            work.cancel()
+        for rest in self._rest(record, shown):
+            yield rest
+
+    def _rest(self, record: Record, shown: int) -> Iterator[Answer]:
+        """What was not shown yet: the answer if it could not be shown live, then everything else."""
+        answer = self._answer(record)
+        text = answer.pop("answer")
+        if not shown:
+            yield AddableDict(answer=text)
+        yield AddableDict(answer)
+
+    # -- shapes --------------------------------------------------------------------------------------------------
+
+    def _record(self, input: Any) -> Record:
+        values = {self.flow.inputs[0]: input} if isinstance(input, str) else input
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"the flow {self.flow.name!r} takes a string or a dict with {', '.join(self.flow.inputs)}; "
+                f"it was given a {type(input).__name__}"
+            )
+        missing = [name for name in self.flow.inputs if values.get(name) is None]
+        if missing:
+            raise ConfigError(
+                f"the flow {self.flow.name!r} reads {', '.join(map(repr, missing))}; the input has "
+                f"{', '.join(map(repr, values)) or 'nothing'}"
+            )
+        return Record.of(uuid.uuid4().hex, dict(values))
+
+    def _options(self, *parts: Any) -> dict[str, Any]:
+        *sinks, host = parts
+        return {"sinks": tuple(sinks), "host": host, "only": _OUTPUTS}
+
+    def _answer(self, record: Record) -> Answer:
+        if record.error is not None:
+            raise record.error
+        found = {name: record.get(name) for name in _OUTPUTS if name in record.slots and name != "messages"}
+        return {
+            **found,
+            "answer": record.answer,
+            "usage": dict(record.usage),
+            "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},
+            "run_id": record.id,
+        }
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        fields: dict[str, Any] = {name: (str, ...) for name in self.flow.inputs}
+        return cast(type[BaseModel], create_model(f"{self.flow.name}_input", **fields))
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        fields: dict[str, Any] = {
+            "answer": (str, ...),
+            "documents": (list[dict[str, Any]] | None, None),
+            "usage": (dict[str, Any], {}),
+            "verdicts": (dict[str, Any], {}),
+        }
+        return cast(type[BaseModel], create_model(f"{self.flow.name}_output", **fields))
+
+
+class Tokens:
+    """Passes tokens on as they come, if no stage after the model can still change or block the answer."""
+
+    def __init__(self, flow: Flow, put: Any) -> None:
+        writers = [name for name, stage in flow.leaves() if _may_answer(stage)]
+        self._live = writers[-1] if writers else ""
+        self._put = put
+
+    def on(self, event: Event) -> None:
+        if event.kind == "token" and event.stage == self._live:
+            self._put(event.data["text"])
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _may_answer(stage: Stage) -> bool:
+    return stage.slot == "answer"
+
+
+def _managers(records: Sequence[Record | None], managers: Sequence[Any]) -> dict[str, Any]:
+    return {r.id: manager for r, manager in zip(records, managers, strict=True) if r is not None}
+
+
+def _whole(pieces: list[Any]) -> Any:
+    """The input of a streaming chain, put together from its pieces."""
+    if not pieces:
+        return {}
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        whole = whole + piece
+    return whole

@@ -1,0 +1,45 @@
+"""Importing outside libraries when they are first needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmops_flows.core.errors import ConfigError, Fault, MissingExtra
+
+
+def load(name: str, extra: str, needed_by: str = "") -> Any:
+    """The module `name`. Raises MissingExtra, naming the install line, when its library is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        top = name.partition(".")[0]
+        if (error.name or "").partition(".")[0] != top:
+            raise
+        raise MissingExtra(top, extra, needed_by) from error
+
+
+def named(target: str, families: Sequence[str], base: Callable[[], tuple[type, ...]], role: str, extra: str) -> type:
+    """The class behind a dotted name, which must derive from the base class of its role.
+
+    Before anything is imported, its library must be one of `families` (prefixes of package names); afterwards the
+    class must be defined in that library, so that no name reaches through a module into another one.
+
+    Raises:
+        ConfigError: the name is outside the families, names no such class, or one of another role.
+        MissingExtra: its library is not installed.
+    """
+    module, _, name = target.rpartition(".")
+    top = target.partition(".")[0]
+    if not module or not any(top == family or top.startswith(f"{family}_") for family in families):
+        raise ConfigError(Fault(f"{target!r} is not of a library of {' or '.join(families)}", key="target"))
+    extra = extra if top in families else f"pip install {top.replace('_', '-')}"
+    found = getattr(load(module, extra, role), name, None)
+    bases = base()
+    if not isinstance(found, type) or found.__module__.partition(".")[0] != top or not issubclass(found, bases):
+        wanted = " or ".join(b.__name__ for b in bases)
+        raise ConfigError(
+            Fault(f"{target!r} is no {role}", key="target", mend=f"name a class of {top} that derives from {wanted}")
+        )
+    return found

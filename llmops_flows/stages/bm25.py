@@ -1,0 +1,111 @@
+"""Retrieval by words: BM25 over an inverted index that is kept as an artifact."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SerializeAsAny
+
+from llmops_flows.core.artifacts import artifact
+from llmops_flows.core.fingerprint import decode, encode
+from llmops_flows.core.record import Document
+from llmops_flows.core.resources import shared
+from llmops_flows.core.stage import Call
+
+from .passages import Corpus, Documents, best, indexed, missing
+from .roles import Retriever, Splitter
+from .words import words
+
+K1 = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Ranking:
+    """BM25 scores of texts for the words of a question."""
+
+    def __init__(self, texts: Sequence[Sequence[str]], *, k1: float = 1.5, b: float = 0.75) -> None:
+        self.size = len(texts)
+        average = sum(map(len, texts)) / max(1, self.size) or 1.0
+        self.postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for number, text in enumerate(texts):
+            damp = k1 * (1 - b + b * len(text) / average)
+            for word, count in Counter(text).items():
+                self.postings[word].append((number, count * (k1 + 1) / (count + damp)))
+        for word, found in self.postings.items():
+            rarity = math.log(1 + (self.size - len(found) + 0.5) / (len(found) + 0.5))
+            self.postings[word] = [(number, rarity * weight) for number, weight in found]
+
+    @classmethod
+    def of(cls, size: int, postings: dict[str, list[tuple[int, float]]]) -> Ranking:
+        """A ranking that was computed before."""
+        ranking = cls([])
+        ranking.size, ranking.postings = size, postings
+        return ranking
+
+    def scores(self, question: Sequence[str]) -> dict[int, float]:
+        """Number of a text to its score, for every text that shares a word with the question."""
+        found: dict[int, float] = defaultdict(float)
+        for word in question:
+            for number, weight in self.postings.get(word, ()):
+                found[number] += weight
+        return found
+
+    def best(self, question: Sequence[str], count: int) -> list[tuple[int, float]]:
+        """The best texts and their scores, best first; equal scores in the order of the texts."""
+        return heapq.nsmallest(count, self.scores(question).items(), key=lambda item: (-item[1], item[0]))
+
+
+class Bm25Index(Corpus):
+    """The inverted index of a corpus, as a JSON file."""
+
+    k1: K1 = 1.5
+    b: Share = 0.75
+
+    def open(self, home: Path | None) -> tuple[list[Document], Ranking]:
+        """The passages and their ranking, built when nobody built them before."""
+        return shared(self, lambda: self._load(artifact(home, self.identity, self._build, kind="bm25")))
+
+    def _build(self, folder: Path) -> None:
+        passages = self.passages()
+        ranking = Ranking([words(indexed(passage)) for passage in passages], k1=self.k1, b=self.b)
+        (folder / "index.json").write_bytes(encode({"passages": passages, "postings": ranking.postings}))
+
+    def _load(self, folder: Path) -> tuple[list[Document], Ranking]:
+        kept: dict[str, Any] = decode((folder / "index.json").read_bytes())
+        return kept["passages"], Ranking.of(len(kept["passages"]), kept["postings"])
+
+
+class Bm25(Retriever):
+    """The passages that share the most telling words with the question (Okapi BM25, light English stemming).
+
+    Attributes:
+        documents: the folder (or file) of documents, or a loader.
+        splitter: how documents are cut into passages; None: pages as they are.
+        k1: how much a word counts that comes again and again.
+        b: how much long passages are held back (0: not at all, 1: fully).
+    """
+
+    documents: Documents
+    splitter: SerializeAsAny[Splitter] | None = None
+    k1: K1 = 1.5
+    b: Share = 0.75
+
+    @cached_property
+    def index(self) -> Bm25Index:
+        return Bm25Index(documents=self.documents, splitter=self.splitter, k1=self.k1, b=self.b)
+
+    def faults(self) -> list[str]:
+        return missing(self.documents)
+
+    def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        passages, ranking = self.index.open(call.home)
+        return [
+            best(((passages[n], score) for n, score in ranking.best(words(question), len(passages))), self.k)
+            for question in questions
+        ]

@@ -1,0 +1,139 @@
+"""File formats: bytes of a file to its pages of plain text, with the standard library."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+TEXT_KEYS = ("page_content", "text", "content", "body")
+_PAGE = re.compile(r"^[ \t]*<!--\s*page\s+(\d+)\s*-->[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_TITLE = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a file: its text, what is known about it, and its own id where the file gives one."""
+
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file in UTF-8 (a byte order mark for UTF-16 counts). Raises ValueError for anything else."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not text in UTF-8 (byte {error.start}): save it as UTF-8") from error
+    if "\x00" in text:
+        raise ValueError("not text: it holds NUL bytes")
+    return text
+
+
+def text_page(data: bytes) -> Iterator[Page]:
+    """Plain text; a form feed starts a page."""
+    parts = decoded(data).split("\f")
+    for number, text in enumerate(parts, 1):
+        yield Page(text, {"page": number} if len(parts) > 1 else {})
+
+
+def markdown_pages(data: bytes) -> Iterator[Page]:
+    """Markdown; a line `<!-- page 7 -->` starts page 7. The first heading of level 1 is the title."""
+    text = decoded(data)
+    title = _TITLE.search(text)
+    known: dict[str, Any] = {"title": title[1].strip()} if title else {}
+    first, *rest = _PAGE.split(text)
+    if not rest:
+        yield Page(_COMMENT.sub("", text), known)
+        return
+    front = _COMMENT.sub("", first).strip()
+    if title and front == title[0].strip():
+        front = ""
+    if front:
+        yield Page(front, known)
+    for number, page in zip(rest[::2], rest[1::2], strict=True):
+        yield Page(_COMMENT.sub("", page), {**known, "page": int(number)})
+
+
+def html_page(data: bytes) -> Iterator[Page]:
+    """What a reader sees of an HTML page; its <title> is the title."""
+    reader = _Visible()
+    reader.feed(decoded(data))
+    reader.close()
+    text = re.sub(r"[ \t]*\n\s*", "\n", re.sub(r"[ \t]+", " ", "".join(reader.text)))
+    title = " ".join("".join(reader.title).split())
+    yield Page(text, {"title": title} if title else {})
+
+
+def json_lines(data: bytes) -> Iterator[Page]:
+    """One JSON object a line: its text under `text`, `page_content`, `content` or `body`, the rest is metadata."""
+    for number, line in enumerate(decoded(data).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is not a JSON object")
+        yield _row(row, number, "line")
+
+
+def csv_rows(data: bytes) -> Iterator[Page]:
+    """One document a row: its text column, or all columns as `name: value` when none is called so."""
+    rows = csv.DictReader(io.StringIO(decoded(data), newline=""), strict=True)
+    try:
+        for number, row in enumerate(rows, 1):
+            yield _row({k: v for k, v in row.items() if k is not None and v is not None}, number, "row")
+    except csv.Error as error:
+        raise ValueError(f"row {rows.line_num} is not CSV: {error}") from error
+
+
+def _row(row: dict[str, Any], number: int, unit: str) -> Page:
+    key = next((key for key in TEXT_KEYS if isinstance(row.get(key), str)), "")
+    text = row.pop(key) if key else "\n".join(f"{name}: {value}" for name, value in row.items())
+    extra = row.pop("metadata", None) if key else None
+    known = {**(row if key else {}), **(extra if isinstance(extra, dict) else {})}
+    name = known.pop("id", None)
+    return Page(text, {unit: number, **known}, str(name) if name else "")
+
+
+class _Visible(HTMLParser):
+    hidden = frozenset({"script", "style", "noscript", "template", "svg"})
+    blocks = frozenset("p div li tr h1 h2 h3 h4 h5 h6 section article header footer table ul ol br pre".split())
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text: list[str] = []
+        self.title: list[str] = []
+        self.inside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in self.hidden or tag == "title":
+            self.inside.append(tag)
+        elif tag in self.blocks:
+            self.text.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.inside:
+            while self.inside.pop() != tag:
+                pass
+        elif tag in self.blocks:
+            self.text.append("\n")
+        elif tag in ("td", "th"):
+            self.text.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if self.inside and self.inside[-1] == "title":
+            self.title.append(data)
+        elif not self.inside:
+            self.text.append(data)

@@ -1,0 +1,104 @@
+"""Loading documents from a folder: text, Markdown, HTML, PDF, JSON lines and CSV."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from llmops_flows.core.errors import FlowError
+from llmops_flows.core.fingerprint import files
+from llmops_flows.core.record import Document
+from llmops_flows.core.secrets import redact
+from llmops_flows.core.stage import Positive
+
+from .formats import Page, csv_rows, html_page, json_lines, markdown_pages, text_page
+from .roles import Loader
+
+log = logging.getLogger("llmops_flows.documents")
+
+Read = Callable[[bytes], Iterable[Page]]
+
+READERS: dict[str, Read | str] = {
+    ".txt": text_page,
+    ".text": text_page,
+    ".md": markdown_pages,
+    ".markdown": markdown_pages,
+    ".html": html_page,
+    ".htm": html_page,
+    ".jsonl": json_lines,
+    ".csv": csv_rows,
+    ".pdf": "llmops_flows.integrations.pdf:pages",
+}
+"""Suffix to what reads such a file: a function, or where one is found that needs an outside library."""
+
+
+class Folder(Loader):
+    """Every readable document of a folder (or one file), file by file in the order of their names.
+
+    Hidden files, and links that lead out of the folder, are not followed. Metadata says source (the file's path
+    below the folder), page where the file has pages, and what the format knows (title …). Secrets in the text
+    are masked here, before anything is indexed, shown to a model or traced.
+
+    Attributes:
+        path: file or folder.
+        max_bytes: the largest file that is read, in bytes.
+        max_files: how many files are read at most.
+    """
+
+    path: Path
+    max_bytes: Positive = 50_000_000
+    max_files: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
+
+    def load(self) -> Iterator[Document]:
+        documents, problems = self.read()
+        if problems:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            log.warning("%d of the documents could not be read; the others are used:\n%s", len(problems), listed)
+        yield from documents
+
+    def read(self) -> tuple[list[Document], list[str]]:
+        """The documents, and what is wrong with those that could not be read (file, cause)."""
+        documents: list[Document] = []
+        problems: list[str] = []
+        base = self.path if self.path.is_dir() else self.path.parent
+        found = [path for path in files(self.path) if path.suffix.lower() in READERS]
+        if len(found) > self.max_files:
+            problems.append(f"{len(found) - self.max_files} files beyond the first {self.max_files} (max_files)")
+        for path in found[: self.max_files]:
+            name = path.relative_to(base).as_posix()
+            try:
+                documents += self._documents(path, name)
+            except (OSError, ValueError, FlowError, RecursionError) as error:
+                problems.append(f"{name}: {getattr(error, 'message', '') or error}")
+        return documents, problems
+
+    def _documents(self, path: Path, name: str) -> list[Document]:
+        size = path.stat().st_size
+        if size > self.max_bytes:
+            raise ValueError(f"{size} bytes is more than max_bytes={self.max_bytes}")
+        found = [_document(page, name) for page in _reader(path.suffix.lower())(path.read_bytes())]
+        if not any(document["page_content"] for document in found):
+            raise ValueError("there is no text in it")
+        return [document for document in found if document["page_content"]]
+
+
+def _document(page: Page, source: str) -> Document:
+    from .passages import passage_id
+
+    metadata: dict[str, Any] = {**page.metadata, "source": page.metadata.get("source") or source}
+    name = page.id or passage_id(metadata)
+    return Document(id=name, page_content=redact(page.text.strip()), metadata=metadata)
+
+
+def _reader(suffix: str) -> Read:
+    reader = READERS[suffix]
+    if not isinstance(reader, str):
+        return reader
+    module, _, name = reader.partition(":")
+    found: Read = getattr(importlib.import_module(module), name)
+    return found

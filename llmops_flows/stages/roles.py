@@ -1,0 +1,177 @@
+"""The roles of a flow: stages and parts with slot, value type and signature fixed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmops_flows.core.gate import Limits
+from llmops_flows.core.record import Document, Message, Usage
+from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Part, Positive, Stage
+
+Vectors = Any
+"""A float32 numpy array of shape (texts, dimensions), rows of length 1."""
+
+
+class Loader(Part, ABC):
+    """Reads files into documents."""
+
+    @abstractmethod
+    def load(self) -> Iterator[Document]:
+        """Every document, in a stable order. A file that cannot be read is named in a warning; the others go on."""
+
+
+class Splitter(Part, ABC):
+    """Cuts documents into passages. Metadata travels along; ids are made unique by position."""
+
+    @abstractmethod
+    def split(self, documents: Sequence[Document]) -> list[Document]:
+        """The passages of the documents, in order."""
+
+
+class Embedder(Part, ABC):
+    """Turns texts into vectors."""
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
+        """One row of length 1 per text. `query` where the model tells questions from passages.
+
+        Blocking; called in batches from a thread. Raises BackendError when a service fails.
+        """
+
+
+class Retriever(Stage, ABC):
+    """question -> documents: the k best passages, best first, with `metadata["score"]` (higher is better)."""
+
+    writes: ClassVar[str] = "documents"
+    k: Positive = 5
+
+    @abstractmethod
+    def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        """The passages for each question. Blocking; called from a thread, with many questions at once."""
+
+    def run(self, question: str, call: Call) -> list[Document]:
+        return self.retrieve([question], call)[0]
+
+    def run_many(self, inputs: Sequence[Mapping[str, Any]], calls: Sequence[Call]) -> list[list[Document]]:
+        return self.retrieve([given["question"] for given in inputs], calls[0])
+
+
+class Prompt(Stage, ABC):
+    """slots -> messages: the chat messages that a model is asked with."""
+
+    writes: ClassVar[str] = "messages"
+    inline: ClassVar[bool] = True
+
+
+Watched = Literal["question", "answer"]
+
+
+class Prices(BaseModel):
+    """US dollars per million tokens. Decides no answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    input: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    output: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    cached_input: float | None = Field(default=None, ge=0)
+
+    def cost(self, usage: Usage) -> Usage:
+        """The usage with `cost_usd` filled in."""
+        spent = usage.get("input_tokens", 0) * self.input + usage.get("output_tokens", 0) * self.output
+        return Usage(**{**usage, "cost_usd": spent / 1e6})
+
+
+class Model(Stage, ABC):
+    """messages -> answer (text, or JSON text when `json_schema` is set).
+
+    Subclasses define `run(self, messages, call)` (a coroutine or a plain function), show tokens by
+    `call.token(text)`, ask `call.cancelled()` while they work, and return an Outcome with `usage` and
+    notes {"model": …, "finish_reason": …}; `keep=False` for a refusal or content filter.
+
+    Attributes:
+        name: the model's name at its service; part of the identity.
+        temperature: 0 is deterministic; above, answers are kept only under a seed or a sample number.
+        max_tokens: the longest answer, in tokens.
+        stop: strings that end the answer.
+        seed: makes a random answer repeatable.
+        json_schema: JSON schema that the answer must follow.
+        prices, limits: operational; no part of the identity.
+        fallback: the model that answers when this one fails.
+    """
+
+    writes: ClassVar[str] = "answer"
+    name: str
+    temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
+    max_tokens: Positive = 256
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    json_schema: dict[str, Any] | None = None
+    prices: Annotated[Prices, OPERATIONAL] = Prices()
+    limits: Annotated[Limits, OPERATIONAL] = Limits()
+    fallback: Model | None = None
+
+    @property
+    def random(self) -> bool:
+        return self.temperature > 0 and self.seed is None
+
+
+class Guardrail(Stage, ABC):
+    """Looks at one slot and lets it pass, mends it, or blocks.
+
+    An input guardrail reads and writes `question`, an output guardrail `answer`; the Outcome's `verdict` is
+    {"passed": bool, "action": "pass" | "fix" | "refrain" | "reask" | "noop",
+    "failures": [{"validator", "message"}]}. Blocking (`refrain`) is an Outcome with `ends=True` whose value is the
+    refusal text; the runner writes it to `answer` whichever slot the stage writes. on_fail=exception raises
+    GuardrailError.
+
+    Attributes:
+        on: the slot that it looks at and writes.
+    """
+
+    on: Watched = "answer"
+
+    @property
+    def slot(self) -> str:
+        return self.on
+
+
+class Evaluator(Stage, ABC):
+    """slots -> scores: a dict of metric name to a number in [0, 1], or None where the metric says nothing.
+
+    The runner keeps it under `scores/<name of the stage>`, so that several evaluators stand side by side. What
+    cannot be scored is None, what fails raises: an error is never a score.
+    """
+
+    writes: ClassVar[str] = "scores"
+    gathered: ClassVar[bool] = True
+
+
+class Agent(Stage, ABC):
+    """messages or question -> answer, by several model and tool calls of its own."""
+
+    writes: ClassVar[str] = "answer"
+
+
+__all__ = [
+    "Agent",
+    "Call",
+    "Document",
+    "Embedder",
+    "Evaluator",
+    "Guardrail",
+    "Loader",
+    "Message",
+    "Model",
+    "Outcome",
+    "Path",
+    "Prices",
+    "Prompt",
+    "Retriever",
+    "Splitter",
+    "Usage",
+    "Vectors",
+]

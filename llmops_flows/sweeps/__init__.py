@@ -1,0 +1,1 @@
+"""Many configs at once."""

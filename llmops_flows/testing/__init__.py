@@ -1,0 +1,1 @@
+"""Public: small real fakes, and the contract suites that plugin authors inherit."""
