@@ -171,10 +171,7 @@ class Flight:
                 store.release([lease.key], lease.owner)
             if stale:
                 again = [lease.key for lease in stale]
-                leases = {
-                    **leases,
-                    **self._keeper.ask(lambda s: s.lease(again, self._owner, seconds=LEASE), {}),
-                }
+                leases = {**leases, **self._lease(again)}
         mine = [key for key in keys if key not in leases or leases[key].mine]
         self._held.update(mine)
         self.mine = self._claim(mine)
