@@ -1,0 +1,49 @@
+"""A cache hit of one stage, integrity check included, against a hit of LangChain's SQLiteCache."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+
+from llmops_flows.core.cache import Cache
+from llmops_flows.core.keep import Keeper
+from llmops_flows.core.stage import Outcome
+from llmops_flows.stores.sqlite import SQLiteStore
+
+from .measure import functions, say
+
+TEXT = "In-network providers have agreed to accept the amount of payment offered by Northwind Health. " * 4
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    from langchain_community.cache import SQLiteCache
+    from langchain_core.outputs import Generation
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = SQLiteStore(Path(folder) / "ours.sqlite")
+        keeper = Keeper(store, Cache(), lambda topic, message: None)
+        keeper.keep("k" * 64, Outcome(TEXT), 0.1, True, put_off=False)
+        theirs = SQLiteCache(f"{folder}/theirs.sqlite")
+        theirs.update("prompt", "model", [Generation(text=TEXT)])
+
+        def hit() -> str:
+            known = keeper.look_up(["k" * 64])["k" * 64]
+            slot = known.slot("model")
+            slot.fill(keeper.values([known.address])[known.address])
+            return str(slot.value)
+
+        assert hit() == TEXT and theirs.lookup("prompt", "model")
+        seconds = functions(
+            {"stage hit": hit, "LangChain SQLiteCache hit": lambda: theirs.lookup("prompt", "model")},
+            rounds=7, calls=500,
+        )  # fmt: skip
+        store.close()
+    ratio = seconds["stage hit"] / seconds["LangChain SQLiteCache hit"]
+    rows = [(name, f"{value * 1e6:.0f} us") for name, value in seconds.items()]
+    say("A hit of one stage, read, checked and decoded", [*rows, ("ratio", f"{ratio:.2f}")], goal="at most 0.20")
+
+
+if __name__ == "__main__":
+    main()
