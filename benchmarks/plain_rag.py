@@ -1,6 +1,6 @@
 """What a user would otherwise write: the same parts wired by hand, with their imports at the top.
 
-Embedded model, Chroma, guardrails-ai, TruLens metric and LangSmith client. Run as a script: documents folder, question.
+Embedded model, Chroma, guardrails-ai, TruLens metric, LangSmith client. Run as a script: documents folder, question.
 """
 
 import importlib.util
@@ -63,14 +63,19 @@ def main(folder: str, question: str) -> None:
         prompt = ChatPromptTemplate.from_messages([("user", "Context:\n{context}\nQuestion: {question}\nAnswer:")])
 
         def call(messages):
-            body = {"messages": [{"role": "user", "content": messages.to_messages()[0].content[:2500]}],
-                    "max_tokens": 48, "temperature": 0}
+            body = {
+                "messages": [{"role": "user", "content": messages.to_messages()[0].content[:2500]}],
+                "max_tokens": 48,
+                "temperature": 0,
+            }
             answer = server.handle_chat_completions(body)
             return answer["choices"][0]["message"]["content"]
 
         chain = (
-            {"context": store.as_retriever() | (lambda found: "\n".join(d.page_content for d in found)),
-             "question": RunnablePassthrough()}
+            {
+                "context": store.as_retriever() | (lambda found: "\n".join(d.page_content for d in found)),
+                "question": RunnablePassthrough(),
+            }
             | prompt
             | RunnableLambda(call)
         )

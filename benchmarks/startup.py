@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .measure import processes, python, say
 
-BARE = '''
+BARE = """
 import hydra
 from omegaconf import OmegaConf
 
@@ -16,7 +16,7 @@ def main(config):
     print(OmegaConf.to_yaml(config))
 
 main()
-'''
+"""
 
 
 def bare_app(folder: Path) -> Path:
@@ -30,7 +30,10 @@ def bare_app(folder: Path) -> Path:
 
 def main() -> None:
     imports = processes(
-        {"import pydantic": python("-c", "import pydantic; pydantic.BaseModel"), "import llmops_flows": python("-c", "import llmops_flows")},
+        {
+            "import pydantic": python("-c", "import pydantic; pydantic.BaseModel"),
+            "import llmops_flows": python("-c", "import llmops_flows"),
+        },
         rounds=7,
     )
     ratio = imports["import llmops_flows"].cpu / imports["import pydantic"].cpu

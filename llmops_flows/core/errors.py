@@ -72,9 +72,7 @@ class MissingExtra(ConfigError):
     def __init__(self, library: str, extra: str, needed_by: str = "") -> None:
         by = f", which {needed_by} needs," if needed_by else ""
         install = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
-        super().__init__(
-            Fault(f"the library {library!r}{by} is not installed", mend=f"install it: {install}")
-        )
+        super().__init__(Fault(f"the library {library!r}{by} is not installed", mend=f"install it: {install}"))
         self.library = library
 
 

@@ -22,9 +22,9 @@ def encode(value: Any) -> bytes:
         TypeError: the value holds something that is not plain data.
         ValueError: the value holds NaN or an infinity.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode("utf-8", "surrogatepass")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def decode(data: bytes) -> Any:
@@ -92,11 +92,7 @@ def code(cls: type) -> str:
     A user's class counts by the source of every module that its line of classes comes from; where such a module
     is part of a package, by the whole package, since a component may call its neighbours.
     """
-    own = [
-        c
-        for c in cls.__mro__
-        if c.__module__.partition(".")[0] not in (SHIPPED, "pydantic", "builtins", "abc")
-    ]
+    own = [c for c in cls.__mro__ if c.__module__.partition(".")[0] not in (SHIPPED, "pydantic", "builtins", "abc")]
     shipped = next((c for c in cls.__mro__ if c.__module__.partition(".")[0] == SHIPPED), None)
     marks = [f"version {getattr(shipped or cls, 'version', 0)}"]
     marks += [_library(c.__module__) for c in own if c.__module__ != "typing"]
@@ -152,6 +148,4 @@ def plain(value: Any, *, whole: bool = False) -> Any:
         return None
     if isinstance(value, Iterable):
         return [plain(v, whole=whole) for v in value]
-    raise TypeError(
-        f"a {type(value).__name__} in a config has no address: use plain data, a path or a component"
-    )
+    raise TypeError(f"a {type(value).__name__} in a config has no address: use plain data, a path or a component")

@@ -15,7 +15,7 @@ Stages = Annotated[dict[str, SerializeAsAny[Part] | None], Field(min_length=1)]
 
 
 class Composite(Part):
-    """Something that runs stages: Flow, Parallel, Fallback. Stages that are None (a part switched off) are skipped."""
+    """Runs stages: Flow, Parallel, Fallback. Stages that are None (a part switched off) are skipped."""
 
     stages: Stages
 

@@ -39,7 +39,7 @@ class Known:
 
 
 class Keeper:
-    """Looks answers up and keeps new ones. A store that fails is left alone: answers matter more than keeping them."""
+    """Looks answers up and keeps new ones. A store that fails is left alone: answers matter more."""
 
     def __init__(self, store: Store | None, cache: Cache, warn: Callable[[str, str], None]) -> None:
         self.store = store
@@ -68,9 +68,7 @@ class Keeper:
             TypeError, ValueError: the value is not plain data.
         """
         data = encode(outcome.value)
-        known = Known(
-            digest(data), data, outcome.usage, outcome.verdict, outcome.ends, outcome.retry, outcome.notes
-        )
+        known = Known(digest(data), data, outcome.usage, outcome.verdict, outcome.ends, outcome.retry, outcome.notes)
         if kept and outcome.keep and self.store is not None:
             meta = _meta(outcome, seconds)
             if not has_secret(data) and not has_secret(meta):

@@ -47,9 +47,7 @@ def drive(work: Coroutine[Any, Any, T], *, grace: float = 0.4) -> T:
     """
     if threading.current_thread() is _thread:
         work.close()
-        raise FlowError(
-            "a stage that runs inline cannot wait for another flow; await `arun` in a coroutine instead"
-        )
+        raise FlowError("a stage that runs inline cannot wait for another flow; await `arun` in a coroutine instead")
     future = asyncio.run_coroutine_threadsafe(work, background())
     try:
         return future.result()

@@ -26,9 +26,7 @@ _uses: set[tuple[int, str]] = set()
 _lock = threading.RLock()
 
 
-def shared(
-    part: Part, load: Callable[[], T], *, name: str = "", close: Callable[[T], None] | None = None
-) -> T:
+def shared(part: Part, load: Callable[[], T], *, name: str = "", close: Callable[[T], None] | None = None) -> T:
     """What `load` gives, loaded once per process for all parts of the same configuration.
 
     Threads that ask at once wait for one load; a load that raises is tried again by the next that asks. When the

@@ -119,12 +119,7 @@ class Runner:
         finally:
             walk.stop()
             for record in records:
-                done = (
-                    not interrupted
-                    or record.error is not None
-                    or record.ended != ""
-                    or "answer" in record.slots
-                )
+                done = not interrupted or record.error is not None or record.ended != "" or "answer" in record.slots
                 if done:
                     emit(Event("record_finished", run, time.time(), record_id=record.id, record=record))
             data = {"seconds": time.perf_counter() - begun, "interrupted": interrupted}

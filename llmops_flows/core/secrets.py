@@ -24,7 +24,10 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
         ("xox", r"\bxox[abprs]-[A-Za-z0-9-]{10,200}"),
         ("hf_ pl_", r"\b(?:hf_[A-Za-z0-9]{20,100}|pl_[a-f0-9]{32})\b"),
         ("eyJ", r"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,1000}"),
-        ("-----BEGIN", r"-----BEGIN[ A-Z]{0,40}PRIVATE KEY-----[^-]{0,20000}(?:-----END[ A-Z]{0,40}PRIVATE KEY-----)?"),
+        (
+            "-----BEGIN",
+            r"-----BEGIN[ A-Z]{0,40}PRIVATE KEY-----[^-]{0,20000}(?:-----END[ A-Z]{0,40}PRIVATE KEY-----)?",
+        ),
         ("Bearer", r"(?<=\bBearer )[A-Za-z0-9._~+/-]{16,2000}=*"),
         ("://", r"(?<=://)[^\s/:@\"']{1,100}:[^\s/@\"']{3,200}(?=@)"),
         (

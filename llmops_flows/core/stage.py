@@ -80,8 +80,9 @@ class Outcome:
 
     value: plain data. usage: tokens and cost of the calls it made. verdict: a guardrail's finding (plain data).
     ends: the value is the flow's final answer; the stages after it do not run. retry: ask the model again with
-    this feedback (a guardrail's `reask`); when that does not help, the value ends the flow. keep: False when the value must not be answered a second time
-    (a refusal, a truncated answer). notes: plain facts for the trace (model name, finish reason).
+    this feedback (a guardrail's `reask`); when that does not help, the value ends the flow. keep: False when the
+    value must not be answered a second time (a refusal, a truncated answer). notes: plain facts for the trace
+    (model name, finish reason).
     """
 
     value: Any
@@ -165,9 +166,7 @@ class Stage(Part):
 @cache
 def _parameters(cls: type[Stage]) -> Mapping[str, bool]:
     parameters = list(inspect.signature(cls.run).parameters.values())[1:]
-    return {
-        p.name: p.default is p.empty for p in parameters if p.name != "call" and p.kind is not p.VAR_KEYWORD
-    }
+    return {p.name: p.default is p.empty for p in parameters if p.name != "call" and p.kind is not p.VAR_KEYWORD}
 
 
 @cache

@@ -6,10 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, FlowError, StageError
+from .errors import FlowError, StageError
 from .events import Event
 from .execution import Done, Job, execute
 from .flow import Composite, Fallback, Flow, Parallel
@@ -27,9 +26,7 @@ REASKS = 2
 class Walk:
     """One run. Made by the runner; lives as long as the run."""
 
-    def __init__(
-        self, runner: Runner, flow: Flow, run: str, emit: Callable[[Event], None], host: Any
-    ) -> None:
+    def __init__(self, runner: Runner, flow: Flow, run: str, emit: Callable[[Event], None], host: Any) -> None:
         self.runner = runner
         self.run = run
         self.emit = emit
@@ -117,15 +114,11 @@ class Walk:
         data = {"spans": spans, "component": stage}
         self.emit(Event("stage_finished", self.run, time.time(), name, data=data))
 
-    def _group(
-        self, name: str, stage: Stage, records: Sequence[Record], fatal: bool
-    ) -> dict[str, list[Record]]:
+    def _group(self, name: str, stage: Stage, records: Sequence[Record], fatal: bool) -> dict[str, list[Record]]:
         """Key to the records that need its answer. A record that lacks a slot fails, or is skipped by evaluators."""
         groups: dict[str, list[Record]] = {}
         for record in records:
-            missing = [
-                slot for slot, required in stage.reads.items() if required and slot not in record.slots
-            ]
+            missing = [slot for slot, required in stage.reads.items() if required and slot not in record.slots]
             if missing:
                 self._lacks(name, record, missing, fatal)
                 continue
@@ -139,9 +132,7 @@ class Walk:
     def _lacks(self, name: str, record: Record, missing: list[str], fatal: bool) -> None:
         slots = ", ".join(repr(slot) for slot in missing)
         if fatal:
-            record.error = StageError(
-                f"the record has no {slots}; give it, or put a stage before", stage=name
-            )
+            record.error = StageError(f"the record has no {slots}; give it, or put a stage before", stage=name)
         error = str(record.error) if fatal else ""
         record.spans.append(Span(name, "failed" if fatal else "skipped", time.time(), error=error))
 

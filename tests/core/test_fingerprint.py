@@ -100,7 +100,10 @@ def test_a_key_depends_on_every_slot_read_and_on_the_tenant() -> None:
 def test_a_users_component_counts_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    source = "from llmops_flows import Stage\nclass Mine(Stage):\n    writes = 'answer'\n    def run(self, question): return {}\n"
+    source = (
+        "from llmops_flows import Stage\nclass Mine(Stage):\n"
+        "    writes = 'answer'\n    def run(self, question): return {}\n"
+    )
     found = []
     for text in ("1", "2", "1"):
         (tmp_path / "mine_xyz.py").write_text(source.format(text))

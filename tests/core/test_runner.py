@@ -14,7 +14,7 @@ from llmops_flows.core.cache import Cache
 from llmops_flows.core.events import Event
 from llmops_flows.stores.memory import MemoryStore
 
-from .parts import RAN, FindMany, Find, Guard, Length, Say, Write, asked, rag, states
+from .parts import RAN, Find, FindMany, Guard, Length, Say, Write, asked, rag, states
 
 
 @pytest.fixture(autouse=True)

@@ -176,7 +176,7 @@ def test_it_says_what_it_takes_and_gives(flow: FlowRunnable) -> None:
 
 
 def test_a_wrong_input_says_what_was_expected(flow: FlowRunnable) -> None:
-    with pytest.raises(ConfigError, match="'question'.*'text'"):
+    with pytest.raises(ConfigError, match=r"'question'.*'text'"):
         flow.invoke({"text": "a"})
     with pytest.raises(ConfigError, match="a string or a dict"):
         flow.invoke(3)

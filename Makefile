@@ -1,0 +1,28 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint bench lock clean
+
+run:            ## set up, then run the demo flow over its question set
+	@$(PYTHON) scripts/bootstrap.py run
+	@$(BIN)/python -m llmops_flows flow=rag_support
+
+test: lint      ## set up, then everything that must be green
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint:
+	@$(PYTHON) scripts/bootstrap.py dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench:          ## ratios against what a user would otherwise do
+	@$(PYTHON) scripts/bootstrap.py dev
+	$(BIN)/python -m benchmarks
+
+lock:           ## write the pinned lists anew
+	$(PYTHON) scripts/lock.py
+
+clean:
+	rm -rf .venv outputs multirun

