@@ -1,4 +1,4 @@
-"""Artifacts: folders of files (indexes, mostly), built once at their content address by one process at a time."""
+"""Artifacts: folders of files, built once at their content address, by one process at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def artifact(home: Path | None, address: str, build: Callable[[Path], None], *, 
     """The folder of the artifact with this address; `build(folder)` fills it when it is not there yet.
 
     It is built in a folder of its own and renamed into place, so that nobody sees half of it. Who asks while
-    another process builds waits; the lock of a process that died is free. Every file's digest is checked here: a
+    another process builds waits; the lock of a process that died is free. Every file's digest is checked: a
     damaged artifact is thrown away, counted in `damaged` and built again. Treat the folder as read-only.
 
     Args:

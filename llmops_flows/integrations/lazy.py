@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault, MissingExtra
 
+SLOW_FORMATS = ("rfc3987_syntax", "isoduration")
+"""Optional parts of jsonschema that cost seconds to import (a grammar is compiled) and that no flow needs."""
 
-def load(name: str, extra: str, needed_by: str = "") -> Any:
-    """The module `name`. Raises MissingExtra, naming the install line, when its library is not installed."""
+
+def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] = ()) -> Any:
+    """The module `name`; during its import the modules in `without` count as not installed.
+
+    Raises:
+        MissingExtra: its library is not installed; the message names the install line.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
     try:
-        return importlib.import_module(name)
+        with _absent(without):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         top = name.partition(".")[0]
         if (error.name or "").partition(".")[0] != top:
             raise
         raise MissingExtra(top, extra, needed_by) from error
+
+
+@contextmanager
+def _absent(names: Sequence[str]) -> Iterator[None]:
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
+    try:
+        yield
+    finally:
+        for name in hidden:
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)
 
 
 def named(target: str, families: Sequence[str], base: Callable[[], tuple[type, ...]], role: str, extra: str) -> type:
@@ -40,6 +64,10 @@ def named(target: str, families: Sequence[str], base: Callable[[], tuple[type, .
     if not isinstance(found, type) or found.__module__.partition(".")[0] != top or not issubclass(found, bases):
         wanted = " or ".join(b.__name__ for b in bases)
         raise ConfigError(
-            Fault(f"{target!r} is no {role}", key="target", mend=f"name a class of {top} that derives from {wanted}")
+            Fault(
+                f"{target!r} is no {role}",
+                key="target",
+                mend=f"name a class of {top} that derives from {wanted}",
+            )
         )
     return found

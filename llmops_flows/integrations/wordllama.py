@@ -24,7 +24,10 @@ class WordLlama(Embedder):
     dimensions: Literal[64, 128, 256] = 256
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
-        return shared(self, self._load).embed(list(texts), norm=True)
+        numpy = load("numpy", self.extra, type(self).__name__)
+        if not texts:
+            return numpy.zeros((0, self.dimensions), dtype="float32")
+        return shared(self, self._load).embed([text if text.strip() else "." for text in texts], norm=True)
 
     def _load(self) -> Any:
         settings = [(handler, handler.level) for handler in logging.root.handlers], logging.root.level

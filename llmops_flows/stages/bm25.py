@@ -18,7 +18,7 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.resources import shared
 from llmops_flows.core.stage import Call
 
-from .passages import Corpus, Documents, best, indexed, missing
+from .passages import Corpus, Documents, indexed, missing, scored
 from .roles import Retriever, Splitter
 from .words import words
 
@@ -106,6 +106,6 @@ class Bm25(Retriever):
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         passages, ranking = self.index.open(call.home)
         return [
-            best(((passages[n], score) for n, score in ranking.best(words(question), len(passages))), self.k)
+            [scored(passages[n], score) for n, score in ranking.best(words(question), self.k)]
             for question in questions
         ]

@@ -14,6 +14,7 @@ from typing import Any
 TEXT_KEYS = ("page_content", "text", "content", "body")
 _PAGE = re.compile(r"^[ \t]*<!--\s*page\s+(\d+)\s*-->[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_BLOCKS = "p div li tr h1 h2 h3 h4 h5 h6 section article header footer table ul ol br pre"
 _TITLE = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
 
 
@@ -84,7 +85,7 @@ def json_lines(data: bytes) -> Iterator[Page]:
         except ValueError as error:
             raise ValueError(f"line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is not a JSON object")
+            raise ValueError(f"line {number} is not a JSON object")  # the file is wrong
         yield _row(row, number, "line")
 
 
@@ -109,7 +110,7 @@ def _row(row: dict[str, Any], number: int, unit: str) -> Page:
 
 class _Visible(HTMLParser):
     hidden = frozenset({"script", "style", "noscript", "template", "svg"})
-    blocks = frozenset("p div li tr h1 h2 h3 h4 h5 h6 section article header footer table ul ol br pre".split())
+    blocks = frozenset(_BLOCKS.split())
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

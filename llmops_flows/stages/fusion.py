@@ -30,23 +30,20 @@ class Hybrid(Retriever):
     """
 
     retrievers: Annotated[dict[str, SerializeAsAny[Retriever]], Field(min_length=2)]
-    weights: dict[str, Weight] = {}
+    weights: dict[str, Weight] = Field(default_factory=dict)
     constant: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 60.0
 
     def faults(self) -> list[str]:
         unknown = sorted(set(self.weights) - set(self.retrievers))
         listed = ", ".join(self.retrievers)
         own = [f"weights: there is no retriever {name!r}; choose from: {listed}" for name in unknown]
-        inner = [
-            f"retrievers.{name}.{fault}" for name, part in self.retrievers.items() for fault in part.faults()
-        ]
+        inner = [f"retrievers.{name}.{fault}" for name, part in self.retrievers.items() for fault in part.faults()]
         return own + inner
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         found = {name: part.retrieve(questions, call) for name, part in self.retrievers.items()}
         return [
-            self._fused({name: lists[number] for name, lists in found.items()})
-            for number in range(len(questions))
+            self._fused({name: lists[number] for name, lists in found.items()}) for number in range(len(questions))
         ]
 
     def _fused(self, lists: Mapping[str, Sequence[Document]]) -> list[Document]:

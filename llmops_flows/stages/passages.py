@@ -84,7 +84,7 @@ class Corpus(Part):
     splitter: SerializeAsAny[Splitter] | None = None
 
     @cached_property
-    def _address(self) -> str:
+    def documents_address(self) -> str:
         return content(self.documents) if isinstance(self.documents, Path) else self.documents.identity
 
     def passages(self) -> list[Document]:
@@ -94,7 +94,7 @@ class Corpus(Part):
             StageError: the documents changed since this corpus was configured, or none could be read.
         """
         documents = unique(loader(self.documents).load())
-        if isinstance(self.documents, Path) and content(self.documents) != self._address:
+        if isinstance(self.documents, Path) and content(self.documents) != self.documents_address:
             raise StageError(f"the documents in {str(self.documents)!r} changed while they were read: run again")
         if not documents:
             raise StageError(f"no document could be read from {str(self.documents)!r}: see the warnings above")

@@ -13,9 +13,7 @@ BATCH = 1024
 """Texts that are embedded and kept in one go; what an interrupted run had done is not lost beyond that."""
 
 
-def embed_known(
-    embedder: Embedder, texts: Sequence[str], store: Store | None, *, query: bool = False
-) -> list[bytes]:
+def embed_known(embedder: Embedder, texts: Sequence[str], store: Store | None, *, query: bool = False) -> list[bytes]:
     """The vector of each text: float32, little-endian. Only texts that `store` does not know are embedded.
 
     Equal texts are embedded once. Without a store, every text is. Raises BackendError when a service fails; what

@@ -7,13 +7,16 @@ from functools import lru_cache
 
 _CAMEL = re.compile(r"([a-z])([A-Z])")
 _WORD = re.compile(r"[^\W_]+")
-_SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])|(?<=[a-z][.!?])(?=[A-Z][a-z])|\n\s*\n|\n(?=[-*#•])")
-
-STOPWORDS = frozenset(
-    """a about also an and any are as at be been being but by can could did do does for from had has have how i if
-    in into is it its may me my of on or our shall should so such than that the their them then there these they
-    this those to was we were what when where which while who whom whose why will with would you your""".split()
+_SENTENCE = re.compile(
+    r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])|(?<=[a-z][.!?])(?=[A-Z][a-z])|\n\s*\n|\n(?=[-*#•])"
 )
+
+_STOPWORDS = """
+    a about also an and any are as at be been being but by can could did do does for from had has have how i if
+    in into is it its may me my of on or our shall should so such than that the their them then there these they
+    this those to was we were what when where which while who whom whose why will with would you your
+"""
+STOPWORDS = frozenset(_STOPWORDS.split())
 
 
 def words(text: str) -> list[str]:

@@ -1,0 +1,99 @@
+"""Retrieval by meaning from a Chroma collection that is written once, by one process, and then only read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from llmops_flows.core.artifacts import artifact
+from llmops_flows.core.record import Document
+from llmops_flows.core.resources import shared
+from llmops_flows.core.stage import Call
+from llmops_flows.core.store import Store
+from llmops_flows.integrations.lazy import SLOW_FORMATS, load
+from llmops_flows.stages.dense import Dense
+from llmops_flows.stages.passages import scored
+
+COLLECTION = "passages"
+ADD_AT_ONCE = 5000
+"""Chroma refuses more than 5,461 records in one call."""
+
+
+class Chroma(Dense):
+    """The passages whose vectors are nearest (cosine) in a Chroma index.
+
+    The index is built once for documents, splitter and embedder. Chroma's embedded client is not safe across
+    processes and writes to its files even when it only reads: every process works on a copy of the finished index.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("chromadb",)
+    extra: ClassVar[str] = "chroma"
+
+    def nearest(self, vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
+        index = shared(self.index, lambda: self._open(call), name="chroma", close=_Index.close)
+        return index.search(vectors, self.k)
+
+    def _open(self, call: Call) -> _Index:
+        return _Index(artifact(call.home, self.address, lambda f: self._build(f, call.store), kind="chroma"))
+
+    def _build(self, folder: Path, store: Store | None) -> None:
+        passages, vectors = self.index.embedded(store)
+        client = _client(folder)
+        try:
+            collection = client.create_collection(
+                COLLECTION, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+            )
+            for start in range(0, len(passages), ADD_AT_ONCE):
+                batch = passages[start : start + ADD_AT_ONCE]
+                collection.add(
+                    ids=[passage["id"] for passage in batch],
+                    embeddings=_matrix(vectors[start : start + ADD_AT_ONCE]),
+                    documents=[passage["page_content"] for passage in batch],
+                    metadatas=[{"json": json.dumps(passage["metadata"])} for passage in batch],
+                )
+        finally:
+            client.close()
+
+
+class _Index:
+    """A private copy of a finished index, open for searching."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="llmops-flows-chroma-", ignore_cleanup_errors=True)
+        shutil.copytree(folder, self._folder.name, dirs_exist_ok=True)
+        self._client = _client(Path(self._folder.name))
+        self._collection = self._client.get_collection(COLLECTION, embedding_function=None)
+        self._count: int = self._collection.count()
+
+    def search(self, vectors: Sequence[bytes], k: int) -> list[list[Document]]:
+        """The k nearest passages for each vector, nearest first; the score is the cosine."""
+        found = self._collection.query(
+            query_embeddings=_matrix(vectors),
+            n_results=min(k, self._count),
+            include=["distances", "documents", "metadatas"],
+        )
+        columns = (found["ids"], found["documents"], found["metadatas"], found["distances"])
+        return [[_document(*row) for row in zip(*lists, strict=True)] for lists in zip(*columns, strict=True)]
+
+    def close(self) -> None:
+        self._client.close()
+        self._folder.cleanup()
+
+
+def _client(folder: Path) -> Any:
+    chromadb = load("chromadb", Chroma.extra, Chroma.__name__, without=SLOW_FORMATS)
+    config = load("chromadb.config", Chroma.extra, Chroma.__name__)
+    return chromadb.PersistentClient(str(folder), settings=config.Settings(anonymized_telemetry=False))
+
+
+def _matrix(vectors: Sequence[bytes]) -> Any:
+    numpy = load("numpy", Chroma.extra, Chroma.__name__)
+    return numpy.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1)
+
+
+def _document(name: str, text: str, metadata: dict[str, str], distance: float) -> Document:
+    return scored(Document(id=name, page_content=text, metadata=json.loads(metadata["json"])), 1.0 - distance)

@@ -1,0 +1,64 @@
+"""Retrieval by meaning: what every index of vectors shares."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+
+from pydantic import SerializeAsAny
+
+from llmops_flows.core.fingerprint import code, digest
+from llmops_flows.core.record import Document
+from llmops_flows.core.stage import Call
+from llmops_flows.core.store import Store
+
+from .passages import Corpus, Documents, indexed, missing
+from .roles import Embedder, Retriever, Splitter
+from .vectors import embed_known
+
+
+class VectorCorpus(Corpus):
+    """Passages with their vectors. Its identity is the address of an index over them."""
+
+    embedder: SerializeAsAny[Embedder]
+
+    def embedded(self, store: Store | None) -> tuple[list[Document], list[bytes]]:
+        """Every passage and its vector (float32, little-endian); known vectors are taken from the store."""
+        passages = self.passages()
+        return passages, embed_known(self.embedder, [indexed(passage) for passage in passages], store)
+
+
+class Dense(Retriever):
+    """The passages whose vectors are nearest to the question's.
+
+    Attributes:
+        documents: the folder (or file) of documents, or a loader.
+        splitter: how documents are cut into passages; None: pages as they are.
+        embedder: what makes vectors of passages and questions.
+    """
+
+    documents: Documents
+    splitter: SerializeAsAny[Splitter] | None = None
+    embedder: SerializeAsAny[Embedder]
+
+    @cached_property
+    def index(self) -> VectorCorpus:
+        return VectorCorpus(documents=self.documents, splitter=self.splitter, embedder=self.embedder)
+
+    @cached_property
+    def address(self) -> str:
+        """What the index is kept under: all that decides what is in it, and who built it."""
+        return digest(self.index.identity, code(type(self)))
+
+    def faults(self) -> list[str]:
+        return missing(self.documents) + [f"embedder: {fault}" for fault in self.embedder.faults()]
+
+    def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        if not questions:
+            return []
+        return self.nearest(embed_known(self.embedder, questions, call.store, query=True), call)
+
+    @abstractmethod
+    def nearest(self, vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
+        """The k nearest passages for each vector (float32, little-endian), nearest first."""
