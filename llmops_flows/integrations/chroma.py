@@ -33,7 +33,7 @@ class Chroma(Dense):
     requires: ClassVar[tuple[str, ...]] = ("chromadb",)
     extra: ClassVar[str] = "chroma"
 
-    def nearest(self, vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
         index = shared(self.index, lambda: self._open(call), name="chroma", close=_Index.close)
         return index.search(vectors, self.k)
 

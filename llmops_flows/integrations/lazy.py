@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] =
     if name in sys.modules:
         return sys.modules[name]
     try:
-        with _absent(without):
+        with absent(without):
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         top = name.partition(".")[0]
@@ -33,7 +34,8 @@ def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] =
 
 
 @contextmanager
-def _absent(names: Sequence[str]) -> Iterator[None]:
+def absent(names: Sequence[str]) -> Iterator[None]:
+    """Within the block, modules that are not yet imported count as not installed."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
@@ -56,7 +58,7 @@ def named(target: str, families: Sequence[str], base: Callable[[], tuple[type, .
     """
     module, _, name = target.rpartition(".")
     top = target.partition(".")[0]
-    if not module or not any(top == family or top.startswith(f"{family}_") for family in families):
+    if not module or not _of(top, families):
         raise ConfigError(Fault(f"{target!r} is not of a library of {' or '.join(families)}", key="target"))
     extra = extra if top in families else f"pip install {top.replace('_', '-')}"
     found = getattr(load(module, extra, role), name, None)
@@ -71,3 +73,17 @@ def named(target: str, families: Sequence[str], base: Callable[[], tuple[type, .
             )
         )
     return found
+
+
+def target_faults(target: str, families: Sequence[str]) -> list[str]:
+    """What is wrong with a dotted name of a library's class, as far as one can tell without importing it."""
+    top, dot, _ = target.partition(".")
+    if not dot or not _of(top, families):
+        return [f"target: {target!r} is not of a library of {' or '.join(families)}"]
+    if top not in sys.modules and importlib.util.find_spec(top) is None:
+        return [f"target: the library {top!r} is not installed; pip install {top.replace('_', '-')}"]
+    return []
+
+
+def _of(top: str, families: Sequence[str]) -> bool:
+    return any(top == family or top.startswith(f"{family}_") for family in families)

@@ -57,8 +57,8 @@ class Dense(Retriever):
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         if not questions:
             return []
-        return self.nearest(embed_known(self.embedder, questions, call.store, query=True), call)
+        return self.nearest(questions, embed_known(self.embedder, questions, call.store, query=True), call)
 
     @abstractmethod
-    def nearest(self, vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
-        """The k nearest passages for each vector (float32, little-endian), nearest first."""
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
+        """The k nearest passages for each question and its vector (float32, little-endian), nearest first."""

@@ -1,0 +1,75 @@
+"""Embeddings by OpenAI, or by any service that speaks its protocol."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+from llmops_flows.core.errors import BackendError, ConfigError, Fault
+from llmops_flows.core.gate import Limits
+from llmops_flows.core.resources import shared
+from llmops_flows.core.stage import OPERATIONAL, Positive
+from llmops_flows.integrations.lazy import load
+from llmops_flows.stages.roles import Embedder, Vectors
+
+
+class OpenAIEmbeddings(Embedder):
+    """An embedding model behind OpenAI's API.
+
+    Attributes:
+        name: the model's name at the service.
+        dimensions: how long its vectors are, where the model offers a choice.
+        base_url: another service of the same protocol.
+        api_key_env: name of the environment variable that holds the key.
+        limits: timeout and number of attempts.
+        batch: texts in one request.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("openai",)
+    extra: ClassVar[str] = "openai"
+    name: str = "text-embedding-3-small"
+    dimensions: Positive | None = None
+    base_url: str | None = None
+    api_key_env: Annotated[str, OPERATIONAL] = "OPENAI_API_KEY"
+    limits: Annotated[Limits, OPERATIONAL] = Limits()
+    batch: Annotated[Positive, OPERATIONAL] = 256
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
+        numpy = load("numpy", self.extra, type(self).__name__)
+        client = shared(self, self._load, close=lambda client: client.close())
+        rows: list[list[float]] = []
+        for start in range(0, len(texts), self.batch):
+            rows += self._request(client, [text or " " for text in texts[start : start + self.batch]])
+        vectors = numpy.asarray(rows, dtype="float32").reshape(len(rows), -1 if rows else self.dimensions or 1)
+        return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    def _request(self, client: Any, texts: list[str]) -> list[list[float]]:
+        openai = load("openai", self.extra)
+        chosen = {"dimensions": self.dimensions} if self.dimensions else {}
+        try:
+            answer = client.embeddings.create(model=self.name, input=texts, encoding_format="float", **chosen)
+        except openai.APIStatusError as error:
+            raise BackendError(
+                f"{self.name} answered {error.status_code}: {error.message}",
+                status=error.status_code,
+                retryable=error.status_code in (408, 409, 429) or error.status_code >= 500,
+            ) from error
+        except openai.APIError as error:
+            raise BackendError(f"{self.name} could not be reached: {error}", retryable=True) from error
+        found = sorted(answer.data, key=lambda item: item.index)
+        if len(found) != len(texts):
+            raise BackendError(f"{self.name} gave {len(found)} vectors for {len(texts)} texts")
+        return [item.embedding for item in found]
+
+    def _load(self) -> Any:
+        key = os.environ.get(self.api_key_env, "")
+        if not key and self.base_url is None:
+            mend = f"set it: export {self.api_key_env}=…"
+            raise ConfigError(Fault(f"the environment has no {self.api_key_env}", key="api_key_env", mend=mend))
+        return load("openai", self.extra, type(self).__name__).OpenAI(
+            api_key=key or "none",
+            base_url=self.base_url,
+            timeout=self.limits.timeout,
+            max_retries=self.limits.attempts - 1,
+        )

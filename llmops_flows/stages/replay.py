@@ -1,0 +1,51 @@
+"""Models for tests and dry runs: one says what it was asked, one what a file says."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+from llmops_flows.core.errors import BackendError
+from llmops_flows.core.record import Message, Usage
+from llmops_flows.core.stage import Call, Outcome
+
+from .roles import Model
+
+
+class Echo(Model):
+    """Answers with the last message, word by word as it would be typed."""
+
+    name: str = "echo"
+
+    def run(self, messages: list[Message], call: Call) -> Outcome:
+        text = messages[-1]["content"]
+        for word in text.split(" "):
+            call.token(word + " ")
+        words = len(text.split())
+        usage = Usage(input_tokens=words, output_tokens=words, total_tokens=2 * words)
+        return Outcome(text, usage=self.prices.cost(usage), notes={"model": self.name, "finish_reason": "stop"})
+
+
+class Replay(Model):
+    """Answers from a file of JSON lines {"question", "answer"}; a question that is not there is an error.
+
+    Attributes:
+        path: the file; the rows of a run's results.jsonl fit.
+    """
+
+    name: str = "replay"
+    path: Path
+
+    def faults(self) -> list[str]:
+        return [] if self.path.is_file() else [f"there is no file {str(self.path)!r}: mend model.path"]
+
+    @cached_property
+    def _answers(self) -> dict[str, str]:
+        rows = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return {row["question"]: row["answer"] for row in rows if row.get("answer") is not None}
+
+    def run(self, question: str) -> Outcome:
+        if question not in self._answers:
+            raise BackendError(f"{self.path.name} has no answer to {question!r}")
+        return Outcome(self._answers[question], notes={"model": self.name, "finish_reason": "stop"})
