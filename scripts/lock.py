@@ -21,7 +21,10 @@ PIN = (
 
 
 def compile_list(target: str, *arguments: str, text: str | None = None) -> None:
-    env = {**os.environ, **pip_settings()}
+    # The lists serve every machine: folders of this one are left out.
+    settings = {name: value for name, value in pip_settings().items() if name not in ("UV_FIND_LINKS", "UV_NO_INDEX")}
+    shared = [url for url in settings.pop("UV_INDEX", "").split() if not url.startswith("file:")]
+    env = {**os.environ, **settings, **({"UV_INDEX": " ".join(shared)} if shared else {})}
     command = [str(PYTHON), "-m", "uv", "pip", "compile", *PIN, *arguments, "-o", str(ROOT / "requirements" / target)]
     subprocess.run(command, env=env, check=True, cwd=ROOT, input=text, text=True)
 

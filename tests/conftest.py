@@ -15,22 +15,26 @@ QUIET = {
     "ANONYMIZED_TELEMETRY": "False",
     "HF_HUB_OFFLINE": "1",
     "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
     "OTEL_SDK_DISABLED": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_OFFLINE": "1",
 }
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY", "PROMPTLAYER_API_KEY")
 os.environ.update(QUIET)
-for key in KEYS:
+# A proxy on loopback would carry a call outside past the guard.
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+for key in (*KEYS, *PROXIES):
     os.environ.pop(key, None)
 
 _outside: list[str] = []
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.connect":
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         host = arguments[1][0] if isinstance(arguments[1], tuple) else None
-    elif event == "socket.getaddrinfo":
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         host = arguments[0]
     else:
         return
@@ -60,7 +64,8 @@ def outside() -> list[str]:
 @pytest.fixture(autouse=True)
 def no_network() -> Iterator[None]:
     """A connection beyond loopback fails the test, also where the code under test swallows the refusal."""
-    _outside.clear()
+    between, _outside[:] = list(_outside), []
+    assert not between, f"tried to reach beyond loopback while importing or between tests: {between}"
     yield
     tried = list(_outside)
     _outside.clear()
