@@ -245,6 +245,7 @@ class Walk:
         if found.ends:
             record.ended = name
         first = record.first_token - done.started if done and record.first_token else None
+        record.first_token = None
         record.spans.append(
             Span(
                 name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,

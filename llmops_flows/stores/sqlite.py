@@ -62,7 +62,11 @@ class SQLiteStore:
                           "ON contents.address = entries.address WHERE key IN ", keys)  # fmt: skip
         found, bad = {}, []
         for key, address, meta, seal in rows:
-            if type(meta) is bytes and type(seal) is bytes and hmac.compare_digest(seal, self._seal(key, address, meta)):
+            if (
+                type(meta) is bytes
+                and type(seal) is bytes
+                and hmac.compare_digest(seal, self._seal(key, address, meta))
+            ):
                 found[key] = Entry(address, meta)
             else:
                 bad.append(key)

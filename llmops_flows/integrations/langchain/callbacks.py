@@ -80,9 +80,7 @@ class ChildRuns:
         if isinstance(stage, Retriever):
             run.on_retriever_end([Document(**found) for found in value or []])
         elif isinstance(stage, Model):
-            message = AIMessage(
-                str(value or ""), usage_metadata=_usage(span), response_metadata=dict(span.notes)
-            )
+            message = AIMessage(str(value or ""), usage_metadata=_usage(span), response_metadata=dict(span.notes))
             run.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]))
         else:
             run.on_chain_end({stage.slot: value, "state": span.state})

@@ -56,9 +56,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         self.runner.run(self.flow, [record], **self._options(sink, config))
         return self._answer(record)
 
-    async def _aone(
-        self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
-    ) -> Answer:
+    async def _aone(self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig) -> Answer:
         record = self._record(input)
         sink = ChildRuns({record.id: run_manager.get_sync()}, [record])
         await self.runner.arun(self.flow, [record], **self._options(sink, config))
@@ -84,9 +82,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Answer]:
-        return await self._abatch_with_config(
-            self._amany, inputs, config, return_exceptions=return_exceptions
-        )
+        return await self._abatch_with_config(self._amany, inputs, config, return_exceptions=return_exceptions)
 
     def _many(
         self,
@@ -123,9 +119,7 @@ class FlowRunnable(Runnable[Any, Answer]):
                 failed[position] = error
         return records, failed
 
-    def _answers(
-        self, records: Sequence[Record | None], failed: Mapping[int, FlowError]
-    ) -> list[Answer | Exception]:
+    def _answers(self, records: Sequence[Record | None], failed: Mapping[int, FlowError]) -> list[Answer | Exception]:
         found: list[Answer | Exception] = []
         for position, record in enumerate(records):
             if record is None:
@@ -156,9 +150,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     async def atransform(
         self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any | None
     ) -> AsyncIterator[Answer]:
-        async for piece in self._atransform_stream_with_config(
-            input, self._apieces, config, run_type="chain"
-        ):
+        async for piece in self._atransform_stream_with_config(input, self._apieces, config, run_type="chain"):
             yield piece
 
     def _pieces(
@@ -254,7 +246,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         }
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        fields: dict[str, Any] = {name: (str, ...) for name in self.flow.inputs}
+        fields: dict[str, Any] = dict.fromkeys(self.flow.inputs, (str, ...))
         return cast(type[BaseModel], create_model(f"{self.flow.name}_input", **fields))
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:

@@ -1,0 +1,73 @@
+"""The command line: verbs of our own, and Hydra's run and multirun for everything else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from llmops_flows.core.errors import ConfigError, Fault, FlowError, nearest
+
+VERBS = {
+    "check": "everything wrong with a config, before anything is loaded or paid for",
+    "explain": "which file and line, or which override, set a key, and what it replaced",
+}
+OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0, 1 a stage failed, 2 a config error, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except FlowError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _run(arguments: list[str]) -> int:
+    _refuse_keys(arguments)
+    first = arguments[0] if arguments else ""
+    if first in VERBS:
+        found: int = import_module(f"llmops_flows.cli.{first}").main(arguments[1:])
+        return found
+    if first and first[0].isalpha() and "=" not in first:
+        guess = nearest(first, VERBS)
+        mend = f"did you mean {guess!r}? " if guess else ""
+        listed = "; ".join(f"{verb}: {text}" for verb, text in VERBS.items())
+        raise ConfigError(Fault(f"there is no verb {first!r}", mend=f"{mend}verbs are {listed}"))
+    from .hydra_app import run
+
+    return run(arguments)
+
+
+def _refuse_keys(arguments: Sequence[str]) -> None:
+    """Keys typed on a command line end up in shell histories and in the files that Hydra writes."""
+    from llmops_flows.config.text import FREE_TEXT
+    from llmops_flows.core.secrets import looks_like_key
+
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name.lstrip("+") not in FREE_TEXT and looks_like_key(value):
+            mend = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
+            raise ConfigError(Fault("this looks like a key", key=name, where="command line", mend=mend))
+
+
+def script() -> None:
+    """The console script. Leaves without waiting for threads that an interrupted call may still hold."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code == INTERRUPTED:
+        os._exit(code)
+    sys.exit(code)

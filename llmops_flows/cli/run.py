@@ -1,0 +1,90 @@
+"""One run: the questions through the flow, then a table, the totals, and the files that stay."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_flows.core.errors import ConfigError, FlowError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from llmops_flows.config.experiment import Experiment
+    from llmops_flows.core.record import Record
+
+codes: list[int] = []
+"""Exit codes of the jobs of this process, in order."""
+
+
+def task(config: DictConfig) -> None:
+    """What Hydra calls for each job. In a multirun nothing is raised: one bad point does not end the sweep."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        codes.append(_job(config, Path(HydraConfig.get().runtime.output_dir)))
+    except FlowError as error:
+        if not sweep:
+            raise
+        print(error, file=sys.stderr)
+        codes.append(2 if isinstance(error, ConfigError) else 1)
+
+
+def _job(config: DictConfig, folder: Path) -> int:
+    from llmops_flows.config.compose import Composed
+    from llmops_flows.config.experiment import build
+
+    composed = Composed(config)
+    return execute(build(composed.plain, names=composed.names), folder)
+
+
+def execute(experiment: Experiment, folder: Path) -> int:
+    """Run an experiment, show it, and leave its files in `folder`. Returns 0, or 1 when something failed."""
+    from llmops_flows.config.load import opened
+    from llmops_flows.config.questions import records
+    from llmops_flows.sinks.console import progress
+
+    settings = experiment.settings
+    rows = [{"question": settings.question}] if settings.question is not None else settings.questions.rows()
+    asked = records(rows, settings.samples)
+    begun = time.perf_counter()
+    with opened(experiment, progress()) as (runner, flow):
+        try:
+            runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config)
+        except KeyboardInterrupt:
+            _finish(experiment, [r for r in asked if r.answer is not None], time.perf_counter() - begun, folder)
+            raise
+        return _finish(experiment, asked, time.perf_counter() - begun, folder)
+
+
+def _finish(experiment: Experiment, records: list[Record], seconds: float, folder: Path) -> int:
+    from llmops_flows.report import files, table
+    from llmops_flows.report.summary import summarize
+
+    summary: dict[str, Any] = {"flow": experiment.flow.name, **summarize(records, seconds=seconds)}
+    files.write(folder, records, summary, experiment.config)
+    if experiment.settings.question is not None and len(records) == 1:
+        print(_one(records[0]))
+    else:
+        print(table.results(records))
+    print("", table.scores(summary), "", table.stages(summary), "", table.totals(summary), sep="\n")
+    print(f"\n{_near(folder)}")
+    failed = summary["errors"]["records"] + summary["errors"]["evaluations"]
+    return 1 if failed else 0
+
+
+def _one(record: Record) -> str:
+    if record.error is not None:
+        return f"error: {record.error}"
+    return str(record.answer)
+
+
+def _near(folder: Path) -> Path:
+    try:
+        return folder.relative_to(Path.cwd())
+    except ValueError:
+        return folder

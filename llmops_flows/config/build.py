@@ -1,0 +1,164 @@
+"""Builds components from a resolved config by our own reading of `_target_`, which can run nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+from llmops_flows.core.stage import Part
+
+TARGET = "_target_"
+_DEEPEST = 40
+
+
+@dataclass
+class Builder:
+    """Builds parts and gathers faults. Equal configs give one part.
+
+    Attributes:
+        trusted: packages whose component classes may be named.
+        faults: what was wrong so far.
+    """
+
+    trusted: Sequence[str] = ("llmops_flows",)
+    faults: list[Fault] = field(default_factory=list)
+    _made: dict[str, Part | None] = field(default_factory=dict)
+
+    def part(self, config: Mapping[str, Any], key: str) -> Part | None:
+        """The component that a mapping with `_target_` describes; None after a fault."""
+        mark = json.dumps(config, sort_keys=True, default=str)
+        if mark not in self._made:
+            self._made[mark] = self._build(config, key)
+        return self._made[mark]
+
+    def value(self, config: Any, key: str, depth: int = 0) -> Any:
+        """Plain data with every component in it built."""
+        if depth > _DEEPEST:
+            self._fault(f"nested deeper than {_DEEPEST} levels", key)
+            return None
+        if isinstance(config, Mapping):
+            if TARGET in config:
+                return self.part(config, key)
+            return {str(k): self.value(v, f"{key}.{k}", depth + 1) for k, v in config.items()}
+        if isinstance(config, list):
+            return [self.value(v, f"{key}.{n}", depth + 1) for n, v in enumerate(config)]
+        return config
+
+    def _build(self, config: Mapping[str, Any], key: str) -> Part | None:
+        cls = self._class(config[TARGET], key)
+        if cls is None:
+            return None
+        before = len(self.faults)
+        fields = {str(k): self.value(v, f"{key}.{k}") for k, v in config.items() if k != TARGET}
+        if len(self.faults) > before:
+            fields = {k: v for k, v in fields.items() if not _has_target(config.get(k))}
+        try:
+            part = cls(**fields)
+        except ValidationError as error:
+            self.faults += [
+                f for f in told(error, cls, key, fields) if not (before < len(self.faults) and _missing(f))
+            ]
+            return None
+        if len(self.faults) > before:
+            return None
+        self._libraries(part, key)
+        for problem in part.faults():
+            self._fault(problem, key)
+        return part
+
+    def _class(self, target: Any, key: str) -> type[Part] | None:
+        """The class behind a target: its package trusted before it is imported, a component defined just there."""
+        place = f"{key}.{TARGET}"
+        module, _, name = str(target).rpartition(".")
+        package = module.partition(".")[0]
+        if not isinstance(target, str) or package not in self.trusted:
+            mend = f"name a component of a trusted package: {', '.join(self.trusted)}"
+            self._fault(f"{target!r} is not in a trusted package", place, mend)
+            return None
+        try:
+            found = getattr(importlib.import_module(module), name, None)
+        except ImportError as error:
+            found, package = None, str(error)
+        if not isinstance(found, type) or not issubclass(found, Part):
+            self._fault(f"{target!r} is no component", place, f"choose from: {_components(module)}")
+            return None
+        if found.__module__ != module or found.__qualname__ != name:
+            home = f"{found.__module__}.{found.__qualname__}"
+            self._fault(f"{target!r} is not defined there", place, f"name it by its home: {home}")
+            return None
+        return found
+
+    def _libraries(self, part: Part, key: str) -> None:
+        for library in part.requires:
+            if importlib.util.find_spec(library) is None:
+                extra = part.extra
+                mend = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
+                self._fault(f"the library {library!r} is not installed", key, f"install it: {mend}")
+
+    def _fault(self, what: str, key: str, mend: str = "") -> None:
+        self.faults.append(Fault(what, key=key, mend=mend))
+
+    def done(self) -> None:
+        """Raises ConfigError if anything was wrong."""
+        if self.faults:
+            raise ConfigError(list(dict.fromkeys(self.faults)))
+
+
+def _has_target(config: Any) -> bool:
+    if isinstance(config, Mapping):
+        return TARGET in config or any(_has_target(v) for v in config.values())
+    return isinstance(config, list) and any(_has_target(v) for v in config)
+
+
+def _missing(fault: Fault) -> bool:
+    return fault.what == "this field must be given"
+
+
+def _components(module: str) -> str:
+    try:
+        found = vars(importlib.import_module(module))
+    except ImportError:
+        return f"no module {module!r}"
+    names = [n for n, c in found.items() if isinstance(c, type) and issubclass(c, Part) and c.__module__ == module]
+    return ", ".join(sorted(names)) or "none there"
+
+
+def told(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Fault]:
+    """pydantic's findings as faults, each at its key, with the nearest field name."""
+    faults: dict[str, Fault] = {}
+    for found in error.errors(include_url=False, include_context=False):
+        path = _path(found["loc"], given, missing=found["type"] == "missing")
+        place = ".".join([key, *path] if key else path)
+        if place in faults:
+            continue
+        if found["type"] == "extra_forbidden":
+            mend = did_you_mean(path[-1], cls.model_fields if len(path) == 1 else ())
+            faults[place] = Fault(f"{cls.__name__} has no field {path[-1]!r}", key=place, mend=mend)
+        elif found["type"] == "missing":
+            faults[place] = Fault("this field must be given", key=place, mend=f"{place}=VALUE")
+        else:
+            shown = found.get("input")
+            plain = isinstance(shown, (str, int, float, bool, type(None)))
+            what = found["msg"][:1].lower() + found["msg"][1:]
+            faults[place] = Fault(what + (f"; it is {shown!r}" if plain else ""), key=place)
+    return list(faults.values())
+
+
+def _path(steps: Sequence[int | str], given: Any, *, missing: bool) -> list[str]:
+    """The steps that lead somewhere in what was given; pydantic adds names of union members, which mean nothing."""
+    path: list[str] = []
+    for step in steps:
+        inside = isinstance(given, Mapping) and step in given
+        if inside or (isinstance(given, list) and isinstance(step, int) and step < len(given)):
+            given = given[step]
+        elif not (missing and step == steps[-1]):
+            continue
+        path.append(str(step))
+    return path

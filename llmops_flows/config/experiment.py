@@ -1,0 +1,125 @@
+"""An experiment: a config turned into what runs, with every fault of the config told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmops_flows.core.cache import Cache
+from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+from llmops_flows.core.flow import Composite, Flow
+from llmops_flows.core.stage import Part, Stage
+
+from .build import TARGET, Builder, told
+from .questions import Questions
+
+_COMPONENTS = ("cache", "store")
+
+
+class Settings(BaseModel):
+    """The keys of a config that are no component. `trust` is read from the user's own project only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    home: Path
+    tenant: str = ""
+    inputs: tuple[str, ...] = ("question",)
+    question: str | None = None
+    documents: str | None = None
+    questions: Questions = Questions()
+    samples: int = Field(default=1, ge=1, le=1000)
+    tags: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a config describes. `config` is the config as plain data, secrets aside."""
+
+    settings: Settings
+    flow: Flow
+    evaluators: dict[str, Stage]
+    cache: Cache
+    store: Part | None
+    tracers: dict[str, Part]
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+GROUPS = (
+    "model", "embedder", "splitter", "retriever", "narrow", "prompt", "guardrail",
+    "evaluator", "tracer", "cache", "store", "stages",
+)  # fmt: skip
+
+
+def build(config: Mapping[str, Any], *, names: Mapping[str, str] | None = None) -> Experiment:
+    """The experiment of a resolved config. `names` maps a stage to the config key that it was taken from.
+
+    Raises:
+        ConfigError: with every fault that was found.
+    """
+    builder = Builder(trusted=_trusted(config))
+    settings = _settings(config, builder)
+    stages = {
+        n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)
+    }
+    evaluators = {n: _stage(c, f"evaluator.{n}", builder) for n, c in _items(config, "evaluator", builder)}
+    tracers = {n: builder.value(c, f"tracer.{n}") for n, c in _items(config, "tracer", builder) if c is not None}
+    cache, store = (builder.value(config.get(name), name) for name in _COMPONENTS)
+    if settings is None or builder.faults:
+        builder.done()
+    assert settings is not None
+    flow = Flow(name=settings.name, inputs=settings.inputs, stages=stages)
+    builder.faults += flow.unfilled()
+    builder.done()
+    scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
+    return Experiment(settings, flow, scorers, cache or Cache(), store, tracers, dict(config))
+
+
+def _trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
+    from importlib.metadata import entry_points
+
+    plugins = {p.value.partition(":")[0].partition(".")[0] for p in entry_points(group="llmops_flows")}
+    own = [str(name) for name in config.get("trust") or ()]
+    return ("llmops_flows", *sorted(plugins), *own)
+
+
+def _settings(config: Mapping[str, Any], builder: Builder) -> Settings | None:
+    wanted = {k: v for k, v in config.items() if k not in GROUPS}
+    known = [*Settings.model_fields, *GROUPS]
+    for key in [k for k in wanted if k not in Settings.model_fields]:
+        builder.faults.append(Fault(f"there is no key {key!r}", key=key, mend=did_you_mean(key, known)))
+        del wanted[key]
+    try:
+        return Settings(**wanted)
+    except ValidationError as error:
+        builder.faults += told(error, Settings, "", wanted)
+        return None
+
+
+def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[str, Any]]:
+    found = config.get(key) or {}
+    if not isinstance(found, Mapping):
+        builder.faults.append(Fault(f"this must map names to components; it is {found!r}", key=key))
+        return []
+    return [(str(name), inner) for name, inner in found.items()]
+
+
+def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
+    """A stage; None where the config switches the part off."""
+    if config is None:
+        return None
+    if not isinstance(config, Mapping) or TARGET not in config:
+        builder.faults.append(Fault(f"this is no component: it has no {TARGET}", key=key))
+        return None
+    part = builder.part(config, key)
+    if part is not None and not isinstance(part, (Stage, Composite)):
+        builder.faults.append(Fault(f"a {type(part).__name__} is no stage: it cannot run in a flow", key=key))
+        return None
+    return part
+
+
+__all__ = ["ConfigError", "Experiment", "Settings", "build"]

@@ -1,0 +1,29 @@
+"""Free text on the command line: quoted before Hydra's grammar sees it, so that it stays the text that was typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+FREE_TEXT = ("question",)
+"""Keys whose value is text, never grammar: no sweep, no interpolation, no quoting by hand."""
+
+
+def quoted(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the values of free-text keys quoted for Hydra's grammar."""
+    return [_quoted(override) for override in overrides]
+
+
+def _quoted(override: str) -> str:
+    key, equals, text = override.partition("=")
+    if not equals or key.lstrip("+") not in FREE_TEXT or text in ("", "null"):
+        return override
+    return f"{key}={quote(text)}"
+
+
+def quote(text: str) -> str:
+    """A text as a single-quoted value of Hydra's grammar, in which nothing is interpolated."""
+    text = re.sub(r"(\\+)(?=')", r"\1\1", text)
+    text = re.sub(r"(\\+)$", r"\1\1", text)
+    text = re.sub(r"(\\*)\$\{", lambda m: "\\" * (2 * len(m[1])) + "\\${", text)
+    return "'" + text.replace("'", "\\'") + "'"

@@ -1,0 +1,115 @@
+"""What a run amounts to: scores with intervals, latency, tokens, cost, errors, and what was known or computed."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmops_flows.core.record import Record, Usage, add_usage
+
+_RESAMPLES = 1000
+_SEED = 20
+_STATES = ("known", "computed", "shared", "skipped", "failed")
+
+
+def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, Any]:
+    """Totals of a run as plain data.
+
+    An error is never a score: records that failed are left out of every mean and counted in `errors`, with their
+    causes; a metric that says nothing about any record has mean None. Latencies are seconds per record (the sum over
+    its stages of what was computed for it); intervals are 95 % percentile bootstraps.
+    """
+    failed = [record for record in records if record.error is not None]
+    broken = [span for record in records for span in record.spans if span.state == "failed" and record.error is None]
+    usage = Usage()
+    for record in records:
+        usage = add_usage(usage, record.usage)
+    latencies = [sum(span.seconds for span in record.spans) for record in records if record.error is None]
+    first = [span.first_token for r in records for span in r.spans if span.first_token is not None]
+    causes = Counter(f"{getattr(r.error, 'stage', '')}: {r.error}".lstrip(": ") for r in failed)
+    causes.update(f"{span.stage}: {span.error}" for span in broken)
+    return {
+        "records": len(records),
+        "answered": len(records) - len(failed),
+        "refused": sum(1 for record in records if record.ended),
+        "errors": {"records": len(failed), "rate": len(failed) / len(records) if records else 0.0,
+                   "evaluations": len(broken), "causes": dict(causes)},
+        "seconds": seconds,
+        "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95)},
+        "first_token": {"p50": quantile(first, 0.5), "p95": quantile(first, 0.95)},
+        "usage": dict(usage),
+        "stages": stages(records),
+        "scores": scores(records),
+    }  # fmt: skip
+
+
+def stages(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    """Stage to how often it was known, computed, shared, skipped, failed."""
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        for span in record.spans:
+            found.setdefault(span.stage, Counter())[span.state] += 1
+    return {name: {state: counts[state] for state in _STATES if counts[state]} for name, counts in found.items()}
+
+
+def scores(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """Metric to mean, 95 % interval and number of records scored; records with an error are left out."""
+    values: dict[str, list[float]] = {}
+    for record in records:
+        if record.error is not None:
+            continue
+        for metric, score in record.scores.items():
+            seen = values.setdefault(metric, [])
+            if score is not None and math.isfinite(score):
+                seen.append(score)
+    return {metric: mean(seen) for metric, seen in sorted(values.items())}
+
+
+def mean(values: Sequence[float]) -> dict[str, Any]:
+    """Mean with its 95 % bootstrap interval (None when there is nothing to average)."""
+    if not values:
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    low, high = interval(values)
+    return {"mean": statistics.fmean(values), "low": low, "high": high, "n": len(values)}
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the mean; seeded, so that equal values give equal intervals."""
+    if len(set(values)) < 2:
+        return values[0], values[0]
+    chance, size = random.Random(_SEED), len(values)
+    means = sorted(sum(chance.choices(values, k=size)) / size for _ in range(_RESAMPLES))
+    return means[int(0.025 * _RESAMPLES)], means[int(0.975 * _RESAMPLES) - 1]
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The value below which `share` of the values lie, interpolated; None without values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def row(record: Record, question: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """One line of results.jsonl."""
+    return {
+        "id": record.id,
+        "sample": record.sample,
+        "question": record.get("question") or (question or {}).get("question"),
+        "answer": record.answer,
+        "reference": record.get("reference"),
+        "error": str(record.error) if record.error is not None else None,
+        "ended": record.ended or None,
+        "scores": record.scores,
+        "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},
+        "usage": dict(record.usage),
+        "stages": {span.stage: span.state for span in record.spans},
+        "seconds": round(sum(span.seconds for span in record.spans), 6),
+    }

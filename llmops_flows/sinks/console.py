@@ -1,0 +1,46 @@
+"""Progress on a terminal: which stage is at work, and how far it is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from llmops_flows.core.events import Event, Sink
+
+
+class Progress:
+    """One line that is written over; nothing is left of it in the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._total = 0
+        self._tokens = 0
+        self._done: list[str] = []
+
+    def on(self, event: Event) -> None:
+        if event.kind == "run_started":
+            self._total = event.data["records"]
+        elif event.kind == "stage_started":
+            self._tokens = 0
+            self._show(f"{event.stage} ({len(event.data['ids'])} of {self._total})")
+        elif event.kind == "token":
+            self._tokens += 1
+            if self._tokens % 10 == 0:
+                self._show(f"{event.stage}: {self._tokens} tokens")
+        elif event.kind == "stage_finished":
+            self._done.append(event.stage)
+        elif event.kind == "run_finished":
+            self._show("")
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _show(self, text: str) -> None:
+        done = " ".join(f"{name} ✓" for name in self._done[-4:])
+        self._stream.write(f"\r\x1b[2K{done}  {text}" if text else "\r\x1b[2K")
+        self._stream.flush()
+
+
+def progress() -> list[Sink]:
+    """A progress line where somebody watches; nothing in a pipe or a log."""
+    return [Progress(sys.stderr)] if sys.stderr.isatty() else []
