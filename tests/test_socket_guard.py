@@ -35,7 +35,11 @@ def test_a_datagram_is_refused_too(outside: list[str]) -> None:
     outside.clear()
 
 
-def test_a_swallowed_refusal_fails_the_test_all_the_same(pytester: pytest.Pytester) -> None:
+def test_a_swallowed_refusal_fails_the_test_all_the_same(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makeconftest((Path(__file__).parent / "conftest.py").read_text())
     pytester.makepyfile(
         """
