@@ -28,9 +28,10 @@ def run(arguments: Sequence[str]) -> int:
 
     compose.register()
     Plugins.instance().register(_plugin())
-    sys.argv = ["llmops_flows", *text.quoted(arguments)]
+    sys.argv = ["llmops_flows", *compose.expanded(text.quoted(arguments))]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     job.codes.clear()
+    job.errors.clear()
     app: Any = hydra.main(version_base="1.3", config_path=str(paths.data_dir("conf")), config_name="config")(job.task)
     try:
         app()
@@ -38,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error, (ValueError, AssertionError)) and "hydra" not in _origin(error):
             raise
         raise _all_faults(arguments, error) from None
+    if job.errors:
+        raise job.errors[0]
     return max(job.codes, default=0)
 
 

@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 codes: list[int] = []
 """Exit codes of the jobs of this process, in order."""
 
+errors: list[BaseException] = []
+"""What jobs of this process raised; Hydra would print a traceback, and end a sweep."""
+
 
 def task(config: DictConfig) -> None:
-    """What Hydra calls for each job. In a multirun nothing is raised: one bad point does not end the sweep."""
+    """What Hydra calls for each job. It raises nothing but an interrupt: one bad point does not end a sweep."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    from llmops_flows.config.compose import register
+
+    register()
     try:
         codes.append(_job(config, Path(HydraConfig.get().runtime.output_dir)))
     except FlowError as error:
-        if not sweep:
-            raise
         print(error, file=sys.stderr)
         codes.append(2 if isinstance(error, ConfigError) else 1)
+    except Exception as error:
+        errors.append(error)
 
 
 def _job(config: DictConfig, folder: Path) -> int:

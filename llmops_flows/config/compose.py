@@ -75,6 +75,36 @@ def plugin_paths() -> list[tuple[str, str]]:
     return found
 
 
+def options(group: str) -> list[str]:
+    """Every option of a group, those in folders below it too (`rag_support/v1`)."""
+    found = set()
+    for _, folder in search_path():
+        place = Path(folder.removeprefix("file://")) / group
+        found.update(p.relative_to(place).with_suffix("").as_posix() for p in place.rglob("*.yaml"))
+    return sorted(found)
+
+
+def expanded(overrides: Sequence[str]) -> list[str]:
+    """The overrides with `glob(…)` written out: Hydra's own looks at the first level of a group only."""
+    return [_expanded(override) if "=glob(" in override else override for override in overrides]
+
+
+def _expanded(override: str) -> str:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob
+
+    parsed = OverridesParser.create().parse_override(override)
+    group, wanted = parsed.key_or_group, parsed._value
+    known = options(group)
+    if not isinstance(wanted, Glob):
+        return override
+    found = wanted.filter(known)
+    if not found:
+        mend = f"there are {', '.join(known)}"
+        raise ConfigError(Fault("nothing matches", key=override, where="command line", mend=mend))
+    return f"{group}={','.join(found)}"
+
+
 def loader() -> Any:
     """A config loader of our own, which touches no global state (Hydra's internal API: a test guards it)."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -110,7 +140,7 @@ def compose(overrides: Sequence[str] = ()) -> Composed:
     ours = loader()
     try:
         whole = ours.load_configuration(ROOT, listed, RunMode.RUN, from_shell=False)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise ConfigError(diagnose(ours, listed, error)) from None
     choices = {
         k: v for k, v in whole.hydra.runtime.choices.items() if isinstance(v, str) and not k.startswith("hydra/")
@@ -125,6 +155,9 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     """Plain data with interpolations resolved. Raises ConfigError where one leads nowhere or in a circle."""
     from omegaconf.errors import OmegaConfBaseException
 
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError([_missing(str(key)) for key in missing])
     try:
         found = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:
@@ -132,3 +165,10 @@ def resolve(config: DictConfig) -> dict[str, Any]:
         text = str(error).splitlines()[0] if not isinstance(error, RecursionError) else "it refers to itself"
         raise ConfigError(Fault(f"an interpolation cannot be resolved: {text}", key=key)) from None
     return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _missing(key: str) -> Fault:
+    if key == "name":
+        flows = {p.stem for folder in paths.project_dirs("conf") for p in (folder / "flow").glob("*.yaml")}
+        return Fault("no flow was chosen", mend=f"add flow=NAME; choose from: {', '.join(sorted(flows))}")
+    return Fault("this must be given", key=key, mend=f"{key}=VALUE")

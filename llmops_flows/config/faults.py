@@ -37,7 +37,6 @@ def diagnose(loader: Any, overrides: Sequence[str], error: BaseException) -> lis
         error = problem
     for parsed in keys:
         faults += _key_fault(config, groups, parsed)
-    faults += _missing_flow(repository, config, overrides)
     return faults or [_told(error)]
 
 
@@ -55,7 +54,15 @@ def _parse(text: str) -> tuple[Any, Fault | None]:
 
 def _option_fault(repository: Any, parsed: Any) -> list[Fault]:
     """A fault for every option of a group override that does not exist."""
-    group, values = parsed.key_or_group, parsed.value()
+    group = parsed.key_or_group
+    if parsed.is_sweep_override():
+        values = [getattr(v, "text", v) for v in parsed.sweep_iterator()] if parsed.is_discrete_sweep() else []
+    else:
+        values = parsed.value()
+    if not isinstance(values, (str, list)) and not parsed.is_delete():
+        known = _options(repository, group)
+        off = f"to switch it off: {group}=none; " if "none" in known else ""
+        return [Fault(f"{values!r} is no option of {group}", parsed.input_line, LINE, off + did_you_mean("", known))]
     return [
         Fault(
             f"there is no {group} {name!r}", f"{group}={name}", LINE, did_you_mean(name, _options(repository, group))
@@ -83,7 +90,7 @@ def _try(loader: Any, overrides: Sequence[str]) -> tuple[DictConfig | None, Base
 
     try:
         return loader.load_configuration("config", list(overrides), RunMode.RUN, from_shell=False), None
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         return None, error
 
 
@@ -123,13 +130,6 @@ def _inner(node: Any, name: str) -> Any:
         return OmegaConf.select(node, name)
     except OmegaConfBaseException:
         return None
-
-
-def _missing_flow(repository: Any, config: DictConfig | None, overrides: Sequence[str]) -> list[Fault]:
-    if any(o.lstrip("+").startswith("flow=") for o in overrides):
-        return []
-    flows = _options(repository, "flow")
-    return [Fault("no flow was chosen", key="flow", where=LINE, mend=f"add flow=NAME; {did_you_mean('', flows)}")]
 
 
 def _told(error: BaseException) -> Fault:
