@@ -6,11 +6,10 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from llmops_flows.stores.sqlite import SQLiteStore
-
 from llmops_flows.core.cache import Cache
 from llmops_flows.core.keep import Keeper
 from llmops_flows.core.stage import Outcome
+from llmops_flows.stores.sqlite import SQLiteStore
 
 from .measure import functions, say
 

@@ -77,7 +77,7 @@ def plugin_paths() -> list[tuple[str, str]]:
 
 def options(group: str) -> list[str]:
     """Every option of a group, those in folders below it too (`rag_support/v1`)."""
-    found = set()
+    found: set[str] = set()
     for _, folder in search_path():
         place = Path(folder.removeprefix("file://")) / group
         found.update(p.relative_to(place).with_suffix("").as_posix() for p in place.rglob("*.yaml"))
@@ -155,10 +155,10 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     """Plain data with interpolations resolved. Raises ConfigError where one leads nowhere or in a circle."""
     from omegaconf.errors import OmegaConfBaseException
 
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError([_missing(str(key)) for key in missing])
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise ConfigError([_missing(str(key)) for key in missing])
         found = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:
         key = str(getattr(error, "full_key", "") or "")
