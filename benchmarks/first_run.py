@@ -26,7 +26,7 @@ def main() -> None:
     say(
         "First run, one question: index built, model loaded, guarded, scored, traced",
         [
-            ("LangChain, Chroma, guardrails, TruLens, LangSmith by hand", f"{by_hand:.1f} s, {cpu['script']:.1f} CPU"),
+            ("the same libraries, wired by hand", f"{by_hand:.1f} s, {cpu['script']:.1f} CPU"),
             ("llmops_flows flow=rag_support question=…", f"{ours_wall:.1f} s, {cpu['first run']:.1f} CPU"),
             ("ratio of wall, CPU", f"{ours_wall / by_hand:.2f}   {cpu['first run'] / cpu['script']:.2f}"),
         ],
