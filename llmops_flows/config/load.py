@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 from llmops_flows.core.events import Sink
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.runner import Runner
+from llmops_flows.core.store import Store
+from llmops_flows.core.trace import Exporter
+from llmops_flows.sinks.local import Local
+from llmops_flows.stores.config import StoreConfig
 
 from .experiment import Experiment, build
 
@@ -44,16 +48,22 @@ def load_experiment(*overrides: str) -> Experiment:
 
 def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
-    store: Any = experiment.store
-    tracers: list[Any] = list(experiment.tracers.values())
-    listening = [tracer.sink() for tracer in tracers if hasattr(tracer, "sink")]
+    store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
     return Runner(
-        store=store.open() if store is not None else None,
+        store=store,
         home=experiment.settings.home,
-        sinks=[*listening, *sinks],
+        sinks=[*_tracing(experiment, store), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
     )
+
+
+def _tracing(experiment: Experiment, store: Store | None) -> list[Sink]:
+    """The listeners that keep traces; exporters deliver from there."""
+    exporters = {name: part for name, part in experiment.tracers.items() if isinstance(part, Exporter)}
+    keepers = [part for part in experiment.tracers.values() if isinstance(part, Local)]
+    elsewhere = store.values if store is not None else None
+    return [part.sink(experiment.config, exporters=exporters, elsewhere=elsewhere) for part in keepers]
 
 
 @contextmanager

@@ -1,0 +1,137 @@
+"""The tracer of every run: finished records go to the local trace store before their answers are handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from llmops_flows.core.events import Event
+from llmops_flows.core.fingerprint import digest, encode
+from llmops_flows.core.record import Record
+from llmops_flows.core.stage import Part, Stage
+from llmops_flows.core.trace import Exporter, Kind, told
+from llmops_flows.stages import roles
+
+if TYPE_CHECKING:
+    from .traces import Elsewhere, Run, TraceStore
+
+_KINDS: tuple[tuple[type[Stage], Kind], ...] = (
+    (roles.Retriever, "retriever"),
+    (roles.Prompt, "prompt"),
+    (roles.Model, "model"),
+    (roles.Guardrail, "guardrail"),
+    (roles.Evaluator, "evaluator"),
+    (roles.Agent, "agent"),
+)
+
+
+class Local(Part):
+    """Where traces are kept on this machine, and for how long. They are also what exporters deliver from.
+
+    Attributes:
+        path: a SQLite file.
+        keep_days: traces that are older are removed now and then.
+    """
+
+    path: Path
+    keep_days: float = Field(default=183, gt=0, allow_inf_nan=False)
+
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}
+
+    def open(self, elsewhere: Elsewhere | None = None) -> TraceStore:
+        """The trace store. elsewhere: where values are found that were never at hand (the answer store)."""
+        from .traces import TraceStore
+
+        return TraceStore(self.path, elsewhere=elsewhere)
+
+    def sink(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        exporters: Mapping[str, Exporter] | None = None,
+        elsewhere: Elsewhere | None = None,
+    ) -> LocalTraces:
+        """The listener of a runner. config: the config of its runs, as plain data."""
+        return LocalTraces(self.open(elsewhere), config or {}, exporters or {}, keep_days=self.keep_days)
+
+
+class LocalTraces:
+    """A sink that keeps every finished record: those of a run that finish together, in one transaction."""
+
+    def __init__(
+        self,
+        store: TraceStore,
+        config: Mapping[str, Any],
+        exporters: Mapping[str, Exporter],
+        *,
+        keep_days: float = 183,
+    ) -> None:
+        self.store = store
+        self._config = encode(config)
+        self._about = {"tenant": str(config.get("tenant") or ""), "tags": [str(t) for t in config.get("tags") or ()]}
+        self._exporters = exporters
+        self._keep_days = keep_days
+        self._open: dict[str, _Open] = {}
+
+    def on(self, event: Event) -> None:
+        if event.kind == "run_started":
+            self._begin(event)
+        elif event.run not in self._open:
+            return
+        elif event.kind == "stage_started":
+            self._open[event.run].kinds[event.stage] = kind(event.data["component"])
+        elif event.kind == "record_finished" and event.record is not None:
+            self._open[event.run].take(event.record)
+        elif event.kind == "run_finished":
+            self._finish(self._open.pop(event.run), event)
+
+    def close(self) -> None:
+        """Traces that are past their time go; the file is closed."""
+        self.store.close()
+
+    def _begin(self, event: Event) -> None:
+        from .traces import Run
+
+        run = Run(event.run, event.data["flow"], event.time, event.data["records"], config=digest(self._config))
+        host = event.data.get("host")
+        due = tuple(name for name, exporter in self._exporters.items() if exporter.delivers(host))
+        self._open[event.run] = _Open(run, event.data["identity"], self._about, due)
+        if run.records > 1:
+            self.store.begin(run)
+
+    def _finish(self, open: _Open, event: Event) -> None:
+        from dataclasses import replace
+
+        run = replace(open.run, seconds=event.data["seconds"], interrupted=event.data["interrupted"])
+        values = {**open.values, run.config: self._config}
+        self.store.add(run, open.stored, values, exporters=open.due)
+
+
+class _Open:
+    """A run that is at work, with what it has to tell so far."""
+
+    def __init__(self, run: Run, identity: str, about: Mapping[str, Any], due: tuple[str, ...]) -> None:
+        self.run = run
+        self.due = due
+        self.kinds: dict[str, tuple[Kind, str, str]] = {}
+        self.stored: list[dict[str, Any]] = []
+        self.values: dict[str, bytes] = {}
+        self._about = {
+            "run": run.run, "flow": run.flow, "identity": identity, "config": run.config, "started": run.started,
+            **about,
+        }  # fmt: skip
+
+    def take(self, record: Record) -> None:
+        self.stored.append(told(record, self.kinds, self._about))
+        self.values.update({slot.address: slot.data for slot in record.slots.values() if slot.here})
+
+
+def kind(stage: Stage) -> tuple[Kind, str, str]:
+    """The role of a stage, its class, the slot that it writes."""
+    cls = type(stage)
+    role: Kind = next((name for base, name in _KINDS if isinstance(stage, base)), "stage")
+    return role, f"{cls.__module__}.{cls.__qualname__}", stage.slot
