@@ -1,0 +1,108 @@
+"""The axes of a sweep: Hydra's override grammar, with axes that move together and points that are left out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+
+LINE = "command line"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What varies. Each of the `steps` is one value: an override for each of the `keys`, in their order."""
+
+    keys: tuple[str, ...]
+    steps: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep as it was asked for: what is the same at every point, and what varies."""
+
+    fixed: tuple[str, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def points(self) -> list[tuple[str, ...]]:
+        """Every point as its overrides, the last axis varying fastest."""
+        return [
+            (*self.fixed, *itertools.chain.from_iterable(steps))
+            for steps in itertools.product(*map(_steps, self.axes))
+        ]
+
+
+def _steps(axis: Axis) -> tuple[tuple[str, ...], ...]:
+    return axis.steps
+
+
+def grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid:
+    """The grid that overrides in Hydra's grammar ask for (`glob` written out before).
+
+    Args:
+        overrides: as typed; `a=1,2`, `choice(…)`, `range(…)`, `sort(…)` make an axis, the rest is fixed.
+        zipped: lists of keys whose axes move together: the first value with the first, and so on.
+
+    Raises:
+        ConfigError: an override that cannot be read, an axis without end, keys that cannot be zipped.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(Fault(str(error).splitlines()[0], where=LINE)) from None
+    fixed: dict[str, str] = {}
+    varying: dict[str, tuple[str, ...]] = {}
+    for override in parsed:
+        key = override.get_key_element()
+        fixed.pop(key, None)
+        varying.pop(key, None)
+        if override.is_sweep_override():
+            varying[key] = _values(override)
+        else:
+            fixed[key] = str(override.input_line)
+    return Grid(tuple(fixed.values()), tuple(_zip(varying, zipped)))
+
+
+def _values(override: Any) -> tuple[str, ...]:
+    if not override.is_discrete_sweep():
+        mend = "name the values: choice(…), range(…), a,b,c; or search it: hydra/sweeper=optuna"
+        raise ConfigError(Fault("an interval has no end of values", override.input_line, LINE, mend))
+    key = override.get_key_element()
+    return tuple(dict.fromkeys(f"{key}={value}" for value in override.sweep_string_iterator()))
+
+
+def _zip(varying: dict[str, tuple[str, ...]], zipped: Sequence[Sequence[str]]) -> list[Axis]:
+    joined = {key: tuple(group) for group in zipped for key in group}
+    axes: dict[tuple[str, ...], Axis] = {}
+    for key, steps in varying.items():
+        group = joined.get(key, (key,))
+        if group not in axes:
+            axes[group] = (
+                Axis((key,), tuple((step,) for step in steps)) if len(group) == 1 else _joint(group, varying)
+            )
+    for group in {tuple(group) for group in zipped} - axes.keys():
+        _joint(group, varying)
+    return list(axes.values())
+
+
+def _joint(group: tuple[str, ...], varying: dict[str, tuple[str, ...]]) -> Axis:
+    for key in group:
+        if key not in varying:
+            mend = did_you_mean(key, varying)
+            raise ConfigError(Fault(f"{key!r} does not vary, so nothing can move with it", "sweep.zip", LINE, mend))
+    lengths = {key: len(varying[key]) for key in group}
+    if len(set(lengths.values())) > 1:
+        counted = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        mend = "axes that move together need equally many values"
+        raise ConfigError(Fault(f"these axes cannot move together: {counted}", "sweep.zip", LINE, mend))
+    return Axis(group, tuple(zip(*(varying[key] for key in group), strict=True)))
