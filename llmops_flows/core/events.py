@@ -17,7 +17,8 @@ Kind = Literal[
 class Event:
     """One thing that happened. `time` is `time.time()`; which of the other fields are set depends on the kind.
 
-    run_started: data has flow (name), identity, records (how many), config (plain data, may be absent).
+    run_started: data has flow (name), identity, records (how many), config (plain data, may be absent),
+        host (what the surrounding application handed in).
     stage_started: stage, data has ids (of the records) and component (the stage itself).
     token: stage, record id, data has text.
     stage_finished: stage, data has spans (record id -> Span) and component.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
@@ -95,7 +95,7 @@ State = Literal["computed", "known", "shared", "skipped", "failed"]
 
 @dataclass(slots=True)
 class Span:
-    """What one stage did for one record."""
+    """What one stage did for one record. `held`: the values that it read and wrote, as far as they were at hand."""
 
     stage: str
     state: State
@@ -109,6 +109,7 @@ class Span:
     notes: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     first_token: float | None = None
+    held: Sequence[Slot] = ()
 
 
 @dataclass(slots=True)

@@ -108,6 +108,7 @@ class Runner:
             "identity": flow.identity,
             "records": len(records),
             "config": config or {},
+            "host": host,
         }
         emit(Event("run_started", run, time.time(), data=about))
         interrupted = True

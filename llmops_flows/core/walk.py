@@ -237,11 +237,11 @@ class Walk:
         state: State,
         done: Done | None = None,
     ) -> None:
-        reads = {slot: record.slots[slot].address for slot in stage.reads if slot in record.slots}
-        slot = "answer" if found.ends else stage.slot
-        record.feedback, record.instead = found.retry, found.slot(name) if found.retry else None
+        read = _read(stage, record)
+        slot, written = "answer" if found.ends else stage.slot, found.slot(name)
+        record.feedback, record.instead = found.retry, written if found.retry else None
         if not found.retry:
-            record.slots[f"{slot}/{name}" if stage.gathered else slot] = found.slot(name)
+            record.slots[f"{slot}/{name}" if stage.gathered else slot] = written
         if found.ends:
             record.ended = name
         first = record.first_token - done.started if done and record.first_token else None
@@ -249,7 +249,8 @@ class Walk:
         record.spans.append(
             Span(
                 name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,
-                found.address, reads, found.usage, found.verdict, found.notes, "", first,
+                found.address, {n: s.address for n, s in read.items()}, found.usage, found.verdict, found.notes,
+                "", first, (*read.values(), written),
             )
         )  # fmt: skip
 
@@ -265,7 +266,14 @@ class Walk:
     ) -> None:
         if fatal:
             record.error = error
-        record.spans.append(Span(name, "failed", started, seconds, key, error=str(error)))
+        read = _read(self.stages[name], record)
+        reads = {slot: value.address for slot, value in read.items()}
+        held = tuple(read.values())
+        record.spans.append(Span(name, "failed", started, seconds, key, reads=reads, error=str(error), held=held))
+
+
+def _read(stage: Stage, record: Record) -> dict[str, Slot]:
+    return {slot: record.slots[slot] for slot in stage.reads if slot in record.slots}
 
 
 def _kept(stage: Stage, records: Sequence[Record]) -> bool:

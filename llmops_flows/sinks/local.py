@@ -127,7 +127,8 @@ class _Open:
 
     def take(self, record: Record) -> None:
         self.stored.append(told(record, self.kinds, self._about))
-        self.values.update({slot.address: slot.data for slot in record.slots.values() if slot.here})
+        at_hand = [*record.slots.values(), *(slot for span in record.spans for slot in span.held)]
+        self.values.update({slot.address: slot.data for slot in at_hand if slot.here})
 
 
 def kind(stage: Stage) -> tuple[Kind, str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -51,13 +50,13 @@ class FlowRunnable(Runnable[Any, Answer]):
         return await self._acall_with_config(self._aone, input, config, run_type="chain")
 
     def _one(self, input: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Answer:
-        record = self._record(input)
+        record = self._record(input, run_manager)
         sink = ChildRuns({record.id: run_manager}, [record])
         self.runner.run(self.flow, [record], **self._options(sink, config))
         return self._answer(record)
 
     async def _aone(self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig) -> Answer:
-        record = self._record(input)
+        record = self._record(input, run_manager)
         sink = ChildRuns({record.id: run_manager.get_sync()}, [record])
         await self.runner.arun(self.flow, [record], **self._options(sink, config))
         return self._answer(record)
@@ -90,7 +89,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         run_manager: list[CallbackManagerForChainRun],
         config: list[RunnableConfig],
     ) -> list[Answer | Exception]:
-        records, failed = self._records(inputs)
+        records, failed = self._records(inputs, run_manager)
         sink = ChildRuns(_managers(records, run_manager), [r for r in records if r is not None])
         self.runner.run(self.flow, [r for r in records if r is not None], **self._options(sink, config[0]))
         return self._answers(records, failed)
@@ -101,19 +100,21 @@ class FlowRunnable(Runnable[Any, Answer]):
         run_manager: list[AsyncCallbackManagerForChainRun],
         config: list[RunnableConfig],
     ) -> list[Answer | Exception]:
-        records, failed = self._records(inputs)
+        records, failed = self._records(inputs, run_manager)
         managers = [manager.get_sync() for manager in run_manager]
         sink = ChildRuns(_managers(records, managers), [r for r in records if r is not None])
         live = [r for r in records if r is not None]
         await self.runner.arun(self.flow, live, **self._options(sink, config[0]))
         return self._answers(records, failed)
 
-    def _records(self, inputs: Sequence[Any]) -> tuple[list[Record | None], dict[int, FlowError]]:
+    def _records(
+        self, inputs: Sequence[Any], managers: Sequence[Any]
+    ) -> tuple[list[Record | None], dict[int, FlowError]]:
         records: list[Record | None] = []
         failed: dict[int, FlowError] = {}
-        for position, input in enumerate(inputs):
+        for position, (input, manager) in enumerate(zip(inputs, managers, strict=True)):
             try:
-                records.append(self._record(input))
+                records.append(self._record(input, manager))
             except ConfigError as error:
                 records.append(None)
                 failed[position] = error
@@ -158,7 +159,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     ) -> Iterator[Answer]:
         import threading
 
-        record = self._record(_whole(list(input)))
+        record = self._record(_whole(list(input)), run_manager)
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         failed: list[BaseException] = []
 
@@ -184,7 +185,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     ) -> AsyncIterator[Answer]:
         import asyncio
 
-        record = self._record(_whole([piece async for piece in input]))
+        record = self._record(_whole([piece async for piece in input]), run_manager)
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
         def put(text: str) -> None:
@@ -214,7 +215,8 @@ class FlowRunnable(Runnable[Any, Answer]):
 
     # -- shapes --------------------------------------------------------------------------------------------------
 
-    def _record(self, input: Any) -> Record:
+    def _record(self, input: Any, manager: Any) -> Record:
+        """The record of an input. Its id is the id of the run that the caller's tracer sees."""
         values = {self.flow.inputs[0]: input} if isinstance(input, str) else input
         if not isinstance(values, Mapping):
             raise ConfigError(
@@ -227,7 +229,7 @@ class FlowRunnable(Runnable[Any, Answer]):
                 f"the flow {self.flow.name!r} reads {', '.join(map(repr, missing))}; the input has "
                 f"{', '.join(map(repr, values)) or 'nothing'}"
             )
-        return Record.of(uuid.uuid4().hex, dict(values))
+        return Record.of(manager.run_id.hex, dict(values))
 
     def _options(self, *parts: Any) -> dict[str, Any]:
         *sinks, host = parts
