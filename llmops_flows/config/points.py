@@ -1,0 +1,189 @@
+"""The configs of a sweep's points, at the price of the axes' values instead of their product."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, product
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from llmops_flows.core.errors import ConfigError, Fault
+
+from .axes import Grid
+from .compose import Composed, compose
+from .interpolation import resolved
+
+Path = tuple[str, ...]
+Changes = dict[Path, Any]
+"""Path of a leaf to its value, or GONE."""
+
+_PROBES = 3
+"""How many points are composed in full as well, to see that the parts fit."""
+
+
+class _Gone:
+    def __repr__(self) -> str:
+        return "GONE"
+
+
+GONE = _Gone()
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a sweep.
+
+    Attributes:
+        overrides: the overrides that set it apart from the other points.
+        raw: its config, interpolations unresolved.
+        choices: group to chosen option.
+    """
+
+    overrides: tuple[str, ...]
+    raw: Mapping[str, Any]
+    choices: Mapping[str, str]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config as plain data. Raises ConfigError where an interpolation leads nowhere."""
+        return resolved(self.raw)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Stage to the config key that it is taken from."""
+        stages = self.raw.get("stages") or {}
+        taken = {str(n): v for n, v in stages.items() if isinstance(v, str)}
+        return {n: v[2:-1] for n, v in taken.items() if v.startswith("${") and v.endswith("}")}
+
+
+def points(grid: Grid) -> list[Point]:
+    """Every point of the grid, the last axis varying fastest.
+
+    What each value changes is found by composing it once, beside the first and beside the last values of the other
+    axes. Where values change each other's keys, every point is composed in full.
+
+    Raises:
+        ConfigError: with everything that is wrong with any of the overrides.
+    """
+    wanted = [tuple(chain.from_iterable(steps)) for steps in product(*(axis.steps for axis in grid.axes))]
+    if len(wanted) > 2 * sum(len(axis) for axis in grid.axes):
+        found = _spliced(grid)
+        if found is not None:
+            return found
+    return [_point(overrides, _composed(grid, overrides)) for overrides in wanted]
+
+
+def _composed(grid: Grid, overrides: Sequence[str]) -> Composed:
+    return compose([*grid.fixed, *overrides])
+
+
+def _point(overrides: Sequence[str], composed: Composed) -> Point:
+    return Point(tuple(overrides), _raw(composed), composed.choices)
+
+
+def _raw(composed: Composed) -> dict[str, Any]:
+    found = OmegaConf.to_container(composed.config, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def _spliced(grid: Grid) -> list[Point] | None:
+    """The points put together from what each value changes; None when the axes are not independent."""
+    first = [axis.steps[0] for axis in grid.axes]
+    base, changes = _changes(grid, first)
+    _, others = _changes(grid, [axis.steps[-1] for axis in grid.axes])
+    if not _independent(changes) or not _agree(changes, others):
+        return None
+    found = []
+    for numbers in product(*(range(len(axis)) for axis in grid.axes)):
+        overrides = tuple(chain.from_iterable(axis.steps[n] for axis, n in zip(grid.axes, numbers, strict=True)))
+        leaves: Changes = {}
+        for axis, n in zip(changes, numbers, strict=True):
+            leaves.update(axis[n])
+        raw, choices = _applied(base, leaves)
+        found.append(Point(overrides, raw, choices))
+    probes = random.Random(0).sample(found, min(_PROBES, len(found)))
+    whole = [_point(p.overrides, _composed(grid, p.overrides)) for p in probes]
+    return found if probes == whole else None
+
+
+def _changes(grid: Grid, beside: Sequence[tuple[str, ...]]) -> tuple[dict[str, Any], list[list[Changes]]]:
+    """The tree beside which the axes vary, and for each value of each axis what it makes of it.
+
+    Both are relative to the first value of the axis.
+    """
+    trees: dict[tuple[str, ...], dict[str, Any]] = {}
+    faults: dict[Fault, None] = {}
+    steps = []
+    for number, axis in enumerate(grid.axes):
+        steps.append([(*beside[:number], step, *beside[number + 1 :]) for step in axis.steps])
+    for point in chain.from_iterable(steps):
+        overrides = tuple(chain.from_iterable(point))
+        if overrides not in trees:
+            try:
+                composed = _composed(grid, overrides)
+                trees[overrides] = {"config": _raw(composed), "choices": composed.choices}
+            except ConfigError as error:
+                faults.update(dict.fromkeys(error.faults))
+    if faults:
+        raise ConfigError(list(faults))
+    found = [[trees[tuple(chain.from_iterable(point))] for point in axis] for axis in steps]
+    return trees[tuple(chain.from_iterable(beside))], [[dict(_differ(axis[0], t)) for t in axis] for axis in found]
+
+
+def _differ(one: Any, other: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The leaves in which two trees differ: path and the other's value, or GONE."""
+    if isinstance(one, dict) and isinstance(other, dict) and one and other:
+        for key in {**one, **other}:
+            yield from _differ(one.get(key, GONE), other.get(key, GONE), (*path, str(key)))
+    elif isinstance(other, dict) and other:
+        if one is not GONE:
+            yield path, {}
+        for key, value in other.items():
+            yield from _differ(GONE, value, (*path, str(key)))
+    elif one is not other and (one != other or type(one) is not type(other)):
+        yield path, other
+
+
+def _independent(axes: Sequence[Sequence[Changes]]) -> bool:
+    """Whether no two axes change the same leaf, or a leaf and what is above it, and none the order of stages."""
+    touched = [{path for changes in axis for path in changes} for axis in axes]
+    if any(path[:2] == ("config", "stages") for paths in touched for path in paths):
+        return False
+    for number, paths in enumerate(touched):
+        rest = set().union(*touched[:number], *touched[number + 1 :])
+        above = {path[:depth] for path in rest for depth in range(1, len(path) + 1)}
+        if paths & above:
+            return False
+    return True
+
+
+def _agree(axes: Sequence[Sequence[Changes]], others: Sequence[Sequence[Changes]]) -> bool:
+    """Whether values change the same whatever they stand beside."""
+    return all(
+        one == other
+        for axis, other_axis in zip(axes, others, strict=True)
+        for one, other in zip(axis, other_axis, strict=True)
+    )
+
+
+def _applied(tree: Mapping[str, Any], changes: Changes) -> tuple[dict[str, Any], dict[str, str]]:
+    """The tree with its leaves changed; what is not changed is shared."""
+    root: dict[str, Any] = dict(tree)
+    own: dict[Path, dict[str, Any]] = {(): root}
+    for path, value in changes.items():
+        node = root
+        for depth in range(1, len(path)):
+            place = path[:depth]
+            if place not in own:
+                below = node.get(path[depth - 1])
+                own[place] = node[path[depth - 1]] = dict(below) if isinstance(below, dict) else {}
+            node = own[place]
+        if value is GONE:
+            node.pop(path[-1], None)
+        else:
+            node[path[-1]] = value
+    return root["config"], root["choices"]
