@@ -11,12 +11,12 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from .errors import StoreError
 from .fingerprint import digest
+from .locks import locked
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -38,26 +38,48 @@ def artifact(home: Path | None, address: str, build: Callable[[Path], None], *, 
         build: writes files below the folder that it is given; what it raises passes through.
         kind: what it is, for people: the name of the folder that holds it.
 
+    A home that cannot be written (no right, no space) costs a warning: the artifact is then built for this process.
+
     Raises:
-        StoreError: the home folder cannot be written, or the disk is full.
+        StoreError: the disk is full, of the temporary folder too.
     """
-    room = (home or temporary_home()) / "artifacts" / kind
-    place = room / address
-    if _whole(place):
-        return place
+    if home is not None:
+        try:
+            return _placed(home, address, build, kind)
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            _tell(kind, home, error)
     try:
-        room.mkdir(parents=True, exist_ok=True)
-        with _locked(room / f"{address}.lock"):
-            if not _whole(place):
-                _sweep(room, address, kind)
-                _build(place, build)
+        return _placed(temporary_home(), address, build, kind)
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        raise StoreError(f"cannot build the {kind} in {str(room)!r}: {error.strerror or error}") from error
+        room = str(temporary_home())
+        raise StoreError(f"cannot build the {kind} in {room!r}: {error.strerror or error}") from error
+
+
+def _placed(home: Path, address: str, build: Callable[[Path], None], kind: str) -> Path:
+    room = home / "artifacts" / kind
+    place = room / address
+    if not _whole(place):
+        room.mkdir(parents=True, exist_ok=True)
+        with locked(room / f"{address}.lock"):
+            if not _whole(place):
+                _sweep(room, address, kind)
+                _build(place, build)
     return place
 
 
+def _tell(kind: str, home: Path, error: OSError) -> None:
+    """Say once for each folder and kind that nothing built is kept there."""
+    if (kind, home) not in _told:
+        _told.add((kind, home))
+        cause = error.strerror or str(error)
+        log.warning("the %s cannot be kept in %r (%s): it is built for this process only", kind, str(home), cause)
+
+
+_told: set[tuple[str, Path]] = set()
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
 
 
@@ -104,33 +126,3 @@ def _whole(place: Path) -> bool:
         return isinstance(listed, dict) and dict(_files(place)) == listed
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock of the operating system: it ends with the process that holds it."""
-    with path.open("a+b") as file:
-        _lock(file.fileno())
-        try:
-            yield
-        finally:
-            _unlock(file.fileno())
-
-
-if os.name == "nt":  # pragma: no cover
-    import msvcrt
-
-    def _lock(number: int) -> None:
-        msvcrt.locking(number, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
-
-    def _unlock(number: int) -> None:
-        msvcrt.locking(number, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
-
-else:
-    import fcntl
-
-    def _lock(number: int) -> None:
-        fcntl.flock(number, fcntl.LOCK_EX)
-
-    def _unlock(number: int) -> None:
-        fcntl.flock(number, fcntl.LOCK_UN)

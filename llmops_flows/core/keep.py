@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -11,15 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .cache import Cache
-from .errors import FlowError, StageError, StoreError
+from .errors import FlowError, StageError
 from .fingerprint import decode, digest, encode
 from .record import Slot, Usage
 from .secrets import has_secret
 from .stage import Outcome
 from .store import Entry, Lease, Store
+from .unfailing import Unfailing
 
 LEASE = 30.0
-"""Seconds after which the work of a process that died is taken over."""
+"""Seconds after which the work of a process that died is taken over (at once, if it died on this machine)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +41,34 @@ class Known:
 
 
 class Keeper:
-    """Looks answers up and keeps new ones. A store that fails is left alone: answers matter more."""
+    """Looks answers up and keeps new ones. Trouble of the store is told once, and costs no answer."""
 
     def __init__(self, store: Store | None, cache: Cache, warn: Callable[[str, str], None]) -> None:
-        self.store = store
+        self.store = store if store is None or isinstance(store, Unfailing) else Unfailing(store, warn)
         self.reads = not cache.refresh
         self._warn = warn
-        self._owner = f"{os.getpid()}.{uuid.uuid4().hex}"
+        self._owner = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex}"
         self._late: tuple[dict[str, Entry], dict[str, bytes]] = ({}, {})
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Known]:
         """The known ones of the keys, by address only."""
         if self.store is None or not self.reads:
             return {}
-        found = self.ask(lambda store: store.entries(keys), {})
-        return {key: _known(entry) for key, entry in found.items()}
+        return {key: _known(entry) for key, entry in self.store.entries(keys).items()}
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
         """The bytes of the known ones of the addresses."""
         late = {a: self._late[1][a] for a in addresses if a in self._late[1]}
         rest = [a for a in addresses if a not in late]
-        return {**self.ask(lambda store: store.values(rest), {}), **late} if rest else late
+        return {**self.store.values(rest), **late} if rest and self.store is not None else late
 
-    def keep(self, key: str, outcome: Outcome, seconds: float, kept: bool, *, put_off: bool) -> Known:
+    def keep(
+        self, key: str, outcome: Outcome, seconds: float, kept: bool, *, put_off: bool, stage: str = ""
+    ) -> Known:
         """An outcome as what is known from now on; written down unless it must not be answered again.
+
+        An answer that holds a secret is not written down either: that costs its computation in every run, and is
+        told once for each `stage`.
 
         Raises:
             TypeError, ValueError: the value is not plain data.
@@ -71,7 +77,9 @@ class Keeper:
         known = Known(digest(data), data, outcome.usage, outcome.verdict, outcome.ends, outcome.retry, outcome.notes)
         if kept and outcome.keep and self.store is not None:
             meta = _meta(outcome, seconds)
-            if not has_secret(data) and not has_secret(meta):
+            if has_secret(data) or has_secret(meta):
+                self._warn(f"secret {stage}", _SECRET.format(f" of {stage!r}" if stage else ""))
+            else:
                 self._late[0][key] = Entry(known.address, meta)
                 self._late[1][known.address] = data
                 if not put_off:
@@ -81,26 +89,22 @@ class Keeper:
     def write(self) -> None:
         """Write down what was put off."""
         entries, values = self._late
-        if entries:
+        if entries and self.store is not None:
             self._late = ({}, {})
-            self.ask(lambda store: store.put(entries, values), None)
+            self.store.put(entries, values)
 
-    close = write
+    def close(self) -> None:
+        """Write down everything, also what the store could not take before."""
+        self.write()
+        if self.store is not None:
+            self.store.flush()
 
     def flight(self, keys: Sequence[str], *, alone: bool) -> Flight:
         """The right to compute keys, shared with whoever else wants them now."""
         return Flight(self, list(keys), None if alone else self.store, self._owner)
 
-    def ask(self, question: Callable[[Store], Any], otherwise: Any) -> Any:
-        """What the store answers; a store that fails is not asked again."""
-        if self.store is None:
-            return otherwise
-        try:
-            return question(self.store)
-        except StoreError as error:
-            self.store = None
-            self._warn("store", f"answers are not kept: {error}")
-            return otherwise
+
+_SECRET = "an answer{} holds something that looks like a secret: it is not kept, and computed anew in every run"
 
 
 class Flight:
@@ -163,13 +167,12 @@ class Flight:
         if not new:
             keys = self._claim(keys)
         leases = self._lease(keys)
-        if new:
-            stale = [lease for lease in leases.values() if lease.error and not lease.mine]
-            for lease in stale:
-                store.release([lease.key], lease.owner)
-            if stale:
-                again = [lease.key for lease in stale]
-                leases = {**leases, **self._lease(again)}
+        # An error of an earlier attempt is no news to who asks only now; of the dead nothing is to be expected.
+        stale = [x for x in leases.values() if not x.mine and (new if x.error else _dead(x.owner))]
+        for lease in stale:
+            store.release([lease.key], lease.owner)
+        if stale:
+            leases = {**leases, **self._lease([lease.key for lease in stale])}
         mine = [key for key in keys if key not in leases or leases[key].mine]
         self._held.update(mine)
         self.mine = self._claim(mine)
@@ -188,11 +191,11 @@ class Flight:
         return [key for key in keys if key not in known]
 
     def _lease(self, keys: Sequence[str]) -> Mapping[str, Lease]:
-        found: Mapping[str, Lease] = self._keeper.ask(lambda s: s.lease(keys, self._owner, seconds=LEASE), {})
-        return found
+        return self._store.lease(keys, self._owner, seconds=LEASE) if self._store is not None else {}
 
     def _give_back(self, keys: Sequence[str], error: bytes = b"") -> None:
-        self._keeper.ask(lambda s: s.release(keys, self._owner, error=error), None)
+        if self._store is not None:
+            self._store.release(keys, self._owner, error=error)
 
     async def _renew(self) -> None:
         while True:
@@ -234,3 +237,18 @@ def _known(entry: Entry) -> Known:
 def _told(error: bytes) -> FlowError:
     facts = decode(error)
     return StageError(f"{facts['message']} (told by the process that tried it)")
+
+
+def _dead(owner: str) -> bool:
+    """Whether the owner of a lease was a process of this machine that is no more."""
+    machine, _, rest = owner.partition("/")
+    process = rest.partition("/")[0]
+    if machine != platform.node() or not process.isdigit() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

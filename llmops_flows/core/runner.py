@@ -18,6 +18,7 @@ from .loop import adrive, drive
 from .record import Record
 from .stage import Stage
 from .store import Store
+from .unfailing import Unfailing
 from .walk import Walk
 
 _WORKERS = 8
@@ -49,8 +50,8 @@ class Runner:
         gate: Gate | None = None,
     ) -> None:
         self.cache = cache or Cache()
-        self.store = store if self.cache.keeps else None
-        self.vectors = store
+        self.vectors = None if store is None else Unfailing(store, self.warn)
+        self.store = self.vectors if self.cache.keeps else None
         self.home = home
         self.sinks = tuple(sinks)
         self.tenant = tenant

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Lease
 
 _ERROR_SECONDS = 5.0
@@ -27,7 +28,8 @@ class MemoryStore:
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
         with self._lock:
-            return {a: self._values[a] for a in addresses if a in self._values}
+            found = {a: self._values[a] for a in addresses if a in self._values}
+        return {a: data for a, data in found.items() if digest(data) == a}
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
         with self._lock:

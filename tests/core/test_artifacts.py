@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.core.artifacts import artifact, damaged
-from llmops_flows.core.errors import StoreError
+from tests.harm import harm, read_only
 
 
 def write(folder: Path) -> None:
@@ -93,7 +94,38 @@ def test_without_a_home_it_lives_as_long_as_the_process() -> None:
     assert artifact(None, "a1", lambda folder: None) == place
 
 
-def test_a_home_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_told_once_and_the_run_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "home").write_text("")
-    with pytest.raises(StoreError, match="cannot build the index"):
-        artifact(tmp_path / "home", "a1", write)
+    for name in ("b1", "b2", "b1"):
+        place = artifact(tmp_path / "home", name, lambda folder: (folder / "x").write_bytes(b"x") and None)
+        assert (place / "x").read_bytes() == b"x"
+    assert caplog.text.count("cannot be kept in") == 1
+
+
+def test_an_index_in_a_folder_that_can_only_be_read_is_used(tmp_path: Path) -> None:
+    place = artifact(tmp_path / "home", "a1", write)
+    with read_only(tmp_path / "home"):
+        assert artifact(tmp_path / "home", "a1", write) == place
+
+
+PLACES = 120
+
+
+def test_damage_anywhere_in_an_index_is_found(tmp_path: Path) -> None:
+    """Flip, zero or cut off, at many places of many files: what comes back is whole, or was built again."""
+    parts = {f"part{n}.bin": bytes(random.Random(n).randbytes(300)) for n in range(4)}
+
+    def build(folder: Path) -> None:
+        for name, data in parts.items():
+            (folder / name).write_bytes(data)
+
+    chance = random.Random(15)
+    for _ in range(PLACES):
+        place = artifact(tmp_path, "a1", build, kind="many")
+        file = chance.choice([*sorted(place.iterdir())])
+        harm(file, chance)
+        mended = artifact(tmp_path, "a1", build, kind="many")
+        assert {name: (mended / name).read_bytes() for name in parts} == parts
+    assert damaged["many"] >= PLACES * 0.9

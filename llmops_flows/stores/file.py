@@ -1,0 +1,164 @@
+"""One SQLite file, kept open for all threads of a process: through forks, damage, and being moved away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from llmops_flows.core.errors import StoreError
+from llmops_flows.core.locks import locked
+
+from .schema import broken, connect, connect_read_only, unwritable
+from .seal import sealing_key
+
+T = TypeVar("T")
+log = logging.getLogger("llmops_flows.store")
+
+
+class File:
+    """The file at `path`, opened when first needed. `key` seals its rows; `counters["replaced"]` counts new starts.
+
+    Every error of SQLite or the operating system comes as StoreError.
+    """
+
+    def __init__(self, path: Path, counters: Counter[str]) -> None:
+        self.path = path
+        self.counters = counters
+        self.read_only = False
+        self.key = b""
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._mark: tuple[int, int] | None = None
+        self._pid = 0
+        _files.add(self)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, to read with; one thread at a time."""
+        with self._lock:
+            try:
+                yield self._open()
+            except _ERRORS as error:
+                raise self._told(error) from error
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do work in one transaction that nobody can interrupt; all of it counts, or nothing."""
+        with self._lock:
+            try:
+                return self._transaction(work)
+            except _ERRORS as error:
+                raise self._told(error) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._leave()
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self.read_only:
+            self._leave()  # perhaps it can be written by now
+        db = self._open()
+        if self.read_only:
+            raise OSError("it can be read but not written")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(db)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return result
+
+    def _told(self, error: Exception) -> StoreError:
+        if isinstance(error, sqlite3.Error) and broken(error):
+            self._replace()
+        return StoreError(f"the store {str(self.path)!r} failed: {error}")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None or self._pid != os.getpid() or _mark(self.path) != self._mark:
+            self._leave()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.key = sealing_key(self.path.with_name(self.path.name + ".key"))
+            self._connection = self._connected()
+            self._mark, self._pid = _mark(self.path), os.getpid()
+        return self._connection
+
+    def _connected(self) -> sqlite3.Connection:
+        self.read_only = False
+        self._mark = _mark(self.path)
+        try:
+            return connect(self.path)
+        except sqlite3.Error as error:
+            if unwritable(error):
+                self.read_only = True
+                return connect_read_only(self.path)
+            if not broken(error):
+                raise
+        self._replace()
+        return connect(self.path)
+
+    def _replace(self) -> None:
+        """Begin a new file in place of a damaged one, unless another process has done so already."""
+        seen = self._mark
+        self._leave()
+        with locked(self.path.with_name(self.path.name + ".key")):
+            if _mark(self.path) == seen:
+                self.counters["replaced"] += 1
+                place = _set_aside(self.path)
+                log.warning(
+                    "the store %r was damaged and is begun anew; the old file: %s", str(self.path), place.name
+                )
+
+    def _leave(self) -> None:
+        """Let go of the connection; one that was inherited by a fork is left alone, since closing it does harm."""
+        if self._connection is not None:
+            if self._pid == os.getpid():
+                self._connection.close()
+            else:
+                _inherited.append(self._connection)
+        self._connection = None
+
+
+# MemoryError: a damaged length asks for more than there is.
+_ERRORS = (sqlite3.Error, OSError, MemoryError)
+_files: weakref.WeakSet[File] = weakref.WeakSet()
+_inherited: list[sqlite3.Connection] = []
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """Which file lies at the path (device and number); None: none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _set_aside(path: Path) -> Path:
+    """Move a file, with the log of its last writes, out of the way: `sqlite3 FILE .recover` may still read it."""
+    place = path.with_name(f"{path.name}.broken-{time.time_ns()}")
+    for suffix in ("", "-wal"):
+        old = path.with_name(path.name + suffix)
+        if old.exists():
+            old.replace(place.with_name(place.name + suffix))
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    return place
+
+
+def _after_fork() -> None:
+    """A lock that another thread held while the process forked would never be free in the child."""
+    for file in _files:
+        file._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

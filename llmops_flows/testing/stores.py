@@ -1,0 +1,135 @@
+"""What every store must do, as a suite to inherit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+
+from llmops_flows.core.fingerprint import digest
+from llmops_flows.core.store import Entry, Store
+
+
+class StoreContract(ABC):
+    """What holds for every store. Inherit, and give `store`; where several handles can share a store, `again` too."""
+
+    @abstractmethod
+    def store(self) -> Store:
+        """An empty store."""
+
+    def again(self, store: Store) -> Store:
+        """Another handle to what `store` holds, as another process would have it."""
+        return store
+
+    def test_it_is_a_store(self) -> None:
+        assert isinstance(self.store(), Store)
+
+    def test_what_is_put_comes_back_byte_for_byte(self) -> None:
+        store = self.store()
+        values = [b"", b"x", bytes(range(256)), "Grüße 🙂".encode(), b"\x00" * 1000, b"y" * 1_000_000]
+        entries = {f"key{n}": Entry(digest(value), b'{"n":%d}' % n) for n, value in enumerate(values)}
+        store.put(entries, {digest(value): value for value in values})
+        other = self.again(store)
+        assert other.entries(list(entries)) == entries
+        assert other.values([digest(value) for value in values]) == {digest(value): value for value in values}
+
+    def test_what_was_never_put_is_unknown(self) -> None:
+        store = self.store()
+        assert store.entries(["never", ""]) == {}
+        assert store.values([digest(b"never")]) == {}
+
+    def test_asking_for_nothing_gives_nothing(self) -> None:
+        store = self.store()
+        assert (dict(store.entries([])), dict(store.values([])), dict(store.lease([], "me", seconds=1))) == (
+            {},
+            {},
+            {},
+        )
+        store.put({}, {})
+        store.release([], "me")
+
+    def test_thousands_of_keys_are_asked_for_at_once(self) -> None:
+        store = self.store()
+        values = {digest(b"%d" % n): b"%d" % n for n in range(3000)}
+        store.put({f"k{n}": Entry(address) for n, address in enumerate(values)}, values)
+        assert len(store.entries([f"k{n}" for n in range(3500)])) == 3000
+        assert store.values(list(values)) == values
+
+    def test_putting_the_same_twice_is_harmless_and_the_last_entry_counts(self) -> None:
+        store = self.store()
+        for text in (b"one", b"one", b"two"):
+            store.put({"key": Entry(digest(text))}, {digest(text): text})
+        assert store.entries(["key"])["key"].address == digest(b"two")
+
+    def test_a_value_that_does_not_fit_its_address_never_comes_back(self) -> None:
+        store = self.store()
+        store.put({"key": Entry(digest(b"right"))}, {digest(b"right"): b"wrong"})
+        assert store.values([digest(b"right")]) == {}
+
+    def test_one_owner_has_a_lease_until_it_is_given_back(self) -> None:
+        store = self.store()
+        assert store.lease(["k", "l"], "one", seconds=30)["k"].mine
+        theirs = self.again(store).lease(["k"], "two", seconds=30)["k"]
+        assert not theirs.mine and theirs.owner == "one"
+        store.release(["k"], "one")
+        assert self.again(store).lease(["k"], "two", seconds=30)["k"].mine
+        assert not store.lease(["k"], "one", seconds=30)["k"].mine
+
+    def test_an_owner_renews_its_lease_and_nobody_else_can_give_it_back(self) -> None:
+        store = self.store()
+        store.lease(["k"], "one", seconds=30)
+        assert store.lease(["k"], "one", seconds=30)["k"].mine
+        store.release(["k"], "two")
+        assert not store.lease(["k"], "two", seconds=30)["k"].mine
+
+    def test_a_lease_ends_with_its_time(self) -> None:
+        store = self.store()
+        store.lease(["k"], "one", seconds=0.05)
+        time.sleep(0.1)
+        assert store.lease(["k"], "two", seconds=30)["k"].mine
+
+    def test_an_error_reaches_those_who_wait(self) -> None:
+        store = self.store()
+        store.lease(["k"], "one", seconds=30)
+        store.release(["k"], "one", error=b'{"message":"no luck"}')
+        told = self.again(store).lease(["k"], "two", seconds=30)["k"]
+        assert not told.mine
+        assert told.error == b'{"message":"no luck"}'
+        store.release(["k"], "one")
+        assert store.lease(["k"], "two", seconds=30)["k"].mine
+
+    def test_of_many_threads_one_gets_the_lease(self) -> None:
+        store = self.store()
+        mine: list[bool] = []
+
+        def claim(n: int) -> None:
+            mine.append(store.lease(["k"], f"owner{n}", seconds=30)["k"].mine)
+
+        _together(16, claim)
+        assert sorted(mine) == [False] * 15 + [True]
+
+    def test_what_many_threads_put_is_all_there(self) -> None:
+        store = self.store()
+
+        def write(n: int) -> None:
+            for m in range(20):
+                text = b"%d.%d" % (n, m)
+                store.put({text.decode(): Entry(digest(text))}, {digest(text): text})
+
+        _together(8, write)
+        assert len(self.again(store).entries([f"{n}.{m}" for n in range(8) for m in range(20)])) == 160
+
+    def test_a_closed_store_opens_itself_again(self) -> None:
+        store = self.store()
+        store.put({"key": Entry(digest(b"x"))}, {digest(b"x"): b"x"})
+        store.close()
+        store.close()
+        store.entries(["key"])
+
+
+def _together(count: int, work: object) -> None:
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(count)]  # type: ignore[arg-type]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
