@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -94,6 +94,10 @@ class Outcome:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+async def _nobody(stage: Stage, inputs: Mapping[str, Any]) -> Outcome:
+    raise RuntimeError("a stage that is run by hand has no runner to ask another stage of")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What surrounds one execution of a stage. A `run` that names a parameter `call` is given it.
@@ -101,6 +105,9 @@ class Call:
     token: shows a piece of the answer while it is made. cancelled: True once nobody waits for the answer any
     more; long work asks now and then. sample: which sample of a random answer this is (None: the only one).
     store, home: where vectors and built indexes are kept. deadline: `time.monotonic()` by which to be done.
+    ask: `await call.ask(stage, inputs)` is the Outcome of another stage, looked up, gated and kept like any. Its
+    usage is what it cost now: add it to your own. For coroutines: a stage that blocks a thread of the runner while
+    it waits for another thread may wait for ever.
     """
 
     stage: str = ""
@@ -112,6 +119,7 @@ class Call:
     home: Path | None = None
     deadline: float | None = None
     host: Any = None
+    ask: Callable[[Stage, Mapping[str, Any]], Awaitable[Outcome]] = _nobody
 
 
 class Stage(Part):

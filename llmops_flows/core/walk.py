@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import FlowError, StageError
@@ -13,6 +14,7 @@ from .events import Event
 from .execution import Done, Job, execute
 from .flow import Composite, Fallback, Flow, Parallel
 from .keep import Keeper, Known
+from .nested import ask
 from .record import Record, Slot, Span, State
 from .stage import Call, Stage
 
@@ -26,19 +28,28 @@ REASKS = 2
 class Walk:
     """One run. Made by the runner; lives as long as the run."""
 
-    def __init__(self, runner: Runner, flow: Flow, run: str, emit: Callable[[Event], None], host: Any) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        flow: Flow,
+        run: str,
+        emit: Callable[[Event], None],
+        host: Any,
+        *,
+        stopped: threading.Event | None = None,
+    ) -> None:
         self.runner = runner
         self.run = run
         self.emit = emit
         self.host = host
         self.keeper = Keeper(runner.store, runner.cache, runner.warn)
         self.stages: dict[str, Stage] = dict(flow.leaves())
-        self._stopped = threading.Event()
+        self.stopped = stopped or threading.Event()
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
         """Nobody waits any more: tell the stages that are at work, and write down what was put off."""
-        self._stopped.set()
+        self.stopped.set()
         self.keeper.close()
 
     async def over(self, part: Composite, records: Sequence[Record], prefix: str = "") -> None:
@@ -200,12 +211,13 @@ class Walk:
             name,
             record.id,
             token,
-            self._stopped.is_set,
+            self.stopped.is_set,
             record.sample,
             runner.vectors,
             runner.home,
             None,
             self.host,
+            partial(ask, self, name, record),
         )
 
     def _finish(
