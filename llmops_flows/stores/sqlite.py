@@ -140,6 +140,9 @@ class SQLiteStore:
         for n in range(0, len(keys), _MOST):
             entries.update(self.entries(keys[n : n + _MOST]))
         lost = [name for name in (*keys, *addresses) if name not in entries and name not in values]
+        if lost and not self._file.read_only:
+            orphans = "DELETE FROM entries WHERE address NOT IN (SELECT address FROM contents)"
+            self._file.write(lambda db: db.execute(orphans))
         return {"entries": len(entries), "values": len(values), **(self.counters - before), "lost": lost}
 
     def backup(self, path: Path | str) -> None:

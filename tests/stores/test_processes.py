@@ -1,0 +1,153 @@
+"""Many processes, one store: nothing is lost, nobody is locked out, and work is done once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from llmops_flows import Flow, Record, Runner
+from llmops_flows.core.fingerprint import digest
+from llmops_flows.core.store import Entry
+from llmops_flows.stages.prompt import ChatPrompt
+from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.testing.fakes import CountedModel, calls
+
+spawn = multiprocessing.get_context("spawn")
+
+
+def write_rows(path: Path, process: int, count: int, gate: Barrier, report: Path) -> None:
+    store = SQLiteStore(path)
+    gate.wait(60)
+    begun = time.perf_counter()
+    for n in range(count):
+        text = b"%d.%d" % (process, n)
+        store.put({text.decode(): Entry(digest(text))}, {digest(text): text})
+    seconds = time.perf_counter() - begun
+    store.close()
+    report.write_text(json.dumps({"seconds": seconds}))
+
+
+def read_rows(path: Path, process: int, count: int, gate: Barrier, report: Path) -> None:
+    """Read what the writers write; whatever is known must be whole."""
+    store, seen = SQLiteStore(path), 0
+    gate.wait(60)
+    names = [f"{writer}.{n}" for writer in range(process) for n in range(count)]
+    until = time.monotonic() + 60
+    while seen < len(names) and time.monotonic() < until:
+        known = store.entries(names)
+        data = store.values([entry.address for entry in known.values()])
+        assert all(data[entry.address] == name.encode() for name, entry in known.items())
+        seen = len(known)
+        time.sleep(0.05)
+    report.write_text(json.dumps({"seen": seen}))
+
+
+@pytest.mark.parametrize(("writers", "count"), [(3, 150), pytest.param(8, 2000, marks=pytest.mark.slow)])
+def test_nothing_that_many_processes_write_is_lost(tmp_path: Path, writers: int, count: int) -> None:
+    path, gate = tmp_path / "store.sqlite", spawn.Barrier(writers + 2)
+    jobs = [(write_rows, n) for n in range(writers)] + [(read_rows, writers)]
+    reports = [tmp_path / f"report{n}.json" for n in range(len(jobs))]
+    processes = [
+        spawn.Process(target=work, args=(path, n, count, gate, report))
+        for (work, n), report in zip(jobs, reports, strict=True)
+    ]
+    for process in processes:
+        process.start()
+    gate.wait(60)
+    store = SQLiteStore(path)
+    store.backup(tmp_path / "while.sqlite")
+    for process in processes:
+        process.join(100)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    told = [json.loads(report.read_text()) for report in reports]
+    assert told[-1]["seen"] == writers * count
+    names = [f"{writer}.{n}" for writer in range(writers) for n in range(count)]
+    assert len(store.entries(names)) == writers * count
+    copy = SQLiteStore(tmp_path / "while.sqlite")
+    assert copy.verify()["lost"] == []
+    copy.close()
+    store.close()
+    rate = writers * count / max(report["seconds"] for report in told[:-1])
+    print(f"{rate:.0f} transactions/s", file=sys.stderr)
+
+
+# -- single flight ---------------------------------------------------------------------------------------------------
+
+
+def asking(log: Path, *, pause: float, fails: bool = False) -> Flow:
+    prompt = ChatPrompt(messages=[{"role": "user", "content": "{question}"}])
+    return Flow(stages={"prompt": prompt, "model": CountedModel(log=log, pause=pause, fails=fails)})
+
+
+def ask(path: Path, log: Path, threads: int, gate: Barrier | None, report: Path, pause: float, fails: bool) -> None:
+    """Ask the same question in several threads at once; report what came."""
+    flow = asking(log, pause=pause, fails=fails)
+    found: list[str] = []
+
+    def one() -> None:
+        [record] = runner.run(flow, [Record.of("1", {"question": "How long?"})])
+        found.append(str(record.error) if record.error else record.answer)
+
+    with Runner(store=SQLiteStore(path)) as runner:
+        if gate is not None:
+            gate.wait(60)
+        together = [threading.Thread(target=one) for _ in range(threads)]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join()
+    report.write_text(json.dumps(found))
+
+
+def everybody(tmp_path: Path, *, fails: bool) -> tuple[list[str], list[str]]:
+    """What 16 threads of 4 processes were told, and the calls that were made for it."""
+    gate, log = spawn.Barrier(4), tmp_path / "calls"
+    reports = [tmp_path / f"report{n}" for n in range(4)]
+    processes = [
+        spawn.Process(target=ask, args=(tmp_path / "store.sqlite", log, 16, gate, report, 1.5, fails))
+        for report in reports
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    return [text for report in reports for text in json.loads(report.read_text())], calls(log)
+
+
+def test_sixty_four_threads_of_four_processes_make_one_call(tmp_path: Path) -> None:
+    told, made = everybody(tmp_path, fails=False)
+    assert len(made) == 1
+    assert told == ["said How long?"] * 64
+
+
+def test_the_leaders_error_reaches_all(tmp_path: Path) -> None:
+    told, made = everybody(tmp_path, fails=True)
+    assert len(made) == 1
+    assert len(told) == 64
+    assert all("the service is out of luck" in text for text in told)
+
+
+def test_when_the_leader_is_killed_one_more_call_is_made_at_once(tmp_path: Path) -> None:
+    path, log = tmp_path / "store.sqlite", tmp_path / "calls"
+    leader = spawn.Process(target=ask, args=(path, log, 1, None, tmp_path / "never", 60.0, False))
+    leader.start()
+    until = time.monotonic() + 30
+    while not calls(log) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert leader.pid is not None
+    os.kill(leader.pid, signal.SIGKILL)
+    leader.join()
+    begun = time.monotonic()
+    ask(path, log, 8, None, tmp_path / "report", 0.2, False)
+    assert time.monotonic() - begun < 5  # and not the half minute that a lease lasts
+    assert json.loads((tmp_path / "report").read_text()) == ["said How long?"] * 8
+    assert len(calls(log)) == 2
