@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench lock clean
+.PHONY: run test lint bench lock pins clean
 
 run:            ## set up, then run the demo flow over its question set
 	@$(PYTHON) scripts/bootstrap.py run
@@ -23,6 +23,9 @@ bench:          ## ratios against what a user would otherwise do
 
 lock:           ## write the pinned lists anew
 	$(PYTHON) scripts/lock.py
+
+pins:           ## pin the components' code to their versions (tests/pins.json)
+	@$(BIN)/python scripts/pins.py
 
 clean:
 	rm -rf .venv outputs multirun

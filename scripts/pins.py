@@ -1,0 +1,224 @@
+"""Pins each shipped component's code to its `version`: `make pins` writes tests/pins.json, a test compares.
+
+A component's digest covers its class and, from there, every class, function and constant of this package that its
+code names, in whatever module, and what those name in turn. So a change of `stages.words.stem` reaches Bm25 and
+BestSentences, and not a prompt. Left out is what cannot change an answer: comments, docstrings, the annotations of
+functions, and the plumbing of `core` (how stages are run, kept and addressed), but for the taking out of secrets,
+which changes the texts that are loaded. A digest is taken from the syntax tree: formatting does not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+PINS = ROOT / "tests" / "pins.json"
+PACKAGE = "llmops_flows"
+ROOMS = ("core", "stages", "integrations", "testing")
+PLUMBING = (f"{PACKAGE}.core.", f"{PACKAGE}.integrations.lazy")
+COUNTED = (f"{PACKAGE}.core.secrets",)
+
+
+class Symbol(NamedTuple):
+    """A top-level name of a module."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module.removeprefix(PACKAGE + '.')}.{self.name}"
+
+
+class Module:
+    """The top-level definitions of a source file, and where its imported names come from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        path = ROOT.joinpath(*name.split("."))
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        self.nodes: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, tuple[str, str]] = {}
+        is_package = path.is_dir()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                self._import(node, is_package)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.startswith(PACKAGE):
+                        self.imports[alias.asname or alias.name] = (alias.name, "")
+        for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+            for defined in _defined(statement):
+                self.nodes.setdefault(defined, []).append(statement)
+
+    def _import(self, node: ast.ImportFrom, is_package: bool) -> None:
+        base = self.name.split(".")
+        if node.level:
+            base = base[: len(base) - node.level + is_package]
+            home = ".".join([*base, *([node.module] if node.module else [])])
+        else:
+            home = node.module or ""
+        if home.split(".")[0] == PACKAGE:
+            for alias in node.names:
+                self.imports[alias.asname or alias.name] = (home, alias.name)
+
+
+@cache
+def module(name: str) -> Module:
+    return Module(name)
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        return [statement.name]
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return []
+    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def _resolve(where: Module, name: str) -> Iterator[Symbol]:
+    """The symbols of this package that a name in a module stands for."""
+    if name in where.nodes:
+        yield Symbol(where.name, name)
+    elif name in where.imports:
+        home, original = where.imports[name]
+        if original and _is_module(f"{home}.{original}"):
+            yield from (Symbol(f"{home}.{original}", n) for n in module(f"{home}.{original}").nodes)
+        elif _is_module(home):
+            names = module(home)
+            yield from _resolve(names, original) if original else (Symbol(home, n) for n in names.nodes)
+
+
+@cache
+def named(symbol: Symbol) -> tuple[Symbol, ...]:
+    """What the code of a symbol names."""
+    where, found = module(symbol.module), set()
+    for statement in where.nodes.get(symbol.name, []):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name):
+                found.update(_resolve(where, node.id))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and f"{PACKAGE}." in node.value:
+                found.update(_from_text(node.value))
+    found.discard(symbol)
+    return tuple(sorted(found))
+
+
+def _from_text(text: str) -> Iterator[Symbol]:
+    """What is found by a dotted name in a text, as `llmops_flows.integrations.pdf:pages`."""
+    home, _, name = text.replace(":", ".").rpartition(".")
+    if _is_module(home) and name in module(home).nodes:
+        yield Symbol(home, name)
+
+
+def counts(symbol: Symbol) -> bool:
+    """Whether a symbol decides answers."""
+    return symbol.module.startswith(COUNTED) or not f"{symbol.module}.".startswith(PLUMBING)
+
+
+def closure(symbol: Symbol) -> list[Symbol]:
+    """The symbol, and all that its code names, directly or not."""
+    seen, waiting = {symbol}, [symbol]
+    while waiting:
+        for found in named(waiting.pop()):
+            if found not in seen and counts(found):
+                seen.add(found)
+                waiting.append(found)
+    return sorted(seen)
+
+
+@cache
+def digest(symbol: Symbol) -> str:
+    """What the code of one symbol counts as."""
+    trees = [_tree(node) for node in module(symbol.module).nodes.get(symbol.name, [])]
+    return hashlib.sha256(json.dumps(trees).encode()).hexdigest()[:16]
+
+
+def _tree(node: Any) -> Any:
+    """A syntax tree as plain data, without what decides no answer; the same in every Python version."""
+    if isinstance(node, list):
+        return [_tree(n) for n in node if not _silent(n)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        fields.pop("returns")
+        if ast.get_docstring(node, clean=False) is not None:
+            fields["body"] = fields["body"][1:]
+    elif isinstance(node, ast.ClassDef) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = fields["body"][1:]
+    elif isinstance(node, ast.arg):
+        fields.pop("annotation")
+    kept = {name: _tree(value) for name, value in fields.items() if value is not None and value != []}
+    return [type(node).__name__, {k: v for k, v in kept.items() if k not in ("ctx", "type_comment", "version")}]
+
+
+def _silent(node: Any) -> bool:
+    """A text that stands alone (a docstring of a constant), or the number of the version itself."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "version":
+        return True
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def components() -> dict[str, type]:
+    """Every shipped component that can be part of an identity, by its dotted name."""
+    from llmops_flows.core.stage import Part
+
+    found: dict[str, type] = {}
+    for room in ROOMS:
+        package = importlib.import_module(f"{PACKAGE}.{room}")
+        for info in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.{room}."):
+            for value in vars(importlib.import_module(info.name)).values():
+                if isinstance(value, type) and issubclass(value, Part) and value.__module__ == info.name:
+                    found[f"{value.__module__}.{value.__qualname__}"] = value
+    return dict(sorted(found.items()))
+
+
+def pins() -> dict[str, Any]:
+    """The pins of the code as it is: components with version, digest and what they name; symbols with digests."""
+    listed: dict[str, Any] = {}
+    symbols: dict[str, str] = {}
+    for name, cls in components().items():
+        parts = closure(Symbol(cls.__module__, cls.__qualname__))
+        symbols.update({str(part): digest(part) for part in parts})
+        whole = hashlib.sha256("\n".join(f"{part} {digest(part)}" for part in parts).encode()).hexdigest()
+        listed[name] = {"version": cls.version, "digest": whole[:32]}  # type: ignore[attr-defined]
+    return {"components": listed, "symbols": dict(sorted(symbols.items()))}
+
+
+def changed(kept: dict[str, Any]) -> dict[str, list[str]]:
+    """Component to the changed names behind it, where its code changed and its version did not."""
+    now, found = pins(), {}
+    for name, pin in now["components"].items():
+        old = kept["components"].get(name)
+        if old is not None and old["digest"] != pin["digest"] and old["version"] == pin["version"]:
+            cls = components()[name]
+            parts = [str(part) for part in closure(Symbol(cls.__module__, cls.__qualname__))]
+            found[name] = [p for p in parts if kept["symbols"].get(p) != now["symbols"][p]] or ["(something less)"]
+    return found
+
+
+def main() -> int:
+    sys.path.insert(0, str(ROOT))
+    if PINS.exists():
+        for name, parts in changed(json.loads(PINS.read_text(encoding="utf-8"))).items():
+            print(f"{name}: new code, same version; changed: {', '.join(parts)}")
+    PINS.write_text(json.dumps(pins(), indent=1) + "\n", encoding="utf-8")
+    print(f"{PINS.relative_to(ROOT)}: {len(components())} components")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
