@@ -1,46 +1,75 @@
-"""Secrets: found by shape and by the environment's own values, and taken out of whatever is written or sent."""
+"""Secrets: found by shape, by name and by the environment's own values, and taken out of what is written or sent."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MASK = "[REDACTED]"
 
-# Each shape with the literals one of which every match holds: looking for those first is a hundred times faster.
+# Each shape with the literals one of which every match holds (in lower case): looking for those first is a hundred
+# times faster. Quantifiers are bounded, or possessive, so that no text of 50 KB takes longer than milliseconds.
 _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
     (tuple(triggers.split()), re.compile(pattern))
     for triggers, pattern in (
-        ("sk- pk- rk-", r"\b[spr]k-(?:ant-|proj-|live-|test-)?[A-Za-z0-9_-]{16,200}"),
-        ("k_live_ k_test_", r"\b[spr]k_(?:live|test)_[A-Za-z0-9]{16,200}"),
-        ("lsv2_", r"\blsv2_[a-z]{2}_[A-Za-z0-9_]{16,200}"),
-        ("ghp_ gho_ ghu_ ghs_ ghr_", r"\bgh[pousr]_[A-Za-z0-9]{20,200}"),
-        ("github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{20,200}"),
-        ("AKIA ASIA", r"\bA[KS]IA[A-Z0-9]{16}\b"),
-        ("AIza", r"\bAIza[A-Za-z0-9_-]{30,60}"),
-        ("xox", r"\bxox[abprs]-[A-Za-z0-9-]{10,200}"),
-        ("hf_ pl_", r"\b(?:hf_[A-Za-z0-9]{20,100}|pl_[a-f0-9]{32})\b"),
-        ("eyJ", r"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,1000}"),
+        ("sk- pk- rk-", r"(?<![A-Za-z0-9])[spr]k-(?:ant-|proj-|live-|test-)?[A-Za-z0-9_-]{16,400}"),
+        ("k_live_ k_test_", r"(?<![A-Za-z0-9])[spr]k_(?:live|test)_[A-Za-z0-9]{16,200}"),
+        ("lsv2_", r"(?<![A-Za-z0-9])lsv2_[a-z]{2}_[A-Za-z0-9_]{16,200}"),
+        ("ghp_ gho_ ghu_ ghs_ ghr_", r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{20,300}"),
+        ("github_pat_", r"(?<![A-Za-z0-9])github_pat_[A-Za-z0-9_]{20,200}"),
+        ("glpat-", r"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20,200}"),
+        ("akia asia", r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])"),
+        ("aiza", r"(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{30,60}"),
+        ("xox", r"(?<![A-Za-z0-9])xox[abeprs]-[A-Za-z0-9-]{10,200}"),
+        ("hooks.slack.com", r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,100}"),
+        ("hf_ pl_", r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,100}|pl_[a-f0-9]{32})(?![A-Za-z0-9])"),
+        ("gsk_ r8_ pypi- npm_", r"(?<![A-Za-z0-9])(?:gsk_|r8_|pypi-|npm_)[A-Za-z0-9_-]{30,200}"),
         (
-            "-----BEGIN",
-            r"-----BEGIN[ A-Z]{0,40}PRIVATE KEY-----[^-]{0,20000}(?:-----END[ A-Z]{0,40}PRIVATE KEY-----)?",
+            "eyj",
+            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,2000}+\.[A-Za-z0-9_-]{10,4000}+\.[A-Za-z0-9_-]{10,1000}",
         ),
-        ("Bearer", r"(?<=\bBearer )[A-Za-z0-9._~+/-]{16,2000}=*"),
-        ("://", r"(?<=://)[^\s/:@\"']{1,100}:[^\s/@\"']{3,200}(?=@)"),
         (
-            "=",
-            r"(?i:(?<=password=)|(?<=passwd=)|(?<=api_key=)|(?<=apikey=)|(?<=secret=)|(?<=token=))"
-            r"[^\s\"'&,;{}\[\]$<]{6,200}",
+            "-----begin",
+            r"-----BEGIN[ A-Z]{0,40}?PRIVATE KEY-----[^-]{0,20000}+(?:-----END[ A-Z]{0,40}?PRIVATE KEY-----)?",
         ),
+        ("bearer", r"(?<=\b[Bb]earer )[A-Za-z0-9._~+/-]{16,2000}+=*"),
+        ("://", r"(?<=://)[^\s/:@\"']{0,100}:[^\s/@\"']{3,200}(?=@)"),
     )
 )
-_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS")
+_WORDS = (
+    "password", "passwd", "passphrase", "api_key", "api-key", "apikey", "secret", "token", "authorization",
+    "access_key", "access-key", "private_key", "account_key", "accountkey", "cookie", "pwd",
+)  # fmt: skip
+# A name and its value: name=value, "name": "value" (also inside a JSON text), name: value with a digit in it.
+_SCHEME = r"(?:basic|bearer|digest|token)[ ]{1,3}"
+_SIGN = (
+    rf"(?:=>|[=:])[ \t]{{0,3}}\\?[\"'](?:{_SCHEME})?"
+    rf"|=[ \t]{{0,3}}(?:{_SCHEME})?"
+    rf"|:[ \t]{{1,3}}(?:{_SCHEME}|(?=[^\s\"']{{0,60}}[0-9])(?=[^\s\"']{{8}}))"
+)
+_NAMED = re.compile(
+    rf"(?i)((?:{'|'.join(_WORDS)})\\?[\"']?[ \t]{{0,3}}(?:{_SIGN}))"
+    r"(?!\$\{|\[REDACTED\])([^\s\"'&,;{}\[\]<>\\]{6,400})"
+)
+_SECRET_KEY = re.compile(
+    r"(?i)(?:^|[^a-z0-9])(?:[a-z0-9]*(?:password|passwd|passphrase|apikey|secret)|(?:api|access|private|secret|account|auth"
+    r"|signing|encryption)[-_ ]?key|(?:x[-_])?token|[a-z0-9]+[-_]token|authorization|cookie|credentials?|pwd)$"
+)
+_SECRET_VARIABLE = re.compile(
+    r"(?:^|_)(?:[A-Z0-9]*KEY|[A-Z0-9]*TOKEN|[A-Z0-9]*SECRET|[A-Z0-9]*PASSWORD|PASSWD|PASS|PASSPHRASE|CREDENTIALS?)"
+    r"(?:_(?!(?:FILE|PATH|DIR|ENV|ID|NAME|HOST|USER|LIMIT|TYPE)$)[A-Z0-9]{1,20})?$|_PWD$"
+)
 _SHORTEST = 8
+_PLAIN = frozenset(("disabled", "required", "optional", "undefined", "changeme"))
+"""Values that are long enough to be a secret but are words that stand everywhere."""
 _FRESH = 0.5
 """Seconds for which the values of the environment are not read again."""
+_DEEPEST = 200
 _registered: set[str] = set()
 _looked = -_FRESH
 _seen: tuple[Any, re.Pattern[str] | None] = (None, None)
@@ -56,21 +85,40 @@ def register_secret(value: str) -> None:
 
 def redact(text: str) -> str:
     """The text with every secret replaced by `[REDACTED]`."""
-    known = _known()
-    if known is not None:
-        text = known.sub(MASK, text)
-    for pattern in _suspects(text):
-        text = pattern.sub(MASK, text)
-    return text
+    found = secrets_in(text)
+    if not found:
+        return text
+    pieces, end = [], 0
+    for first, last in sorted(found):
+        if first >= end:
+            pieces += [text[end:first], MASK]
+        end = max(end, last)
+    return "".join([*pieces, text[end:]])
 
 
 def has_secret(data: str | bytes) -> bool:
     """Whether a text (or its encoded bytes) holds a secret."""
     text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    return next(_spans(text), None) is not None
+
+
+def secrets_in(text: str) -> list[tuple[int, int]]:
+    """Where secrets lie in a text: (first character, one after the last); they may overlap."""
+    return list(_spans(text))
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    if len(text) < _SHORTEST:
+        return
     known = _known()
-    if known is not None and known.search(text):
-        return True
-    return any(pattern.search(text) for pattern in _suspects(text))
+    if known is not None:
+        yield from (match.span() for match in known.finditer(text))
+    low = text.lower()
+    for triggers, pattern in _SHAPES:
+        if any(trigger in low for trigger in triggers):
+            yield from (match.span() for match in pattern.finditer(text))
+    if any(word in low for word in _WORDS):
+        yield from (match.span(2) for match in _NAMED.finditer(text))
 
 
 def looks_like_key(text: str) -> bool:
@@ -78,19 +126,34 @@ def looks_like_key(text: str) -> bool:
     return has_secret(text)
 
 
-def redact_value(value: Any) -> Any:
-    """Plain data with every secret replaced, in keys and values, however deep."""
+def redact_value(value: Any, *, _depth: int = 0) -> Any:
+    """Plain data with every secret replaced, in keys and values, however deep.
+
+    What stands under a key that names a secret (`password`, `api_key` …) is masked whatever it looks like. What is no
+    plain data becomes text.
+    """
     if isinstance(value, str):
         return redact(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if _depth > _DEEPEST:
+        return MASK
     if isinstance(value, Mapping):
-        return {redact(str(key)): redact_value(inner) for key, inner in value.items()}
+        return {redact(str(key)): _under(str(key), inner, _depth) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redact_value(inner, _depth=_depth + 1) for inner in value]
+    return redact(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+
+
+def _under(key: str, value: Any, depth: int) -> Any:
+    """A value as it may be shown under its key. References to the environment are no secrets."""
+    if not _SECRET_KEY.search(key):
+        return redact_value(value, _depth=depth + 1)
+    if isinstance(value, str):
+        return value if not value or (value.startswith("${") and value.endswith("}")) else MASK
     if isinstance(value, (list, tuple)):
-        return [redact_value(inner) for inner in value]
-    return value
-
-
-def _suspects(text: str) -> list[re.Pattern[str]]:
-    return [pattern for triggers, pattern in _SHAPES if any(trigger in text for trigger in triggers)]
+        return [_under(key, inner, depth + 1) for inner in value]
+    return redact_value(value, _depth=depth + 1)
 
 
 def _known() -> re.Pattern[str] | None:
@@ -100,9 +163,25 @@ def _known() -> re.Pattern[str] | None:
     if now - _looked < _FRESH:
         return _seen[1]
     _looked = now
-    values = frozenset(v for n, v in os.environ.items() if len(v) >= _SHORTEST and n.upper().endswith(_NAMES))
+    values = frozenset(v for n, v in os.environ.items() if _counts(v) and _SECRET_VARIABLE.search(n.upper()))
     marks = values | _registered
     if _seen[0] != marks:
-        ordered = sorted(marks, key=len, reverse=True)
+        ordered = sorted({form for value in marks for form in _forms(value)}, key=len, reverse=True)
         _seen = (marks, re.compile("|".join(map(re.escape, ordered))) if ordered else None)
     return _seen[1]
+
+
+def _counts(value: str) -> bool:
+    return len(value) >= _SHORTEST and value.lower() not in _PLAIN
+
+
+def _forms(value: str) -> Iterator[str]:
+    """A secret as it may stand in a text: as it is, in JSON, in a Python literal, in a URL, line by line."""
+    yield value
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield repr(value)[1:-1]
+    yield quote(value, safe="")
+    yield quote_plus(value)
+    if "\n" in value:
+        yield from (line for line in value.splitlines() if len(line) >= 2 * _SHORTEST)
