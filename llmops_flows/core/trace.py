@@ -6,7 +6,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from .record import Record, Span, State
 from .stage import Part
@@ -20,7 +20,8 @@ class Step:
 
     Attributes:
         stage: its name in the flow; dots lead through composites.
-        kind: the role of the stage. component: its class.
+        kind: the role of the stage. component: its class. identity: address of all that decides what it answers.
+        settings: those of its fields that are plain scalars.
         state: known (taken from the store), computed, shared (computed for somebody else), skipped, failed.
         started: `time.time()`. seconds: 0 for an answer that was known. first_token: seconds after `started`.
         inputs: slot to value. slot, output: what it wrote, where. A value that was lost is None.
@@ -33,6 +34,8 @@ class Step:
     stage: str
     kind: Kind
     component: str = ""
+    identity: str = ""
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     state: State
     started: float
     seconds: float
@@ -61,6 +64,8 @@ class Trace:
         error: what went wrong ("" when nothing did); error_kind: the class of the error.
         ended: the stage that answered for good ("" when the flow went to its end).
         config: address of the run's config (`TraceStore.config`). identity: address of the flow.
+        choices: config group to chosen option, where they are known (`prompt: rag_support/v2`).
+        destinations: exporter to what it fixed when the trace was made (`Exporter.destination`).
     """
 
     id: str
@@ -83,14 +88,18 @@ class Trace:
     error: str = ""
     error_kind: str = ""
     ended: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    destinations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Exporter(Part, ABC):
     """Delivers finished traces somewhere else. It works in a process of its own, never in the path of an answer.
 
-    Exporters decide no answer. What one needs to connect (keys, endpoints) it reads from the environment when it
-    delivers.
+    What it needs to connect (keys, endpoints) it reads from the environment when it delivers. `patience`: seconds
+    that it may still work after the application has ended; what is left is delivered at the next start.
     """
+
+    patience: ClassVar[float] = 20.0
 
     @abstractmethod
     def deliver(self, traces: Sequence[Trace]) -> list[str]:
@@ -103,6 +112,27 @@ class Exporter(Part, ABC):
     def delivers(self, host: Any) -> bool:
         """False when the application around the flow delivers the same traces itself. host: `Call.host`."""
         return True
+
+    def destination(self, flow: str) -> Mapping[str, Any]:
+        """What is fixed when a trace is made (a project), because other apps may deliver from the same outbox."""
+        return {}
+
+    def prepare(self) -> None:
+        """Import what delivering needs, before there is anything to deliver."""
+
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a stage: its role, class and identity, the slot that it writes, its plain settings."""
+
+    kind: Kind = "stage"
+    component: str = ""
+    identity: str = ""
+    slot: str = ""
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
 def trace_id(run: str, record: str) -> str:
@@ -117,10 +147,10 @@ def _derived(run: str, record: str) -> str:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{run}/{record}").hex
 
 
-def told(record: Record, kinds: Mapping[str, tuple[Kind, str, str]], about: Mapping[str, Any]) -> dict[str, Any]:
+def told(record: Record, stages: Mapping[str, About], about: Mapping[str, Any]) -> dict[str, Any]:
     """A finished record as it is stored: values by their addresses.
 
-    kinds: stage to (kind, class, slot). about: run, flow, identity, config, tenant, tags; `started` of the run.
+    about: run, flow, identity, config, tenant, tags, choices, destinations; `started` of the run.
     """
     started = about["started"]
     given = {name: slot.address for name, slot in record.slots.items() if not slot.stage}
@@ -136,7 +166,7 @@ def told(record: Record, kinds: Mapping[str, tuple[Kind, str, str]], about: Mapp
         "seconds": round(last - first, 6),
         "inputs": given,
         "outputs": made,
-        "steps": [_step(span, kinds.get(span.stage, ("stage", "", "")), record) for span in record.spans],
+        "steps": [_step(span, stages.get(span.stage, About()), record) for span in record.spans],
         "scores": record.scores,
         "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},
         "usage": dict(record.usage),
@@ -146,16 +176,17 @@ def told(record: Record, kinds: Mapping[str, tuple[Kind, str, str]], about: Mapp
     }
 
 
-def _step(span: Span, about: tuple[Kind, str, str], record: Record) -> dict[str, Any]:
-    kind, component, slot = about
+def _step(span: Span, about: About, record: Record) -> dict[str, Any]:
     return {
         "stage": span.stage,
-        "kind": kind,
-        "component": component,
+        "kind": about.kind,
+        "component": about.component,
+        "identity": about.identity,
+        "settings": about.settings,
         "state": span.state,
         "started": span.started,
         "seconds": round(span.seconds, 6),
-        "slot": "answer" if record.ended == span.stage else slot,
+        "slot": "answer" if record.ended == span.stage else about.slot,
         "reads": dict(span.reads),
         "address": span.address,
         "key": span.key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,11 @@ from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import digest, encode
 from llmops_flows.core.record import Record
 from llmops_flows.core.stage import Part, Stage
-from llmops_flows.core.trace import Exporter, Kind, told
+from llmops_flows.core.trace import About, Exporter, Kind, told
 from llmops_flows.stages import roles
 
 if TYPE_CHECKING:
+    from .shipper import Shipper
     from .traces import Elsewhere, Run, TraceStore
 
 _KINDS: tuple[tuple[type[Stage], Kind], ...] = (
@@ -26,6 +28,7 @@ _KINDS: tuple[tuple[type[Stage], Kind], ...] = (
     (roles.Evaluator, "evaluator"),
     (roles.Agent, "agent"),
 )
+_DAY = 86400.0
 
 
 class Local(Part):
@@ -53,10 +56,15 @@ class Local(Part):
         config: Mapping[str, Any] | None = None,
         *,
         exporters: Mapping[str, Exporter] | None = None,
+        shipper: Shipper | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> LocalTraces:
-        """The listener of a runner. config: the config of its runs, as plain data."""
-        return LocalTraces(self.open(elsewhere), config or {}, exporters or {}, keep_days=self.keep_days)
+        """The listener of a runner.
+
+        config: the config of its runs, as plain data. exporters: who delivers its traces. shipper: sees to it that
+        they do so beside the runs; without one they do so when somebody says `ship`.
+        """
+        return LocalTraces(self.open(elsewhere), config or {}, exporters or {}, shipper, keep_days=self.keep_days)
 
 
 class LocalTraces:
@@ -67,15 +75,19 @@ class LocalTraces:
         store: TraceStore,
         config: Mapping[str, Any],
         exporters: Mapping[str, Exporter],
+        shipper: Shipper | None = None,
         *,
         keep_days: float = 183,
     ) -> None:
         self.store = store
+        self.shipper = shipper
         self._config = encode(config)
         self._about = {"tenant": str(config.get("tenant") or ""), "tags": [str(t) for t in config.get("tags") or ()]}
         self._exporters = exporters
         self._keep_days = keep_days
+        self._prune_at = time.monotonic() + _DAY
         self._open: dict[str, _Open] = {}
+        self._stages: dict[int, tuple[Stage, About]] = {}
 
     def on(self, event: Event) -> None:
         if event.kind == "run_started":
@@ -83,23 +95,35 @@ class LocalTraces:
         elif event.run not in self._open:
             return
         elif event.kind == "stage_started":
-            self._open[event.run].kinds[event.stage] = kind(event.data["component"])
+            self._open[event.run].stages[event.stage] = self._stage(event.data["component"])
         elif event.kind == "record_finished" and event.record is not None:
             self._open[event.run].take(event.record)
         elif event.kind == "run_finished":
             self._finish(self._open.pop(event.run), event)
 
     def close(self) -> None:
-        """Traces that are past their time go; the file is closed."""
+        """Traces that are past their time go; the file is closed; who delivers is told that nothing more comes."""
+        self.store.prune(days=self._keep_days)
         self.store.close()
+        if self.shipper is not None:
+            self.shipper.close()
+
+    def _stage(self, stage: Stage) -> About:
+        """What a trace tells of a stage; a component is looked at once."""
+        mark = id(stage)
+        if mark not in self._stages or self._stages[mark][0] is not stage:
+            self._stages[mark] = (stage, about(stage))
+        return self._stages[mark][1]
 
     def _begin(self, event: Event) -> None:
         from .traces import Run
 
         run = Run(event.run, event.data["flow"], event.time, event.data["records"], config=digest(self._config))
         host = event.data.get("host")
-        due = tuple(name for name, exporter in self._exporters.items() if exporter.delivers(host))
-        self._open[event.run] = _Open(run, event.data["identity"], self._about, due)
+        due = {n: e.destination(run.flow) for n, e in self._exporters.items() if e.delivers(host)}
+        self._open[event.run] = _Open(run, {**self._about, "identity": event.data["identity"]}, due)
+        if due and self.shipper is not None:
+            self.shipper.start()
         if run.records > 1:
             self.store.begin(run)
 
@@ -108,31 +132,36 @@ class LocalTraces:
 
         run = replace(open.run, seconds=event.data["seconds"], interrupted=event.data["interrupted"])
         values = {**open.values, run.config: self._config}
-        self.store.add(run, open.stored, values, exporters=open.due)
+        self.store.add(run, open.stored, values, exporters=tuple(open.due))
+        if open.due and self.shipper is not None:
+            self.shipper.wake()
+        if time.monotonic() > self._prune_at:
+            self._prune_at = time.monotonic() + _DAY
+            self.store.prune(days=self._keep_days)
 
 
 class _Open:
     """A run that is at work, with what it has to tell so far."""
 
-    def __init__(self, run: Run, identity: str, about: Mapping[str, Any], due: tuple[str, ...]) -> None:
+    def __init__(self, run: Run, about: Mapping[str, Any], due: Mapping[str, Mapping[str, Any]]) -> None:
         self.run = run
         self.due = due
-        self.kinds: dict[str, tuple[Kind, str, str]] = {}
+        self.stages: dict[str, About] = {}
         self.stored: list[dict[str, Any]] = []
         self.values: dict[str, bytes] = {}
-        self._about = {
-            "run": run.run, "flow": run.flow, "identity": identity, "config": run.config, "started": run.started,
-            **about,
-        }  # fmt: skip
+        self._about = {**about, "run": run.run, "flow": run.flow, "config": run.config, "started": run.started}
+        self._about["destinations"] = {name: dict(where) for name, where in due.items() if where}
 
     def take(self, record: Record) -> None:
-        self.stored.append(told(record, self.kinds, self._about))
+        self.stored.append(told(record, self.stages, self._about))
         at_hand = [*record.slots.values(), *(slot for span in record.spans for slot in span.held)]
         self.values.update({slot.address: slot.data for slot in at_hand if slot.here})
 
 
-def kind(stage: Stage) -> tuple[Kind, str, str]:
-    """The role of a stage, its class, the slot that it writes."""
+def about(stage: Stage) -> About:
+    """What a trace tells of a stage."""
     cls = type(stage)
-    role: Kind = next((name for base, name in _KINDS if isinstance(stage, base)), "stage")
-    return role, f"{cls.__module__}.{cls.__qualname__}", stage.slot
+    kind: Kind = next((name for base, name in _KINDS if isinstance(stage, base)), "stage")
+    fields = ((name, getattr(stage, name)) for name in cls.model_fields)
+    settings = {name: value for name, value in fields if isinstance(value, (str, int, float, bool))}
+    return About(kind, f"{cls.__module__}.{cls.__qualname__}", stage.identity, stage.slot, settings)

@@ -167,13 +167,15 @@ class TraceStore:
     def prune(self, *, days: float = KEPT_DAYS) -> int:
         """Remove traces older than `days` (and the values that no trace refers to any more). How many they were."""
         before = time.time() - days * _DAY
+        oldest = self._rows("SELECT written FROM traces ORDER BY seq LIMIT 1")
+        if not oldest or oldest[0][0] >= before:
+            return 0
 
         def write(db: sqlite3.Connection) -> int:
             gone = db.execute("DELETE FROM traces WHERE written < ?", (before,)).rowcount
-            if gone:
-                db.execute("DELETE FROM deliveries WHERE id NOT IN (SELECT id FROM traces)")
-                db.execute("DELETE FROM runs WHERE started < ? AND run NOT IN (SELECT run FROM traces)", (before,))
-                _drop_values(db)
+            db.execute("DELETE FROM deliveries WHERE id NOT IN (SELECT id FROM traces)")
+            db.execute("DELETE FROM runs WHERE started < ? AND run NOT IN (SELECT run FROM traces)", (before,))
+            _drop_values(db)
             return gone
 
         return self._write(write)

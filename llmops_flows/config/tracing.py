@@ -1,0 +1,68 @@
+"""The exit: which traces are kept and who delivers them, built from the `tracer` group of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.events import Sink
+from llmops_flows.core.stage import Part
+from llmops_flows.core.store import Store
+from llmops_flows.core.trace import Exporter
+from llmops_flows.sinks.local import Local
+from llmops_flows.sinks.shipper import Shipper
+from llmops_flows.sinks.traces import TraceStore
+from llmops_flows.stores.config import StoreConfig
+
+from .build import Builder
+from .experiment import _trusted
+
+_NEEDED = ("tracer", "store", "trust")
+
+
+def faults(tracers: Mapping[str, Part]) -> list[Fault]:
+    """What is wrong with the tracers of a config, taken together."""
+    exporters = [name for name, part in tracers.items() if isinstance(part, Exporter)]
+    if exporters and not any(isinstance(part, Local) for part in tracers.values()):
+        mend = f"tracer=[local,{','.join(exporters)}]"
+        return [
+            Fault("exporters deliver what the local trace store keeps, and there is none", key="tracer", mend=mend)
+        ]
+    return []
+
+
+def sinks(config: Mapping[str, Any], tracers: Mapping[str, Part], store: Store | None) -> list[Sink]:
+    """The listeners that keep traces and have them delivered. store: where answers are kept."""
+    exporters = {name: part for name, part in tracers.items() if isinstance(part, Exporter)}
+    shipper = Shipper({key: config.get(key) for key in _NEEDED}, exporters) if exporters else None
+    elsewhere = store.values if store is not None else None
+    return [
+        part.sink(config, exporters=exporters, shipper=shipper, elsewhere=elsewhere)
+        for part in tracers.values()
+        if isinstance(part, Local)
+    ]
+
+
+def exit_of(overrides: Sequence[str]) -> tuple[TraceStore, dict[str, Exporter]]:
+    """The outbox and the exporters that overrides describe. Raises ConfigError with everything that is wrong."""
+    from .compose import compose
+
+    return exit_from(compose(overrides).plain)
+
+
+def exit_from(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Exporter]]:
+    """The outbox and the exporters of a resolved config; no other part of it is built.
+
+    Raises:
+        ConfigError: an exporter is set up wrongly, or no traces are kept.
+    """
+    builder = Builder(trusted=_trusted(config))
+    parts = {str(n): builder.value(c, f"tracer.{n}") for n, c in (config.get("tracer") or {}).items()}
+    answers = builder.value(config.get("store"), "store")
+    builder.done()
+    local = next((part for part in parts.values() if isinstance(part, Local)), None)
+    if local is None:
+        raise ConfigError(Fault("no traces are kept", key="tracer", mend="tracer=[local]"))
+    elsewhere = answers.open().values if isinstance(answers, StoreConfig) else None
+    return local.open(elsewhere), {n: part for n, part in parts.items() if isinstance(part, Exporter)}
