@@ -1,140 +1,242 @@
-"""One stage over many records: look up, compute what is missing once, keep it."""
+"""One stage over jobs: each is run in its thread, through the gate, by its fallback, and timed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from .errors import BackendError, DeadlineExceeded, FlowError, StageError
 from .gate import Gate, Limits
+from .job import Done, Job, Watch
+from .loop import together
+from .retry import Allowance
 from .stage import Call, Outcome, Stage
+from .threads import Threads
+
+T = TypeVar("T")
 
 
 class Gated(Protocol):
     """A stage that calls a service."""
 
     limits: Limits
-    fallback: Stage | None
 
     @property
     def backend(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One answer to compute: under which key, from which inputs, surrounded by what."""
+class Means:
+    """What stages are run with."""
 
-    key: str
-    inputs: Mapping[str, Any]
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What came of a job: an outcome or an error, and how long it took (seconds)."""
-
-    job: Job
-    outcome: Outcome | None
-    error: FlowError | None
-    started: float
-    seconds: float
+    gate: Gate
+    threads: Threads
 
 
-async def execute(stage: Stage, jobs: Sequence[Job], gate: Gate, threads: Executor) -> AsyncIterator[Done]:
-    """Compute jobs, each finished one as soon as it is there. Errors come as `Done.error`, never raised."""
+async def execute(stage: Stage, jobs: Sequence[Job], means: Means, landed: Callable[[Done], None]) -> None:
+    """Compute jobs, and tell each one that is done as soon as it is. Errors come as `Done.error`, never raised."""
     if type(stage).run_many is not None and (len(jobs) > 1 or not hasattr(type(stage), "run")):
         for first in range(0, len(jobs), stage.batch):
-            for done in await _many(stage, jobs[first : first + stage.batch], threads):
-                yield done
+            await _many(stage, jobs[first : first + stage.batch], means, landed)
     elif stage.inline:
         for job in jobs:
-            yield _inline(stage, job)
+            _inline(stage, job, landed)
     elif len(jobs) == 1:
-        yield await _one(stage, jobs[0], gate, threads)
+        await _one(stage, jobs[0], means, landed)
     else:
-        tasks = [asyncio.ensure_future(_one(stage, job, gate, threads)) for job in jobs]
-        try:
-            for task in asyncio.as_completed(tasks):
-                yield await task
-        finally:
-            for pending in tasks:
-                pending.cancel()
+        await together(*(_one(stage, job, means, landed) for job in jobs))
 
 
-def _inline(stage: Stage, job: Job) -> Done:
-    started, clock = time.time(), time.perf_counter()
+def _inline(stage: Stage, job: Job, landed: Callable[[Done], None]) -> None:
+    answer: Outcome | None = None
+    error: FlowError | None = None
+    job.watch.begin()
     try:
-        answer = stage.run(**_arguments(stage, job))
-    except Exception as error:
-        return Done(job, None, failure(error, job.call), started, time.perf_counter() - clock)
-    return Done(job, outcome(answer), None, started, time.perf_counter() - clock)
+        answer = outcome(stage.run(**_arguments(stage, job.inputs, job.call)))
+    except (Exception, SystemExit) as raised:
+        error = failure(raised, job.call)
+    landed(Done(job, answer, error, *job.watch.read()))
 
 
-async def _one(stage: Stage, job: Job, gate: Gate, threads: Executor) -> Done:
-    started, clock = time.time(), time.perf_counter()
+async def _one(
+    stage: Stage, job: Job, means: Means, landed: Callable[[Done], None], failed: StageError | None = None
+) -> None:
+    """One job. `failed`: the stage has been tried, and this came of it."""
+    answer: Outcome | None = None
+    error: FlowError | None = None
     try:
-        answer = await _answer(stage, job, gate, threads)
-    except Exception as error:
-        return Done(job, None, failure(error, job.call), started, time.perf_counter() - clock)
-    return Done(job, answer, None, started, time.perf_counter() - clock)
-
-
-async def _answer(stage: Stage, job: Job, gate: Gate, threads: Executor) -> Outcome:
-    """The stage's answer; where its service fails for good, the answer of its fallback."""
-    if not stage.backend:
-        return outcome(await _run(stage, job, threads))
-    gated = cast(Gated, stage)
-
-    async def attempt(seconds: float) -> Any:
-        timed = replace(job, call=replace(job.call, deadline=time.monotonic() + seconds))
-        return await _run(stage, timed, threads)
-
-    try:
-        return outcome(await gate.call(gated.backend, gated.limits, attempt))
-    except (BackendError, DeadlineExceeded) as error:
-        if gated.fallback is None:
+        answer = await _answer(stage, job, means, failed)
+    except BaseException as raised:
+        if _called_off(raised):
             raise
-        answer = await _answer(gated.fallback, job, gate, threads)
-        return replace(answer, keep=False, notes={**answer.notes, "fallback_for": str(error)})
+        error = failure(raised, job.call)
+    landed(Done(job, answer, error, *job.watch.read()))
 
 
-async def _run(stage: Stage, job: Job, threads: Executor) -> Any:
-    arguments = _arguments(stage, job)
-    if iscoroutinefunction(type(stage).run):
-        return await stage.run(**arguments)
-    return await asyncio.get_running_loop().run_in_executor(threads, lambda: stage.run(**arguments))
+async def _answer(stage: Stage, job: Job, means: Means, error: StageError | None) -> Outcome:
+    """The stage's answer; where it fails for good, its fallback's, or that one's fallback's."""
+    allowance = job.allowance or Allowance()
+    failed: list[tuple[Stage, StageError]] = []
+    asked: Stage | None = stage
+    while asked is not None:
+        if error is None:
+            try:
+                answer, tries = await _asked(asked, job, means, allowance)
+                return _noted(answer, asked, tries, failed)
+            except (BackendError, DeadlineExceeded) as raised:
+                error = raised
+        failed.append((asked, error))
+        asked, error = fallback(asked) if job.repeatable() else None, None
+    raise _all(failed)
 
 
-async def _many(stage: Stage, jobs: Sequence[Job], threads: Executor) -> list[Done]:
+async def _asked(stage: Stage, job: Job, means: Means, allowance: Allowance) -> tuple[Outcome, int]:
+    """One stage's answer, and how often it had to be tried."""
+    lacks = [slot for slot, required in stage.reads.items() if required and slot not in job.inputs]
+    if lacks:
+        raise StageError(f"{_name(stage)} reads {', '.join(map(repr, lacks))}, which the record does not have")
+    tries = 0
+
+    async def attempt(told: Callable[[Call], Call], placed: bool) -> Any:
+        nonlocal tries
+        tries += 1
+        arguments = _arguments(stage, job.inputs, told(job.call))
+        return await _worked(lambda: stage.run(**arguments), type(stage).run, job.watch, means, placed)
+
+    answer = await _through(stage, job.call, means, attempt, type(stage).run, allowance, job.repeatable)
+    return outcome(answer), tries
+
+
+async def _many(stage: Stage, jobs: Sequence[Job], means: Means, landed: Callable[[Done], None]) -> None:
     """One call for a whole batch. If it fails as a whole, each job fails with the same cause."""
-    started, clock = time.time(), time.perf_counter()
-    work: Callable[..., Any] = cast(Callable[..., Any], stage.run_many)
-    inputs, calls = [job.inputs for job in jobs], [job.call for job in jobs]
+    work: Callable[..., Any] = cast(Callable[..., Any], type(stage).run_many)
+    watch, inputs = jobs[0].watch, [job.inputs for job in jobs]
+
+    async def attempt(told: Callable[[Call], Call], placed: bool) -> Any:
+        calls = [told(job.call) for job in jobs]
+        return await _worked(lambda: work(stage, inputs, calls), work, watch, means, placed)
+
     try:
-        if iscoroutinefunction(type(stage).run_many):
-            answers = await cast(Awaitable[Any], work(inputs, calls))
-        else:
-            answers = await asyncio.get_running_loop().run_in_executor(threads, work, inputs, calls)
+        answers = list(await _through(stage, jobs[0].call, means, attempt, work))
         if len(answers) != len(jobs):
             raise StageError(f"run_many gave {len(answers)} answers to {len(jobs)} questions")
-    except Exception as error:
-        answers = [error] * len(jobs)
-    seconds = (time.perf_counter() - clock) / len(jobs)
-    return [
-        Done(job, None, failure(answer, job.call), started, seconds)
-        if isinstance(answer, Exception)
-        else Done(job, outcome(answer), None, started, seconds)
-        for job, answer in zip(jobs, answers, strict=True)
-    ]
+    except BaseException as raised:
+        if _called_off(raised):
+            raise
+        answers = [raised] * len(jobs)
+    timed, later = watch.read(len(jobs)), []
+    for job, answer in zip(jobs, answers, strict=True):
+        if isinstance(answer, (BackendError, DeadlineExceeded)) and fallback(stage) is not None:
+            later.append(_one(stage, job, means, landed, answer))
+        elif isinstance(answer, BaseException):
+            landed(Done(job, None, failure(answer, job.call), *timed))
+        else:
+            landed(Done(job, outcome(answer), None, *timed))
+    if later:
+        await together(*later)
 
 
-def _arguments(stage: Stage, job: Job) -> dict[str, Any]:
-    return {**job.inputs, "call": job.call} if stage.wants_call else dict(job.inputs)
+async def _through(
+    stage: Stage,
+    call: Call,
+    means: Means,
+    attempt: Callable[[Callable[[Call], Call], bool], Awaitable[T]],
+    work: Callable[..., Any],
+    allowance: Allowance | None = None,
+    repeatable: Callable[[], bool] = lambda: True,
+) -> T:
+    """Let an attempt go: through the gate to its service, through the stage's own door, or at once.
+
+    The attempt is given what tells a call its deadline and its end, and whether it has a place of its own already.
+    """
+    if not stage.backend:
+        if stage.at_once is None:
+            return await attempt(lambda one: one, False)
+        async with means.gate.door(stage.configuration).place(stage.at_once):
+            return await attempt(lambda one: one, True)
+    limits = cast(Gated, stage).limits
+    own = stage.at_once or (None if iscoroutinefunction(work) else means.threads.workers)
+    parallel = min((most for most in (own, limits.parallel) if most), default=None)
+
+    async def timed(seconds: float) -> T:
+        over = False
+
+        def told(one: Call) -> Call:
+            return replace(one, deadline=time.monotonic() + seconds, cancelled=lambda: over or one.cancelled())
+
+        try:
+            return await attempt(told, True)
+        finally:
+            over = True
+
+    return await means.gate.call(
+        stage.backend, limits, timed,
+        parallel=parallel, allowance=allowance, until=call.deadline, repeatable=repeatable,
+    )  # fmt: skip
+
+
+async def _worked(work: Callable[[], Any], kind: Callable[..., Any], watch: Watch, means: Means, placed: bool) -> Any:
+    """Do the work: here if it is a coroutine, else in a thread. The watch runs from when it really begins."""
+
+    def begun() -> Any:
+        watch.begin()
+        return work()
+
+    return await (begun() if iscoroutinefunction(kind) else means.threads.run(begun, placed=placed))
+
+
+def _called_off(error: BaseException) -> bool:
+    """Whether this is the end of the run, and not of one stage that was cancelled or that left by sys.exit."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    return cancelled or isinstance(error, GeneratorExit)
+
+
+def _arguments(stage: Stage, inputs: Mapping[str, Any], call: Call) -> dict[str, Any]:
+    arguments = {slot: inputs[slot] for slot in stage.reads if slot in inputs}
+    if stage.wants_call:
+        arguments["call"] = call
+    return arguments
+
+
+def fallback(stage: Stage) -> Stage | None:
+    """The stage that answers when this one fails for good."""
+    found = getattr(stage, "fallback", None)
+    return found if isinstance(found, Stage) else None
+
+
+def _name(stage: Stage) -> str:
+    return str(getattr(stage, "name", "") or type(stage).__name__)
+
+
+def _noted(answer: Outcome, stage: Stage, tries: int, failed: Sequence[tuple[Stage, StageError]]) -> Outcome:
+    """The answer, saying which model gave it, for whom, and at which try. A fallback's answer is not kept."""
+    notes = dict(answer.notes)
+    if hasattr(stage, "name") and (stage.backend or failed):
+        notes.setdefault("model", _name(stage))
+    if tries > 1:
+        notes["attempts"] = tries
+    if not failed:
+        return replace(answer, notes=notes) if len(notes) > len(answer.notes) else answer
+    first, why = failed[0]
+    notes |= {"fallback_for": _name(first), "fallback_reason": str(why)}
+    return replace(answer, keep=False, notes=notes)
+
+
+def _all(failed: Sequence[tuple[Stage, StageError]]) -> StageError:
+    """One error for a chain of which nobody answered."""
+    (_, first), *others = failed
+    if not others:
+        return first
+    rest = "; ".join(f"then its fallback {_name(stage)}: {error}" for stage, error in others)
+    about = {name: getattr(first, name) for name in ("status", "retry_after", "retryable") if hasattr(first, name)}
+    error = type(first)(f"{first}; {rest}", **about)
+    error.__cause__ = others[-1][1]
+    return error
 
 
 def outcome(answer: Any) -> Outcome:
@@ -142,9 +244,9 @@ def outcome(answer: Any) -> Outcome:
     return answer if isinstance(answer, Outcome) else Outcome(answer)
 
 
-def failure(error: Exception, call: Call) -> FlowError:
+def failure(error: BaseException, call: Call) -> FlowError:
     """The error of a stage, named after the stage and the record it failed on."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, FlowError):
         if isinstance(error, StageError) and not error.stage:

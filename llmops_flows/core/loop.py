@@ -1,16 +1,24 @@
-"""One background event loop per process, so that plain functions can ask the one asynchronous engine."""
+"""One background event loop per process, so that plain functions can ask the one asynchronous engine.
+
+Every run does its work on this loop, whichever thread or loop asks for it: clients, doors and breakers of a process
+live on one loop and need no locks.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
 
 from .errors import FlowError
 
 T = TypeVar("T")
+
+GRACE = 0.4
+"""Seconds that cancelled work has to put things in order before whoever cancelled it goes on."""
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -29,18 +37,72 @@ def background() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-async def adrive(work: Coroutine[Any, Any, T]) -> T:
+class Running(Generic[T]):
+    """A coroutine at work on the background loop.
+
+    `outcome` is set when it has really ended: after a cancel, that is when its last `finally` is through.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.outcome: Future[T] = Future()
+        self._task: asyncio.Task[T] | None = None
+        self._loop = background()
+        self._loop.call_soon_threadsafe(self._begin, work)
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.cancel()
+        elif (error := task.exception()) is not None:
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+
+    def cancel(self) -> None:
+        """Ask it to end; `outcome` tells when it has."""
+        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+
+    def stop(self, grace: float = GRACE) -> None:
+        """Cancel it, and wait at most so many seconds until it has put things in order. Not from the loop."""
+        over = threading.Event()
+        self.outcome.add_done_callback(lambda _: over.set())
+        self.cancel()
+        over.wait(grace)
+
+
+async def adrive(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
     """The result of a coroutine that runs on the background loop, awaited from any other loop.
 
-    Clients and locks of one process thus live on one loop, whoever asks.
+    Cancelling this cancels the coroutine, gives it `grace` seconds to put things in order, and goes on up.
     """
-    loop = background()
-    if asyncio.get_running_loop() is loop:
+    if asyncio.get_running_loop() is background():
         return await work
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    running, ended = Running(work), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    running.outcome.add_done_callback(_telling(loop, ended))
+    try:
+        await ended.wait()
+    except asyncio.CancelledError:
+        running.cancel()
+        await asyncio.wait([asyncio.ensure_future(ended.wait())], timeout=grace)
+        raise
+    if running.outcome.cancelled():
+        raise asyncio.CancelledError
+    return running.outcome.result()
 
 
-def drive(work: Coroutine[Any, Any, T], *, grace: float = 0.4) -> T:
+def _telling(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> Callable[[object], None]:
+    def tell(_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(ended.set)
+
+    return tell
+
+
+def drive(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
     """The result of a coroutine, from a plain function in any thread, with or without a running loop around.
 
     An interrupt (Ctrl-C) cancels the coroutine, gives it `grace` seconds to put things in order, and goes on up.
@@ -48,26 +110,19 @@ def drive(work: Coroutine[Any, Any, T], *, grace: float = 0.4) -> T:
     if threading.current_thread() is _thread:
         work.close()
         raise FlowError("a stage that runs inline cannot wait for another flow; await `arun` in a coroutine instead")
-    future = asyncio.run_coroutine_threadsafe(work, background())
+    running = Running(work)
     try:
-        return future.result()
-    except BaseException:
-        if not future.done():
-            future.cancel()
-            _settle(grace)
-        raise
+        return running.outcome.result()
+    finally:
+        if not running.outcome.done():
+            running.stop(grace)
 
 
-def _settle(seconds: float) -> None:
-    """Wait until the loop has run its cancelled tasks, at most so long."""
-
-    async def others_done() -> None:
-        me = asyncio.current_task()
-        rest = [task for task in asyncio.all_tasks() if task is not me and task.cancelling()]
-        if rest:
-            await asyncio.wait(rest, timeout=seconds)
-
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run coroutines side by side. If one raises, or this is cancelled, the others are cancelled and waited for."""
     try:
-        asyncio.run_coroutine_threadsafe(others_done(), background()).result(seconds)
-    except TimeoutError:
-        return
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from .cache import Cache
 from .events import Event, Sink
+from .execution import Means
 from .flow import Flow
-from .gate import Gate
-from .loop import adrive, drive
+from .gate import GATE, Gate
+from .loop import Running, adrive, drive
 from .record import Record
 from .stage import Stage
 from .store import Store
+from .threads import Threads
 from .unfailing import Unfailing
 from .walk import Walk
 
@@ -33,7 +33,8 @@ class Runner:
         sinks: listeners to the events of every run.
         cache: which questions count as the same, and whether anything is looked up at all.
         tenant: answers are never shared between tenants.
-        workers: how many blocking stages run at once.
+        workers: how many blocking stages run at once; a stage that says how many it can serve has its own limit.
+        gate: what stands in front of every service; by default the one of this process.
 
     A runner may be used from many threads and many event loops at once. `close` it, or use it in a `with` block.
     """
@@ -55,19 +56,8 @@ class Runner:
         self.home = home
         self.sinks = tuple(sinks)
         self.tenant = tenant
-        self.gate = gate or Gate()
-        self._threads: ThreadPoolExecutor | None = None
-        self._workers = workers
-        self._lock = threading.Lock()
+        self.means = Means(gate or GATE, Threads(workers))
         self.warned: set[str] = set()
-
-    @property
-    def threads(self) -> ThreadPoolExecutor:
-        """The threads that blocking stages run in; started when first needed."""
-        with self._lock:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="llmops-flows")
-            return self._threads
 
     def run(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
         """`arun` for plain code, in any thread, also where an event loop is running."""
@@ -88,6 +78,10 @@ class Runner:
         """
         return await adrive(self._run(flow, records, **options))
 
+    def start(self, flow: Flow, records: Sequence[Record], **options: Any) -> Running[list[Record]]:
+        """`run` for whoever does something else meanwhile: `outcome` is a future, `stop` calls it off."""
+        return Running(self._run(flow, records, **options))
+
     async def _run(
         self,
         flow: Flow,
@@ -102,7 +96,7 @@ class Runner:
     ) -> list[Record]:
         run = run or uuid.uuid4().hex
         emit = self._emitter((*self.sinks, *sinks))
-        walk = Walk(self, flow, run, emit, host)
+        walk = Walk(self, flow, run, emit, host, live=any(getattr(sink, "live", False) for sink in sinks))
         begun = time.perf_counter()
         about = {
             "flow": flow.name,
@@ -153,10 +147,7 @@ class Runner:
 
     def close(self) -> None:
         """Stop the threads. The store and the sinks belong to whoever made them."""
-        with self._lock:
-            if self._threads is not None:
-                self._threads.shutdown(wait=False, cancel_futures=True)
-                self._threads = None
+        self.means.threads.close()
 
     def __enter__(self) -> Runner:
         return self

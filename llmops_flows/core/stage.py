@@ -156,6 +156,11 @@ class Stage(Part):
         return ""
 
     @property
+    def at_once(self) -> int | None:
+        """How many of its calls can be served at once; None: as many as there are workers, or its limits allow."""
+        return None
+
+    @property
     def wants_call(self) -> bool:
         return _wants_call(type(self))
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import FlowError, StageError
 from .events import Event
-from .execution import Done, Job, execute
+from .execution import execute, fallback
 from .flow import Composite, Fallback, Flow, Parallel
+from .job import Done, Job, Watch
 from .keep import Keeper, Known
+from .loop import together
 from .nested import ask
 from .record import Record, Slot, Span, State
+from .retry import Allowance
 from .stage import Call, Stage
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class Walk:
         host: Any,
         *,
         stopped: threading.Event | None = None,
+        live: bool = False,
     ) -> None:
         self.runner = runner
         self.run = run
@@ -45,6 +49,8 @@ class Walk:
         self.keeper = Keeper(runner.store, runner.cache, runner.warn)
         self.stages: dict[str, Stage] = dict(flow.leaves())
         self.stopped = stopped or threading.Event()
+        self.live = live
+        self._allowances: dict[str, Allowance] = {}
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
@@ -55,7 +61,7 @@ class Walk:
     async def over(self, part: Composite, records: Sequence[Record], prefix: str = "") -> None:
         """Run a composite over the live ones of the records."""
         if isinstance(part, Parallel):
-            await asyncio.gather(*(self._step(n, p, records, prefix) for n, p in part.parts.items()))
+            await together(*(self._step(n, p, records, prefix) for n, p in part.parts.items()))
         elif isinstance(part, Fallback):
             await self._first(part, records, prefix)
         else:
@@ -71,13 +77,17 @@ class Walk:
             await self.stage(f"{prefix}{name}", part, live)
 
     async def _first(self, part: Fallback, records: Sequence[Record], prefix: str) -> None:
-        """Stage by stage, the records for which every stage before failed."""
+        """Stage by stage, the records for which every stage before failed; together they are one call."""
         waiting = [record for record in records if record.live]
+        ours = [record.id for record in waiting if record.id not in self._allowances]
+        self._allowances.update((id, Allowance()) for id in ours)
         for name, inner in part.parts.items():
             for record in waiting:
                 record.error = None
             await self._step(name, inner, waiting, prefix)
             waiting = [record for record in waiting if record.error is not None]
+        for id in ours:
+            self._allowances.pop(id, None)
 
     async def _ask_again(self, flow: Composite, guard: str, records: Sequence[Record], prefix: str) -> None:
         """Where a guardrail wants another answer: add its feedback to the messages, and go back to the model."""
@@ -101,7 +111,7 @@ class Walk:
         answered = [record for record in records if record.error is None]
         if answered and evaluators:
             self.stages.update(evaluators)
-            await asyncio.gather(*(self.stage(n, e, answered, fatal=False) for n, e in evaluators.items()))
+            await together(*(self.stage(n, e, answered, fatal=False) for n, e in evaluators.items()))
 
     async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
         """Read the values that the caller wants from the store; by default the answer and the scores."""
@@ -149,13 +159,16 @@ class Walk:
 
     async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
         kept = _kept(stage, [r for records in groups.values() for r in records])
+
+        def landed(done: Done) -> None:
+            self._finish(name, stage, groups[done.job.key], done, kept, fatal)
+            flight.landed(done.job.key, done.error)
+
         async with self.keeper.flight(list(groups), alone=not kept or stage.inline) as flight:
             while flight.open:
                 if flight.mine:
                     jobs = await self._jobs(name, stage, {key: groups[key] for key in flight.mine})
-                    async for done in execute(stage, jobs, self.runner.gate, self.runner.threads):
-                        self._finish(name, stage, groups[done.job.key], done, kept, fatal)
-                        flight.landed(done.job.key, done.error)
+                    await execute(stage, jobs, self.runner.means, landed)
                 for key, found in await flight.others():
                     for record in groups[key]:
                         if isinstance(found, Known):
@@ -164,16 +177,17 @@ class Walk:
                             self._fail(name, record, found, fatal, time.time(), 0.0, key)
 
     async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[Job]:
+        reads, other = set(stage.reads), fallback(stage)
+        while other is not None:
+            reads, other = reads | set(other.reads), fallback(other)
         leaders = {key: records[0] for key, records in groups.items()}
-        await self._fill([(r, slot) for r in leaders.values() for slot in stage.reads if slot in r.slots])
-        return [
-            Job(
-                key,
-                {slot: r.slots[slot].value for slot in stage.reads if slot in r.slots},
-                self._call(name, r),
-            )
-            for key, r in leaders.items()
-        ]
+        await self._fill([(r, slot) for r in leaders.values() for slot in reads if slot in r.slots])
+        return [self._job(name, key, r, [slot for slot in reads if slot in r.slots]) for key, r in leaders.items()]
+
+    def _job(self, name: str, key: str, record: Record, slots: Sequence[str]) -> Job:
+        watch, inputs = Watch(), {slot: record.slots[slot].value for slot in slots}
+        allowance = self._allowances.get(record.id)
+        return Job(key, inputs, self._call(name, record, watch), watch, allowance, self.live)
 
     async def _fill(self, wanted: Sequence[tuple[Record, str]]) -> None:
         """Read values that are known by address only. One that the store lost is computed again."""
@@ -193,17 +207,19 @@ class Walk:
         stage = self.stages[name]
         groups = self._group(name, stage, [record], True)
         jobs = await self._jobs(name, stage, groups)
-        async for done in execute(stage, jobs, self.runner.gate, self.runner.threads):
+
+        def landed(done: Done) -> None:
             record.spans[:] = [span for span in record.spans if span.stage != name]
             self._finish(name, stage, [record], done, _kept(stage, [record]), True)
+
+        await execute(stage, jobs, self.runner.means, landed)
         if record.error is not None:
             raise record.error
 
-    def _call(self, name: str, record: Record) -> Call:
+    def _call(self, name: str, record: Record, watch: Watch) -> Call:
         def token(text: str) -> None:
+            watch.piece()
             event = Event("token", self.run, time.time(), name, record.id, data={"text": text})
-            if record.first_token is None:
-                record.first_token = event.time
             self._loop.call_soon_threadsafe(self.emit, event)
 
         runner = self.runner
@@ -230,7 +246,9 @@ class Walk:
                 self._fail(name, record, error, fatal, done.started, done.seconds, done.job.key)
             return
         try:
-            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline)
+            found = self.keeper.keep(
+                done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline, stage=name
+            )
         except (TypeError, ValueError) as error:
             told = StageError(f"the answer is not plain data: {error}", stage=name)
             for record in records:
@@ -256,8 +274,7 @@ class Walk:
             record.slots[f"{slot}/{name}" if stage.gathered else slot] = written
         if found.ends:
             record.ended = name
-        first = record.first_token - done.started if done and record.first_token else None
-        record.first_token = None
+        first = done.first_token if done else None
         record.spans.append(
             Span(
                 name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,

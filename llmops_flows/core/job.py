@@ -1,0 +1,69 @@
+"""A job: one answer to compute, with its clock; and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from .errors import FlowError
+from .retry import Allowance
+from .stage import Call, Outcome
+
+
+@dataclass(slots=True)
+class Watch:
+    """When a job really began (not: when it was put into a queue), and when its first piece was shown."""
+
+    started: float = 0.0
+    begun: float | None = None
+    shown: float | None = None
+
+    def begin(self) -> None:
+        """Somebody works on it from now on. A second try does not set the clock back."""
+        if self.begun is None:
+            self.started, self.begun = time.time(), time.perf_counter()
+
+    def piece(self) -> None:
+        """A piece of the answer was shown."""
+        if self.shown is None:
+            self.shown = time.perf_counter()
+
+    def read(self, parts: int = 1) -> tuple[float, float, float | None]:
+        """When it began (`time.time()`), seconds until now (shared by so many), seconds to the first piece."""
+        self.begin()
+        begun = cast(float, self.begun)
+        first = None if self.shown is None else max(0.0, self.shown - begun)
+        return self.started, (time.perf_counter() - begun) / parts, first
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One answer to compute: under which key, from which inputs, surrounded by what.
+
+    allowance: what is left of the bounds on requests, where several stages try to give one answer. live: whether
+    somebody reads the pieces as they come, so that an answer that was begun cannot be begun again.
+    """
+
+    key: str
+    inputs: Mapping[str, Any]
+    call: Call
+    watch: Watch = field(default_factory=Watch)
+    allowance: Allowance | None = None
+    live: bool = False
+
+    def repeatable(self) -> bool:
+        return not (self.live and self.watch.shown is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a job: an outcome or an error; when it began (`time.time()`), how long it took (seconds)."""
+
+    job: Job
+    outcome: Outcome | None
+    error: FlowError | None
+    started: float
+    seconds: float
+    first_token: float | None = None
