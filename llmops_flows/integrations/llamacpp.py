@@ -67,6 +67,14 @@ class LlamaCpp(Model):
     slots: Annotated[int, Field(ge=1, le=64), OPERATIONAL] = 4
     threads: Annotated[int | None, OPERATIONAL] = None
 
+    @property
+    def backend(self) -> str:
+        return f"llamacpp/{self.name}"
+
+    @property
+    def at_once(self) -> int:
+        return self.slots
+
     @cached_property
     def engine(self) -> Engine:
         return Engine(file=self.weights(), context=self.context, slots=self.slots, threads=self.threads)
