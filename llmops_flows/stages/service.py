@@ -1,0 +1,135 @@
+"""Models behind a network service: the key, the prices, one connection for all that ask alike."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from llmops_flows.core.fingerprint import digest
+from llmops_flows.core.loop import background
+from llmops_flows.core.resources import shared
+from llmops_flows.core.secrets import register_secret
+from llmops_flows.core.stage import OPERATIONAL, Part
+
+from .roles import Model, Prices
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DATED = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
+
+
+class Connection(Part):
+    """What one client object reaches: models that differ only in how they ask share it.
+
+    Attributes:
+        library: whose client it is.
+        base_url: where it calls.
+        account: what else it sends with each call, as organization or project.
+    """
+
+    library: str
+    base_url: str | None = None
+    account: tuple[str | None, ...] = ()
+
+    async def client(self, key: str, make: Callable[[], T]) -> T:
+        """The client for a key, made once per process by `make`, outside the event loop (its import takes long)."""
+        return await asyncio.to_thread(shared, self, make, name=digest(key), close=_close)
+
+
+def _close(client: Any) -> None:
+    """Close an asynchronous client on the loop that its connections live on; nobody waits for it."""
+    work = client.close()
+    try:
+        asyncio.run_coroutine_threadsafe(work, background())
+    except RuntimeError:
+        work.close()
+
+
+class ServiceModel(Model):
+    """A model behind a network service.
+
+    Temperature 0 means that one answer to a question is enough: it is kept, also where the family of the model
+    always draws (such models take no temperature; it is not sent to them).
+
+    Attributes:
+        base_url: another service that speaks the same protocol; None: the provider's own.
+        api_key_env: name of the environment variable that holds the key, never the key itself.
+        prices: US dollars per million tokens; a figure that is None comes from the price list.
+        price_list: model name to its prices; a dated name counts as the name without its date.
+        extra_body: further fields of the request, as they are; what the service understands is its business.
+    """
+
+    needs_key: ClassVar[bool] = True
+    base_url: str | None = None
+    api_key_env: Annotated[str | None, OPERATIONAL] = None
+    price_list: Annotated[dict[str, Prices], OPERATIONAL] = {}
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_prices(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or isinstance(data.get("prices"), Prices):
+            return data
+        name, known = str(data.get("name") or cls.model_fields["name"].default), data.get("price_list") or {}
+        found = known.get(name) or known.get(_DATED.sub("", name)) or {}
+        listed = found.model_dump(exclude_unset=True) if isinstance(found, Prices) else dict(found)
+        given = data.get("prices") or {}
+        if not isinstance(given, Mapping):
+            return data
+        return {**data, "prices": {**listed, **{k: v for k, v in given.items() if v is not None}}}
+
+    @property
+    def backend(self) -> str:
+        place = f"{urlsplit(self.base_url).netloc.rpartition('@')[2]}/" if self.base_url else ""
+        return f"{self.provider}/{place}{self.name}"
+
+    @cached_property
+    def connection(self) -> Connection:
+        return Connection(library=self.provider, base_url=self.base_url)
+
+    def api_key(self) -> str:
+        """The key, read anew for each call so that it may change; "" where there is none."""
+        found = os.environ.get(self.api_key_env or "", "").strip()
+        register_secret(found)
+        return found
+
+    def faults(self) -> list[str]:
+        return [*self._key_faults(), *self._url_faults(), *self._price_faults()]
+
+    def _key_faults(self) -> list[str]:
+        if self.api_key_env and not _NAME.fullmatch(self.api_key_env):
+            return ["api_key_env must be the NAME of an environment variable; it is none (a key never stands here)"]
+        key = self.api_key()
+        if not key and (self.needs_key and self.base_url is None):
+            return [f"the environment has no {self.api_key_env}; set it: export {self.api_key_env}=…"]
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            return [f"{self.api_key_env} holds white space or characters that no key has; set it again"]
+        return []
+
+    def _url_faults(self) -> list[str]:
+        if self.base_url is None:
+            return []
+        try:
+            parts = urlsplit(self.base_url)
+        except ValueError:
+            return ["base_url cannot be read; as an example: http://127.0.0.1:8080/v1"]
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            return ["base_url must begin with http:// or https:// and name a host, as http://127.0.0.1:8080/v1"]
+        if "@" in parts.netloc:
+            return ["base_url must hold no user or password; put the key into the variable that api_key_env names"]
+        return []
+
+    def _price_faults(self) -> list[str]:
+        if self.base_url is not None or not self.needs_key or self.prices.model_fields_set:
+            return []
+        return [
+            f"no price of {self.name!r} is known, so that its cost could be neither told nor limited; give "
+            "prices.input and prices.output (US dollars per million tokens; 0 if it costs nothing)"
+        ]
