@@ -1,82 +1,124 @@
-"""Hydra's own application: overrides, --help, --cfg, multirun, output folders; our errors instead of tracebacks."""
+"""Hydra's own application: run, multirun, --cfg, --info, completion; our loader, our errors instead of tracebacks."""
 
 from __future__ import annotations
 
 import os
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError
+from llmops_flows.core.errors import ConfigError, Fault
+
+NAME = "llmops_flows"
+_NOT_HERE = {
+    "config_path": "options of your own go into conf/ beside your work, or into a folder named by --config-dir",
+    "config_name": "the flow is chosen by flow=NAME",
+    "experimental_rerun": "it would load a pickle; name the config again instead",
+}
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Hand the arguments to Hydra. Returns the worst exit code of the jobs that it ran.
+    """Do what the arguments ask Hydra for. Returns the worst exit code of the jobs that it ran.
 
     Raises:
-        ConfigError: with everything that is wrong with the overrides.
+        ConfigError: with everything that is wrong with the overrides and the files.
     """
-    import hydra
-    from hydra.core.plugins import Plugins
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import get_args_parser
+    from hydra.core.global_hydra import GlobalHydra
 
-    from llmops_flows.config import compose, paths, text
+    from llmops_flows.config import compose, faults, text
 
     from . import run as job
 
-    compose.register()
-    Plugins.instance().register(_plugin())
-    sys.argv = ["llmops_flows", *compose.expanded(text.quoted(arguments))]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    parser = get_args_parser()
+    wanted = parser.parse_intermixed_args(text.quoted(arguments))
+    _refuse(wanted)
+    version.setbase("1.3")
+    ours = compose.loader()
+    overrides = compose.expanded(wanted.overrides)
+    refused = [] if wanted.shell_completion else faults.refused(overrides, owner=True)
+    if refused:
+        raise ConfigError(faults.diagnose(ours, overrides, ConfigError(refused), owner=True))
+    app = Hydra(NAME, ours)
+    GlobalHydra.instance().initialize(app)
     job.codes.clear()
     job.errors.clear()
-    app: Any = hydra.main(version_base="1.3", config_path=str(paths.data_dir("conf")), config_name="config")(job.task)
     try:
-        app()
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
-        if isinstance(error, (ValueError, AssertionError)) and "hydra" not in _origin(error):
+        _do(app, wanted, overrides, parser, job.task)
+    except faults.FAILURES as error:
+        if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
-        raise _all_faults(arguments, error) from None
+        raise ConfigError(faults.diagnose(compose.loader(), overrides, error, owner=True)) from None
+    finally:
+        GlobalHydra.instance().clear()
     if job.errors:
         raise job.errors[0]
     return max(job.codes, default=0)
 
 
-def _all_faults(arguments: Sequence[str], error: BaseException) -> ConfigError:
-    from llmops_flows.config.compose import loader
-    from llmops_flows.config.faults import diagnose
-    from llmops_flows.config.text import quoted
+def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, task: Any) -> None:
+    from hydra.types import RunMode
 
-    overrides = [word for word in quoted(arguments) if not word.startswith("-")]
-    return ConfigError(diagnose(loader(), overrides, error))
+    root = "config"
+    if wanted.hydra_help:
+        app.hydra_help(config_name=root, args_parser=parser, args=wanted)
+    elif wanted.shell_completion:
+        _complete(app, overrides)
+    elif wanted.cfg:
+        app.show_cfg(root, overrides, wanted.cfg, wanted.package, wanted.resolve)
+    elif wanted.info:
+        mode = RunMode.MULTIRUN if wanted.multirun else RunMode.RUN
+        app.show_info(wanted.info, config_name=root, overrides=overrides, run_mode=mode)
+    elif wanted.multirun or "hydra.mode=MULTIRUN" in overrides:
+        app.multirun(config_name=root, task_function=task, overrides=overrides)
+    else:
+        app.run(config_name=root, task_function=task, overrides=overrides)
 
 
-def _origin(error: BaseException) -> str:
+def _complete(app: Any, overrides: list[str]) -> None:
+    """Hydra's completion, behind our verbs too. A line that has mistakes completes to nothing."""
+    from llmops_flows.config.faults import FAILURES
+
+    from .main import VERBS
+
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if len(words) > 2 and words[1] in VERBS:
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+    try:
+        app.shell_completion(config_name="config", overrides=overrides)
+    except FAILURES:
+        if not any(word.startswith("query=") for word in overrides):
+            raise
+
+
+def _refuse(wanted: Namespace) -> None:
+    faults = [
+        Fault(f"--{name.replace('_', '-')} is not for this app", where="command line", mend=mend)
+        for name, mend in _NOT_HERE.items()
+        if getattr(wanted, name, None) is not None
+    ]
+    asked = [flag for flag in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(wanted, flag)]
+    if len(asked) > 1:
+        flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in asked)
+        faults.append(Fault(f"only one of {flags} at a time", where="command line"))
+    if wanted.resolve and not wanted.cfg:
+        faults.append(Fault("--resolve goes with --cfg", where="command line", mend="--cfg job --resolve"))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _of_hydra(error: BaseException) -> bool:
+    """Whether an error of a general kind comes from composing rather than from code of ours."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if isinstance(error, (HydraException, OmegaConfBaseException, YAMLError)):
+        return True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace.tb_frame.f_code.co_filename if trace is not None else ""
-
-
-def _plugin() -> Any:
-    """Puts the user's project before the shipped configs on Hydra's search path, and plugins behind them."""
-    from hydra.core.config_search_path import ConfigSearchPath
-    from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    from llmops_flows.config import compose
-
-    class Project(SearchPathPlugin):
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            shipped = False
-            for provider, path in compose.search_path():
-                place = path if "://" in path else f"file://{path}"
-                if provider == "llmops_flows":
-                    shipped = True
-                elif shipped:
-                    search_path.append(provider, place)
-                else:
-                    search_path.prepend(provider, place)
-
-    return Project
+    file = trace.tb_frame.f_code.co_filename if trace is not None else ""
+    return "hydra" in file or "omegaconf" in file

@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from llmops_flows.core.errors import ConfigError, Fault, FlowError, nearest
 
 VERBS = {
     "check": "everything wrong with a config, before anything is loaded or paid for",
     "explain": "which file and line, or which override, set a key, and what it replaced",
+    "ship": "deliver the traces that wait in the local store: ship [langsmith …] [run=last]",
 }
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -37,7 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     _refuse_keys(arguments)
+    arguments = _folders(arguments)
     first = arguments[0] if arguments else ""
+    if first in ("--help", "-h", "help") or {"--help", "-h"} & set(arguments):
+        from .help import text
+
+        print(text(VERBS))
+        return OK
+    if first == "--version":
+        print(_version())
+        return OK
     if first in VERBS:
         found: int = import_module(f"llmops_flows.cli.{first}").main(arguments[1:])
         return found
@@ -49,6 +60,31 @@ def _run(arguments: list[str]) -> int:
     from .hydra_app import run
 
     return run(arguments)
+
+
+def _folders(arguments: list[str]) -> list[str]:
+    """The arguments without `--config-dir DIR`, whose folder joins the search path for every verb."""
+    from llmops_flows.config import paths
+
+    rest: list[str] = []
+    words = iter(arguments)
+    paths.named_dirs.clear()
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag not in ("--config-dir", "-cd"):
+            rest.append(word)
+            continue
+        folder = Path(value if equals else next(words, ""))
+        if not folder.is_dir():
+            raise ConfigError(Fault(f"there is no folder {str(folder)!r}", key=flag, where="command line"))
+        paths.named_dirs.append(folder.resolve())
+    return rest
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"llmops_flows {version('llmops-flows')} (Hydra {version('hydra-core')})"
 
 
 def _refuse_keys(arguments: Sequence[str]) -> None:

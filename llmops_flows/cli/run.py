@@ -39,11 +39,12 @@ def task(config: DictConfig) -> None:
 
 
 def _job(config: DictConfig, folder: Path) -> int:
-    from llmops_flows.config.compose import Composed
-    from llmops_flows.config.experiment import build
+    from hydra.core.hydra_config import HydraConfig
 
-    composed = Composed(config)
-    return execute(build(composed.plain, names=composed.names), folder)
+    from llmops_flows.config.compose import Composed
+    from llmops_flows.config.load import assembled
+
+    return execute(assembled(Composed(config, tuple(HydraConfig.get().overrides.task))), folder)
 
 
 def execute(experiment: Experiment, folder: Path) -> int:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from llmops_flows.core.errors import ConfigError, Fault
 
 from . import paths
+from .folders import options as options
+from .folders import search_path as search_path
+
+if TYPE_CHECKING:
+    from .loading import Loader
 
 ROOT = "config"
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,26 @@ class Composed:
     choices: dict[str, str] = field(default_factory=dict)
 
     @cached_property
+    def raw(self) -> dict[str, Any]:
+        """The config as plain data, interpolations as they are written."""
+        found = OmegaConf.to_container(self.config, resolve=False)
+        return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
+
+    @cached_property
     def plain(self) -> dict[str, Any]:
         """The config as plain data, interpolations resolved. Raises ConfigError where one leads nowhere."""
         return resolve(self.config)
 
     @cached_property
+    def loose(self) -> tuple[dict[str, Any], list[Fault]]:
+        """What of the config can be resolved, and a fault for everything else."""
+        return resolved(self.config)
+
+    @cached_property
     def names(self) -> dict[str, str]:
         """Stage to the config key that it is taken from, where the flow takes it by interpolation."""
-        raw = OmegaConf.to_container(self.config, resolve=False)
-        stages = (raw.get("stages") if isinstance(raw, dict) else None) or {}
-        taken = {str(n): str(v) for n, v in stages.items() if isinstance(v, str)}
+        stages = self.raw.get("stages")
+        taken = {str(n): v for n, v in (stages if isinstance(stages, dict) else {}).items() if isinstance(v, str)}
         return {n: v[2:-1] for n, v in taken.items() if v.startswith("${") and v.endswith("}")}
 
 
@@ -55,35 +67,6 @@ def _flow_data(flow: str, name: str) -> str:
     return str((folder or Path("flows") / flow) / name)
 
 
-def search_path() -> list[tuple[str, str]]:
-    """Where config groups are looked for, first found first taken: project, shipped, plugins."""
-    own = [("project", str(p)) for p in paths.project_dirs("conf")[:-1]]
-    return [*own, ("llmops_flows", str(paths.data_dir("conf"))), *plugin_paths()]
-
-
-def plugin_paths() -> list[tuple[str, str]]:
-    """The conf folders of installed plugins (entry point group `llmops_flows`), found without importing them."""
-    found = []
-    for point in sorted(entry_points(group="llmops_flows"), key=lambda p: p.name):
-        if point.dist is None:
-            continue
-        for file in point.dist.files or ():
-            if file.parts[-2:-1] and "conf" in file.parts and file.name.endswith(".yaml"):
-                folder = Path(str(point.dist.locate_file(Path(*file.parts[: file.parts.index("conf") + 1]))))
-                found.append((point.name, f"file://{folder}"))
-                break
-    return found
-
-
-def options(group: str) -> list[str]:
-    """Every option of a group, those in folders below it too (`rag_support/v1`)."""
-    found: set[str] = set()
-    for _, folder in search_path():
-        place = Path(folder.removeprefix("file://")) / group
-        found.update(p.relative_to(place).with_suffix("").as_posix() for p in place.rglob("*.yaml"))
-    return sorted(found)
-
-
 def expanded(overrides: Sequence[str]) -> list[str]:
     """The overrides with `glob(…)` written out: Hydra's own looks at the first level of a group only."""
     return [_expanded(override) if "=glob(" in override else override for override in overrides]
@@ -92,8 +75,12 @@ def expanded(overrides: Sequence[str]) -> list[str]:
 def _expanded(override: str) -> str:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Glob
+    from hydra.errors import HydraException
 
-    parsed = OverridesParser.create().parse_override(override)
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return override  # told with everything else that is wrong
     group, wanted = parsed.key_or_group, parsed._value
     known = options(group)
     if not isinstance(wanted, Glob):
@@ -105,70 +92,123 @@ def _expanded(override: str) -> str:
     return f"{group}={','.join(found)}"
 
 
-def loader() -> Any:
+def loader() -> Loader:
     """A config loader of our own, which touches no global state (Hydra's internal API: a test guards it)."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-    from hydra.core.plugins import Plugins
+    from . import loading
 
     register()
-    with _lock:
-        Plugins.instance()
-    search = ConfigSearchPathImpl()
-    search.append("hydra", "pkg://hydra.conf")
-    for provider, path in search_path():
-        search.append(provider, path if "://" in path else f"file://{path}")
-    search.append("schema", "structured://")
-    return ConfigLoaderImpl(config_search_path=search)
+    return loading.loader(search_path())
 
 
-def compose(overrides: Sequence[str] = ()) -> Composed:
+def compose(overrides: Sequence[str] = (), *, owner: bool = False) -> Composed:
     """The config that these overrides give.
 
-    Raises:
-        ConfigError: with every fault of the overrides, not only the first.
-    """
-    from hydra.errors import HydraException
-    from hydra.types import RunMode
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    Args:
+        overrides: as typed; free text (`question=`) needs no quoting.
+        owner: they come from the command line itself, which alone may set `hydra.*`.
 
-    from .faults import diagnose
+    Raises:
+        ConfigError: with every fault of the overrides and files, not only the first.
+    """
+    from .faults import FAILURES, diagnose, refused
     from .text import quoted
 
     listed = quoted(overrides)
     ours = loader()
     try:
-        whole = ours.load_configuration(ROOT, listed, RunMode.RUN, from_shell=False)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise ConfigError(diagnose(ours, listed, error)) from None
+        faults = refused(listed, owner=owner)
+        if faults:
+            raise ConfigError(faults)
+        return composing(ours, listed)
+    except FAILURES as error:
+        raise ConfigError(diagnose(ours, listed, error, owner=owner)) from None
+
+
+def composing(ours: Loader, overrides: Sequence[str]) -> Composed:
+    """The config that a loader composes. Raises whatever Hydra, OmegaConf and YAML raise."""
+    from hydra.types import RunMode
+
+    from .references import References
+
+    whole = ours.load_configuration(ROOT, list(overrides), RunMode.RUN, from_shell=False)
     choices = {
         k: v for k, v in whole.hydra.runtime.choices.items() if isinstance(v, str) and not k.startswith("hydra/")
     }
-    with_hydra = whole.copy()
-    OmegaConf.set_struct(with_hydra, False)
-    with_hydra.pop("hydra")
-    return Composed(with_hydra, tuple(listed), choices)
+    OmegaConf.set_struct(whole, False)
+    OmegaConf.set_readonly(whole, False)
+    whole.pop("hydra")
+    composed = Composed(whole, tuple(overrides), choices)
+    dangers = References(composed.raw).dangers
+    if dangers:
+        raise ConfigError(list(dangers.values()))
+    return composed
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Plain data with interpolations resolved. Raises ConfigError where one leads nowhere or in a circle."""
+    """Plain data with interpolations resolved.
+
+    Raises:
+        ConfigError: with every interpolation that leads nowhere or in a circle, and every value that is missing.
+    """
+    found, faults = resolved(config)
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def resolved(config: DictConfig) -> tuple[dict[str, Any], list[Fault]]:
+    """What of a config can be resolved, as plain data; and a fault for everything that cannot."""
     from omegaconf.errors import OmegaConfBaseException
 
-    try:
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise ConfigError([_missing(str(key)) for key in missing])
-        found = OmegaConf.to_container(config, resolve=True)
-    except (OmegaConfBaseException, RecursionError) as error:
-        key = str(getattr(error, "full_key", "") or "")
-        text = str(error).splitlines()[0] if not isinstance(error, RecursionError) else "it refers to itself"
-        raise ConfigError(Fault(f"an interpolation cannot be resolved: {text}", key=key)) from None
-    return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
+    from .references import References
+
+    whole = OmegaConf.to_container(config, resolve=False)
+    raw: dict[str, Any] = {str(k): v for k, v in whole.items()} if isinstance(whole, dict) else {}
+    faults = {path: _missing(".".join(path)) for path in _unset(raw)}
+    for path in faults:
+        _drop(raw, path)
+    broken = References(raw, frozenset(faults)).broken
+    for path in broken:
+        _drop(raw, path)
+    faults |= broken
+    if faults:
+        config = OmegaConf.create(raw)
+    for _ in range(20):
+        try:
+            found = OmegaConf.to_container(config, resolve=True)
+            return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}, list(faults.values())
+        except (OmegaConfBaseException, RecursionError, ValueError) as error:
+            key = str(getattr(error, "full_key", "") or "")
+            what = f"an interpolation cannot be resolved: {(str(error).splitlines() or [''])[0]}"
+            path = tuple(key.replace("[", ".").replace("]", "").split("."))
+            if path in faults or not key:
+                return {}, [*faults.values(), Fault(what, key=key)]
+            faults[path] = Fault(what, key=key)
+            _drop(raw, path)
+            config = OmegaConf.create(raw)
+    return {}, list(faults.values())
+
+
+def _unset(node: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The places of values that must be given: `???`."""
+    if isinstance(node, Mapping):
+        return [place for name, inner in node.items() for place in _unset(inner, (*path, str(name)))]
+    if isinstance(node, list):
+        return [place for number, inner in enumerate(node) for place in _unset(inner, (*path, str(number)))]
+    return [path] if node == "???" else []
+
+
+def _drop(raw: Any, path: tuple[str, ...]) -> None:
+    """Take out the value at a path; in a list None stands in its place."""
+    for step in path[:-1]:
+        raw = raw.get(step) if isinstance(raw, dict) else raw[int(step)] if isinstance(raw, list) else None
+    if isinstance(raw, dict) and path:
+        raw.pop(path[-1], None)
+    elif isinstance(raw, list) and path and path[-1].isdigit() and int(path[-1]) < len(raw):
+        raw[int(path[-1])] = None
 
 
 def _missing(key: str) -> Fault:
     if key == "name":
-        flows = {p.stem for folder in paths.project_dirs("conf") for p in (folder / "flow").glob("*.yaml")}
-        return Fault("no flow was chosen", mend=f"add flow=NAME; choose from: {', '.join(sorted(flows))}")
+        return Fault("no flow was chosen", mend=f"add flow=NAME; choose from: {', '.join(options('flow'))}")
     return Fault("this must be given", key=key, mend=f"{key}=VALUE")

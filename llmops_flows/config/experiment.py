@@ -51,7 +51,7 @@ class Experiment:
 
 GROUPS = (
     "model", "embedder", "splitter", "retriever", "narrow", "prompt", "guardrail",
-    "evaluator", "tracer", "cache", "store", "stages",
+    "evaluator", "judge", "tracer", "cache", "store", "stages",
 )  # fmt: skip
 
 
@@ -80,11 +80,11 @@ def build(config: Mapping[str, Any], *, names: Mapping[str, str] | None = None) 
 
 
 def _trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
-    from importlib.metadata import entry_points
+    from .plugins import plugins
 
-    plugins = {p.value.partition(":")[0].partition(".")[0] for p in entry_points(group="llmops_flows")}
-    own = [str(name) for name in config.get("trust") or ()]
-    return ("llmops_flows", *sorted(plugins), *own)
+    own = config.get("trust") or ()
+    named = [str(name) for name in own] if isinstance(own, (list, tuple)) else []
+    return ("llmops_flows", *sorted({p.package for p in plugins()}), *named)
 
 
 def _settings(config: Mapping[str, Any], builder: Builder) -> Settings | None:

@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.core.events import Sink
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.runner import Runner
-from llmops_flows.core.store import Store
-from llmops_flows.core.trace import Exporter
-from llmops_flows.sinks.local import Local
 from llmops_flows.stores.config import StoreConfig
 
+from . import tracing
 from .experiment import Experiment, build
 
 if TYPE_CHECKING:
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
+
+    from .compose import Composed
 
 
 def load_flow(name: str, *overrides: str) -> FlowRunnable:
@@ -38,12 +39,39 @@ def load_flow(name: str, *overrides: str) -> FlowRunnable:
     return FlowRunnable(experiment.flow, runner(experiment))
 
 
-def load_experiment(*overrides: str) -> Experiment:
-    """The experiment that overrides describe. Raises ConfigError with everything that is wrong."""
+def load_experiment(*overrides: str, owner: bool = False) -> Experiment:
+    """The experiment that overrides describe. Raises ConfigError with everything that is wrong.
+
+    `owner`: the overrides come from the command line itself, which alone may set `hydra.*`.
+    """
     from .compose import compose
 
-    composed = compose(overrides)
-    return build(composed.plain, names=composed.names)
+    return assembled(compose(overrides, owner=owner))
+
+
+def assembled(composed: Composed) -> Experiment:
+    """The experiment of a composed config.
+
+    Raises:
+        ConfigError: with every value that is missing or leads nowhere, and everything that is wrong with the rest;
+            each fault says in which file and line, or by which override, its key was set.
+    """
+    from .faults import located
+
+    config, faults = composed.loose
+    try:
+        experiment = build(config, names=composed.names)
+    except ConfigError as error:
+        known = [f.key or "name" for f in faults]
+        faults = [*faults, *(f for f in error.faults if not any(_same(f, key) for key in known))]
+    if faults:
+        raise ConfigError(located(faults, composed))
+    return experiment
+
+
+def _same(fault: Fault, key: str) -> bool:
+    """Whether a fault is about a key that is wrong anyway, or about what lies in it."""
+    return fault.key == key or fault.key.startswith(f"{key}.") or ("." in key and key in fault.what)
 
 
 def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
@@ -52,18 +80,10 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     return Runner(
         store=store,
         home=experiment.settings.home,
-        sinks=[*_tracing(experiment, store), *sinks],
+        sinks=[*tracing.sinks(experiment.config, experiment.tracers, store), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
     )
-
-
-def _tracing(experiment: Experiment, store: Store | None) -> list[Sink]:
-    """The listeners that keep traces; exporters deliver from there."""
-    exporters = {name: part for name, part in experiment.tracers.items() if isinstance(part, Exporter)}
-    keepers = [part for part in experiment.tracers.values() if isinstance(part, Local)]
-    elsewhere = store.values if store is not None else None
-    return [part.sink(experiment.config, exporters=exporters, elsewhere=elsewhere) for part in keepers]
 
 
 @contextmanager

@@ -9,64 +9,134 @@ from typing import Any
 
 import yaml
 
-from .compose import ROOT, Composed, loader, search_path
+from . import yamlfile
+from .compose import ROOT, Composed, loader
+from .references import References
+from .text import FREE_TEXT
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One place that set a key: the file and line, or the override; and the value as it is written there."""
+    """One place that set a key: the file and line, or the override; the value as it is written there.
+
+    `chosen` is the override that chose the file, if one did.
+    """
 
     where: str
     value: str
+    chosen: str = ""
 
 
 def origins(key: str, composed: Composed) -> list[Origin]:
     """Every place that set a key, in the order in which they count: the last one won."""
-    found = [origin for file, package in _files(composed) for origin in _in_file(file, package, key)]
-    for override in composed.overrides:
-        name, _, value = override.lstrip("+~").partition("=")
-        if name == key:
-            found.append(Origin(f"override {override}", value))
-    return found
+    steps = _steps(key)
+    found = []
+    for file, package, chosen in _files(composed):
+        inside = _inside(steps, _steps(package))
+        node = yamlfile.read(file).node(inside) if inside is not None else None
+        if node is not None:
+            found.append(Origin(f"{yamlfile.shown(file)}:{node[1]}", _written(node[0]), chosen))
+    return found + [origin for override in composed.overrides for origin in _in_override(override, steps)]
 
 
-def _files(composed: Composed) -> Iterator[tuple[Path, str]]:
-    """The config files that were composed, in order, with the package that each one fills."""
+def followed(key: str, composed: Composed) -> tuple[str, str]:
+    """Where a key lies if what it stands in is an interpolation, and where its value leads ("": nowhere).
+
+    `stages.retrieve.k` lies at `retriever.k`; the value of `retriever.documents` leads to `documents`.
+    """
+    references = References(composed.raw)
+    place: tuple[str, ...] = ()
+    steps = _steps(key)
+    for _ in range(20):
+        for number, step in enumerate(steps):
+            try:
+                onward = references.target((*place, step))
+            except (KeyError, IndexError, ValueError, TypeError):
+                return ".".join((*place, *steps[number:])), ""
+            if onward is not None and number + 1 < len(steps):
+                place, steps = (), [*onward, *steps[number + 1 :]]
+                break
+            place = (*place, step)
+        else:
+            onward = references.target(place)
+            return ".".join(place), ".".join(onward) if onward else ""
+    return key, ""
+
+
+def place(key: str, composed: Composed) -> str:
+    """Where a key was set last, as `file:line` or as an override; failing that, what it stands in."""
+    steps = _steps(followed(key, composed)[0])
+    while steps:
+        inside = [o for o in composed.overrides if o.lstrip("+~").startswith(".".join(steps) + ".")]
+        found = origins(".".join(steps), composed)
+        if found:
+            return found[-1].where
+        if inside:
+            return f"override {inside[-1]}"
+        steps = steps[:-1]
+    return ""
+
+
+def _files(composed: Composed) -> Iterator[tuple[Path, str, str]]:
+    """The files that were composed, in order; the package that each one fills; the override behind it."""
     from hydra.types import RunMode
 
-    listed = loader().compute_defaults_list(ROOT, list(composed.overrides), RunMode.RUN)
+    ours = loader()
+    listed = ours.compute_defaults_list(ROOT, list(composed.overrides), RunMode.RUN)
     for default in listed.defaults:
         path = default.config_path or ""
-        if path.startswith("hydra/") or path in ("_dummy_empty_config_", "hydra/config"):
-            continue
-        for _, folder in search_path():
-            file = Path(folder.removeprefix("file://")) / f"{path}.yaml"
-            if file.is_file():
-                yield file, default.package or ""
-                break
+        holder = ours.holder(path)
+        if holder is not None:
+            file = holder.file(path)
+            if file is not None:
+                yield file, default.package or "", _chosen(path, composed.overrides)
 
 
-def _in_file(file: Path, package: str, key: str) -> list[Origin]:
-    if package:
-        if not key.startswith(f"{package}."):
-            return []
-        key = key[len(package) + 1 :]
-    node: Any = yaml.compose(file.read_text(encoding="utf-8"))
-    steps = key.split(".")
-    for step in steps:
-        node = _below(node, step)
-        if node is None:
-            return []
-    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-    return [Origin(f"{shown}:{node.start_mark.line + 1}", _written(node))]
+def _chosen(path: str, overrides: Sequence[str]) -> str:
+    group = path.rpartition("/")[0]
+    for override in overrides:
+        name, _, value = override.lstrip("+").partition("=")
+        base = name.partition("@")[0]
+        if base and (f"{base}/{value}" == path or (group.startswith(base) and f"{base}/{value}" == path)):
+            return override
+    return ""
 
 
-def _below(node: Any, step: str) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return next((value for name, value in node.value if name.value == step), None)
-    if isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
-        return node.value[int(step)]
-    return None
+def _steps(key: str) -> list[str]:
+    return [step for step in key.replace("[", ".").replace("]", "").split(".") if step]
+
+
+def _inside(steps: list[str], package: list[str]) -> list[str] | None:
+    """The steps from a package to a key within it; None when the key lies elsewhere."""
+    if steps[: len(package)] != package or len(steps) <= len(package):
+        return None
+    return steps[len(package) :]
+
+
+def _in_override(override: str, steps: list[str]) -> Iterator[Origin]:
+    from .faults import parse
+
+    parsed, _ = parse(override)
+    if parsed is None:
+        return
+    named = _steps(parsed.key_or_group)
+    if parsed.is_delete():
+        if steps[: len(named)] == named:
+            yield Origin(f"override {override}", "removed")
+    elif steps == named:
+        text = parsed.key_or_group in FREE_TEXT
+        yield Origin(f"override {parsed.key_or_group}" if text else f"override {override}",
+                     str(parsed.value()) if text else override.partition("=")[2])  # fmt: skip
+    elif steps[: len(named)] == named and not parsed.is_sweep_override():
+        value: Any = parsed.value()
+        for step in steps[len(named) :]:
+            if isinstance(value, dict) and step in {str(k) for k in value}:
+                value = {str(k): v for k, v in value.items()}[step]
+            elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+                value = value[int(step)]
+            else:
+                return
+        yield Origin(f"override {override}", str(value))
 
 
 def _written(node: Any) -> str:
@@ -76,8 +146,12 @@ def _written(node: Any) -> str:
 
 
 def keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Every key of a plain config, dotted."""
-    pairs: Sequence[tuple[Any, Any]] = list(config.items()) if isinstance(config, dict) else []
+    """Every key of a plain config, dotted; list items by number."""
+    pairs: Sequence[tuple[Any, Any]] = ()
+    if isinstance(config, dict):
+        pairs = list(config.items())
+    elif isinstance(config, list):
+        pairs = list(enumerate(config))
     for name, value in pairs:
         yield f"{prefix}{name}"
         yield from keys(value, f"{prefix}{name}.")

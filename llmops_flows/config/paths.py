@@ -8,6 +8,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ROOMS = ("conf", "flows")
+named_dirs: list[Path] = []
+"""Folders that the command line named by --config-dir: their options come before all others."""
 
 
 def data_dir(name: str) -> Path:

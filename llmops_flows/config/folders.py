@@ -1,0 +1,42 @@
+"""The folders that hold config groups, in the order in which they are looked through, and what lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import paths
+from .plugins import plugins
+
+
+def search_path() -> list[tuple[str, Path]]:
+    """Where config groups are looked for, first found first taken: command line, project, shipped, plugins."""
+    own = [("command line", folder) for folder in paths.named_dirs]
+    own += [("project", folder) for folder in paths.project_dirs("conf")[:-1]]
+    return [*own, ("llmops_flows", paths.data_dir("conf")), *((p.name, p.conf) for p in plugins() if p.conf)]
+
+
+def options(group: str) -> list[str]:
+    """Every option of a group, those in folders below it too (`rag_support/v1`)."""
+    found: set[str] = set()
+    for _, folder in search_path():
+        place = folder / group
+        found.update(p.relative_to(place).with_suffix("").as_posix() for p in place.rglob("*.yaml"))
+    return sorted(found)
+
+
+def groups() -> list[str]:
+    """Every group that has options, Hydra's own aside."""
+    found = {p.name for _, folder in search_path() for p in folder.iterdir() if p.is_dir()}
+    return sorted(name for name in found if name != "hydra" and not name.startswith(".") and options(name))
+
+
+def shadows() -> Iterator[tuple[str, Path, Path]]:
+    """Options of the project that take the place of shipped ones: name, the project's file, the shipped file."""
+    shipped = paths.data_dir("conf")
+    for provider, folder in search_path():
+        if provider in ("project", "command line"):
+            for file in sorted(folder.rglob("*.yaml")):
+                name = file.relative_to(folder)
+                if (shipped / name).is_file() and (shipped / name).resolve() != file.resolve():
+                    yield name.with_suffix("").as_posix(), file, shipped / name

@@ -1,0 +1,98 @@
+"""Hydra's config loader over our folders, with what it may load checked; touches no global state of Hydra's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf
+
+from llmops_flows.core.errors import ConfigError, Fault
+
+from . import guard
+from .source import Folder
+
+ROOT = "config"
+_lock = threading.Lock()
+
+
+class Loader(ConfigLoaderImpl):
+    """Composes configs. Every way to a config goes through `_load_configuration_impl`, in Hydra 1.3 and 1.4 alike.
+
+    Attributes:
+        strict: raise when a file has faults or Hydra's own config is not as it may be; else they are only kept.
+        found: faults of the files that the last composing read.
+    """
+
+    strict: bool = True
+    found: tuple[Fault, ...] = ()
+
+    def _load_configuration_impl(self, *args: Any, **options: Any) -> DictConfig:
+        overrides = options["overrides"] if "overrides" in options else args[1]
+        reaching = hydra_faults(overrides, owner=True)
+        if reaching:
+            raise ConfigError(reaching)
+        for folder in self.folders():
+            folder.faults.clear()
+        try:
+            config = super()._load_configuration_impl(*args, **options)
+        except Exception:
+            self.found = self._faults()
+            if self.strict and self.found:
+                raise ConfigError(self.found) from None
+            raise
+        hydra = OmegaConf.to_container(config.hydra, resolve=False)
+        self.found = (*self._faults(), *guard.config_faults(_texts(hydra)))
+        if self.strict and self.found:
+            raise ConfigError(self.found)
+        return config
+
+    def folders(self) -> list[Folder]:
+        """The folders of options, first found first taken."""
+        return [source for source in self.repository.get_sources() if isinstance(source, Folder)]
+
+    def holder(self, config_path: str) -> Folder | None:
+        """The folder that an option is taken from."""
+        return next((folder for folder in self.folders() if folder.is_config(config_path)), None)
+
+    def _faults(self) -> tuple[Fault, ...]:
+        return tuple(fault for folder in self.folders() for found in folder.faults.values() for fault in found)
+
+
+def _texts(node: Any) -> dict[str, Any]:
+    return {str(key): value for key, value in node.items()} if isinstance(node, dict) else {}
+
+
+def hydra_faults(overrides: Iterable[str], *, owner: bool) -> list[Fault]:
+    """Faults of overrides that reach into Hydra's own config. An override that cannot be read is told elsewhere."""
+    suspects = [o for o in overrides if "hydra" in o.partition("=")[0]]
+    if not suspects:
+        return []
+    parser = OverridesParser.create()
+    parsed = []
+    for suspect in suspects:
+        try:
+            parsed.append(parser.parse_override(suspect))
+        except Exception:  # told by whoever composes: here only what can be read can do anything
+            continue
+    return guard.override_faults(parsed, owner=owner)
+
+
+def loader(search_path: Sequence[tuple[str, Path]]) -> Loader:
+    """A loader over these folders (provider and place), then Hydra's own config."""
+    with _lock:
+        Plugins.instance()
+        SourcesRegistry.instance().register(Folder)
+    search = ConfigSearchPathImpl()
+    search.append("hydra", "pkg://hydra.conf")
+    for provider, place in search_path:
+        search.append(provider, f"{Folder.scheme()}://{place}")
+    search.append("schema", "structured://")
+    return Loader(config_search_path=search)

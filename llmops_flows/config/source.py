@@ -1,0 +1,119 @@
+"""A folder of options as Hydra sees it: every file is read strictly, and nothing outside the folder is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+
+from llmops_flows.core.errors import Fault
+
+from . import guard, yamlfile
+
+HEADER = 512
+"""How much of a file Hydra reads as its header: `# @package` must stand in it."""
+
+
+class Folder(ConfigSource):
+    """`folder://PATH`. A file with faults counts as empty, so that everything else can still be looked at.
+
+    `provider` is "project", "command line", "llmops_flows", or the name of a plugin, which may not touch Hydra.
+    """
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, path)
+        self.root = Path(self.path)
+        self.faults: dict[str, tuple[Fault, ...]] = {}
+
+    @staticmethod
+    def scheme() -> str:
+        return "folder"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the files come from a plugin."""
+        return self.provider not in guard.OWN
+
+    def file(self, config_path: str) -> Path | None:
+        """Where an option lies; None for a name that leads out of the folder."""
+        path = PurePosixPath(config_path if config_path.endswith(".yaml") else f"{config_path}.yaml")
+        if path.is_absolute() or ".." in path.parts or "\0" in str(path) or len(str(path)) > 200:
+            return None
+        return self.root / path
+
+    def page(self, config_path: str) -> yamlfile.Page:
+        file = self.file(config_path)
+        assert file is not None
+        return yamlfile.read(file)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        if not self.is_config(config_path):
+            raise ConfigLoadError(f"Config not found : {config_path}")
+        page = self.page(config_path)
+        header: Mapping[str, str | None] = {"package": None}
+        faults = list(page.faults)
+        try:
+            header = self._get_header_dict(page.text[:HEADER])
+        except ValueError as error:
+            faults.append(Fault(f"the header cannot be read: {error}", where=f"{page.name}:1"))
+        if not faults:
+            faults = [*_defaults(page), *guard.file_faults(page, header.get("package"), foreign=self.foreign)]
+        self.faults[config_path] = tuple(faults)
+        return ConfigResult(
+            provider=self.provider,
+            path=f"{self.scheme()}://{self.path}",
+            config=OmegaConf.create({} if faults else page.data),
+            header=dict(header),
+        )
+
+    def available(self) -> bool:
+        return self.root.is_dir()
+
+    def is_group(self, config_path: str) -> bool:
+        if self.foreign and PurePosixPath(config_path).parts[:1] == ("hydra",):
+            return False
+        path = PurePosixPath(config_path)
+        return not path.is_absolute() and ".." not in path.parts and (self.root / path).is_dir()
+
+    def is_config(self, config_path: str) -> bool:
+        file = self.file(config_path)
+        hydra = PurePosixPath(config_path).parts[:1] == ("hydra",)
+        try:
+            return file is not None and not (self.foreign and hydra) and file.is_file()
+        except OSError:
+            return False
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        found: list[str] = []
+        for file in sorted((self.root / config_path).iterdir()):
+            if not file.name.startswith("."):
+                self._list_add_result(found, f"{config_path}/{file.name}".lstrip("/"), file.name, results_filter)
+        return sorted(set(found))
+
+
+def _defaults(page: yamlfile.Page) -> Iterator[Fault]:
+    """What is wrong with the form of a defaults list, which Hydra tells without a line."""
+    listed = page.data.get("defaults", [])
+    if not isinstance(listed, list):
+        yield Fault("`defaults` must be a list", key="defaults", where=_line(page, "defaults"))
+        return
+    for number, item in enumerate(listed):
+        where = _line(page, "defaults", str(number))
+        if isinstance(item, dict) and len(item) == 1:
+            [value] = item.values()
+            if value is None or isinstance(value, str):
+                continue
+            if isinstance(value, list) and all(isinstance(v, str) for v in value):
+                continue
+            yield Fault(f"an option is named by text, not by {value!r}", key="defaults", where=where)
+        elif not isinstance(item, str):
+            mend = "write `- group: option` or `- _self_`"
+            yield Fault(f"{item!r} is no entry of a defaults list", key="defaults", where=where, mend=mend)
+
+
+def _line(page: yamlfile.Page, *steps: str) -> str:
+    found = page.node(list(steps))
+    return f"{page.name}:{found[1]}" if found else page.name
