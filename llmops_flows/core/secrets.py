@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -70,6 +71,8 @@ _PLAIN = frozenset(("disabled", "required", "optional", "undefined", "changeme")
 _FRESH = 0.5
 """Seconds for which the values of the environment are not read again."""
 _DEEPEST = 200
+_REMEMBERED = 80
+"""Texts up to this length are looked at once."""
 _registered: set[str] = set()
 _looked = -_FRESH
 _seen: tuple[Any, re.Pattern[str] | None] = (None, None)
@@ -85,7 +88,20 @@ def register_secret(value: str) -> None:
 
 def redact(text: str) -> str:
     """The text with every secret replaced by `[REDACTED]`."""
-    found = secrets_in(text)
+    if len(text) < _SHORTEST:
+        return text
+    known = _known()
+    return _short(text, known) if len(text) <= _REMEMBERED else _redact(text, known)
+
+
+@lru_cache(maxsize=4096)
+def _short(text: str, known: re.Pattern[str] | None) -> str:
+    """Names and addresses come again and again."""
+    return _redact(text, known)
+
+
+def _redact(text: str, known: re.Pattern[str] | None) -> str:
+    found = list(_spans(text, known))
     if not found:
         return text
     pieces, end = [], 0
@@ -99,24 +115,23 @@ def redact(text: str) -> str:
 def has_secret(data: str | bytes) -> bool:
     """Whether a text (or its encoded bytes) holds a secret."""
     text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-    return next(_spans(text), None) is not None
+    return next(_spans(text, _known()), None) is not None
 
 
 def secrets_in(text: str) -> list[tuple[int, int]]:
     """Where secrets lie in a text: (first character, one after the last); they may overlap."""
-    return list(_spans(text))
+    return list(_spans(text, _known()))
 
 
-def _spans(text: str) -> Iterator[tuple[int, int]]:
-    if len(text) < _SHORTEST:
-        return
-    known = _known()
+def _spans(text: str, known: re.Pattern[str] | None) -> Iterator[tuple[int, int]]:
     if known is not None:
         yield from (match.span() for match in known.finditer(text))
     low = text.lower()
     for triggers, pattern in _SHAPES:
-        if any(trigger in low for trigger in triggers):
-            yield from (match.span() for match in pattern.finditer(text))
+        for trigger in triggers:
+            if trigger in low:
+                yield from (match.span() for match in pattern.finditer(text))
+                break
     if any(word in low for word in _WORDS):
         yield from (match.span(2) for match in _NAMED.finditer(text))
 
@@ -147,13 +162,18 @@ def redact_value(value: Any, *, _depth: int = 0) -> Any:
 
 def _under(key: str, value: Any, depth: int) -> Any:
     """A value as it may be shown under its key. References to the environment are no secrets."""
-    if not _SECRET_KEY.search(key):
+    if not _names_secret(key):
         return redact_value(value, _depth=depth + 1)
     if isinstance(value, str):
         return value if not value or (value.startswith("${") and value.endswith("}")) else MASK
     if isinstance(value, (list, tuple)):
         return [_under(key, inner, depth + 1) for inner in value]
     return redact_value(value, _depth=depth + 1)
+
+
+@lru_cache(maxsize=1024)
+def _names_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
 
 
 def _known() -> re.Pattern[str] | None:

@@ -165,7 +165,7 @@ def _unreachable(error: BaseException) -> str:
     return "too slowly" if "timed out" in text.lower() or "timeout" in text.lower() else "not at all (no connection)"
 
 
-# -- the shape of runs -------------------------------------------------------------------------------------------------
+# -- the shape of runs -----------------------------------------------------------------------------------------------
 
 
 def runs(trace: Trace, project: str) -> list[Run]:

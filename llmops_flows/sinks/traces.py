@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS traces (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, run TEXT NOT NULL, written REAL NOT NULL, data BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS traces_of_run ON traces (run);
-CREATE TABLE IF NOT EXISTS contents (address TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS contents (address TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS deliveries (
     exporter TEXT NOT NULL, id TEXT NOT NULL, shipped REAL, PRIMARY KEY (exporter, id)
 ) WITHOUT ROWID;
@@ -39,6 +39,8 @@ CREATE INDEX IF NOT EXISTS deliveries_pending ON deliveries (exporter) WHERE shi
 _TABLES = 4
 _BUSY_SECONDS = 20.0
 _MOST = 500
+_LOGGED = 500
+"""Transactions after which the log is emptied."""
 KEPT_DAYS = 183
 _DAY = 86400.0
 
@@ -79,6 +81,7 @@ class TraceStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
+        self._written = 0
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -109,6 +112,7 @@ class TraceStore:
             db.executemany("INSERT OR IGNORE INTO deliveries VALUES (?, ?, NULL)", due)
 
         self._write(write)
+        self._settle()
 
     # -- the outbox ------------------------------------------------------------------------------------------------
 
@@ -245,17 +249,32 @@ class TraceStore:
             self._connection, self._pid = _connect(self.path), os.getpid()
         return self._connection
 
+    def _settle(self) -> None:
+        """Now and then, move what was written from the log into the file: aside, for it waits for the disk."""
+        self._written += 1
+        if self._written % _LOGGED == 0:
+            threading.Thread(target=_checkpoint, args=(self.path,), name="llmops-flows-traces", daemon=True).start()
+
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
     names = "('runs', 'traces', 'contents', 'deliveries')"
     found = db.execute(f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN {names}").fetchone()
     if found != (_TABLES,):
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
     return db
+
+
+def _checkpoint(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as db:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except sqlite3.Error:
+        return  # the next one does it
 
 
 def _put_run(db: sqlite3.Connection, run: Run) -> None:
