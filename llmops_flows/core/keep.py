@@ -26,7 +26,7 @@ LEASE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An answer by its address, with what was said about it when it was computed."""
+    """An answer by its address, with what was said about it when it was computed. `seconds`: what that took."""
 
     address: str
     data: bytes | None = None
@@ -35,6 +35,7 @@ class Known:
     ends: bool = False
     retry: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def slot(self, stage: str) -> Slot:
         return Slot(self.address, data=self.data, stage=stage)
@@ -74,7 +75,8 @@ class Keeper:
             TypeError, ValueError: the value is not plain data.
         """
         data = encode(outcome.value)
-        known = Known(digest(data), data, outcome.usage, outcome.verdict, outcome.ends, outcome.retry, outcome.notes)
+        said = (outcome.usage, outcome.verdict, outcome.ends, outcome.retry, outcome.notes)
+        known = Known(digest(data), data, *said, seconds)
         if kept and outcome.keep and self.store is not None:
             meta = _meta(outcome, seconds)
             if has_secret(data) or has_secret(meta):
@@ -231,6 +233,7 @@ def _known(entry: Entry) -> Known:
         facts.get("ends", False),
         facts.get("retry", ""),
         facts.get("notes", {}),
+        facts.get("seconds", 0.0),
     )
 
 

@@ -27,21 +27,33 @@ class Message(TypedDict):
 
 
 class Usage(TypedDict, total=False):
-    """Tokens and money of one or more model calls, with LangChain's usage_metadata names."""
+    """Tokens and money of one or more model calls, with LangChain's usage_metadata names.
+
+    Of the input tokens, `input_token_details` says how many were `cache_read` and `cache_creation`; of the output
+    tokens, `output_token_details` how many were `reasoning`.
+    """
 
     input_tokens: int
     output_tokens: int
     total_tokens: int
     cost_usd: float
+    input_token_details: dict[str, int]
+    output_token_details: dict[str, int]
 
 
 def add_usage(one: Usage, other: Usage) -> Usage:
     """The sum of two usages; a missing figure counts as 0."""
+    return cast(Usage, _sum(one, other))
+
+
+def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     total: dict[str, Any] = dict(one)
     for name, value in other.items():
-        if isinstance(value, (int, float)):
+        if isinstance(value, Mapping):
+            total[name] = _sum(total.get(name, {}), value)
+        elif isinstance(value, (int, float)):
             total[name] = total.get(name, 0) + value
-    return cast(Usage, total)
+    return total
 
 
 class Slot:
@@ -95,7 +107,11 @@ State = Literal["computed", "known", "shared", "skipped", "failed"]
 
 @dataclass(slots=True)
 class Span:
-    """What one stage did for one record. `held`: the values that it read and wrote, as far as they were at hand."""
+    """What one stage did for one record.
+
+    `held`: the values that it read and wrote, as far as they were at hand. `took`: seconds that computing the answer
+    took, whenever that was (`seconds` is 0 for an answer that was known).
+    """
 
     stage: str
     state: State
@@ -110,6 +126,7 @@ class Span:
     error: str = ""
     first_token: float | None = None
     held: Sequence[Slot] = ()
+    took: float = 0.0
 
 
 @dataclass(slots=True)

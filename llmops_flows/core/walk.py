@@ -279,7 +279,7 @@ class Walk:
             Span(
                 name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,
                 found.address, {n: s.address for n, s in read.items()}, found.usage, found.verdict, found.notes,
-                "", first, (*read.values(), written),
+                "", first, (*read.values(), written), found.seconds,
             )
         )  # fmt: skip
 

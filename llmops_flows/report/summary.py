@@ -112,4 +112,22 @@ def row(record: Record, question: Mapping[str, Any] | None = None) -> dict[str, 
         "usage": dict(record.usage),
         "stages": {span.stage: span.state for span in record.spans},
         "seconds": round(sum(span.seconds for span in record.spans), 6),
+        "took": took(record),
+        "full_usage": dict(full_usage(record)),
     }
+
+
+def took(record: Record) -> dict[str, float]:
+    """Stage to the seconds that computing its answer takes, also where the answer was known."""
+    found: dict[str, float] = {}
+    for span in record.spans:
+        found[span.stage] = round(found.get(span.stage, 0.0) + max(span.took, span.seconds), 6)
+    return found
+
+
+def full_usage(record: Record) -> Usage:
+    """Tokens and cost of the record if nothing had been known: what known answers cost when they were computed."""
+    total = Usage()
+    for span in record.spans:
+        total = add_usage(total, span.usage)
+    return total

@@ -1,0 +1,156 @@
+"""In which config keys variants differ: each key once, a chosen option by its name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .variants import Variant
+
+TARGET = "_target_"
+
+
+class _Absent:
+    """The value of a key that a config does not have."""
+
+    def __repr__(self) -> str:
+        return "—"
+
+
+ABSENT = _Absent()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A config key in which variants differ, with each variant's value (`ABSENT` where a config lacks the key)."""
+
+    key: str
+    values: tuple[Any, ...]
+
+    def text(self, variant: int) -> str:
+        """A variant's value as one line."""
+        return shown(self.values[variant])
+
+
+def axes(variants: Sequence[Variant]) -> list[Axis]:
+    """The keys that vary, each told once.
+
+    A group for which different options were chosen is one axis (`retriever`: bm25, hybrid); what the option alone
+    decides is not told again, nor is a value that another key takes over (`splitter.size` in
+    `retriever.splitter.size`, `retriever.k` in `stages.retrieve.k`).
+    """
+    if len(variants) < 2:
+        return []
+    found = [axis for axis in differing([v.config for v in variants]) if not _copied(axis.key, variants)]
+    groups = _chosen(variants)
+    for axis in sorted(found, key=_depth):
+        if axis.key.endswith(f".{TARGET}") and not _within(groups, axis):
+            groups.append(_named(axis))
+    own = [axis for axis in found if not axis.key.endswith(TARGET) and not _within(groups, axis)]
+    ordered = sorted([*groups, *own], key=_depth)
+    told = [axis for n, axis in enumerate(ordered) if not any(_repeats(axis, higher) for higher in ordered[:n])]
+    return sorted(told, key=lambda axis: axis.key.partition(".")[0])
+
+
+def differing(configs: Sequence[Mapping[str, Any]]) -> list[Axis]:
+    """Every leaf in which configs differ, in the order in which the keys first occur."""
+    flat = [dict(leaves(config)) for config in configs]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    found = [Axis(key, tuple(one.get(key, ABSENT) for one in flat)) for key in keys]
+    return [axis for axis in found if any(not _same(axis.values[0], value) for value in axis.values[1:])]
+
+
+def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Path and value of every leaf; a list of plain values is one leaf, elements of other lists go by number."""
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(config, (list, tuple)) and any(isinstance(value, (Mapping, list, tuple)) for value in config):
+        for number, value in enumerate(config):
+            yield from leaves(value, f"{path}.{number}")
+    else:
+        yield path, config
+
+
+def shown(value: Any) -> str:
+    """A config value as one line."""
+    if isinstance(value, str):
+        return " ".join(value.split())
+    return repr(value) if value is ABSENT else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _chosen(variants: Sequence[Variant]) -> list[Axis]:
+    """The groups for which different options were chosen."""
+    groups = dict.fromkeys(group for variant in variants for group in variant.choices)
+    found = [Axis(group.replace("/", "."), tuple(v.choices.get(group, ABSENT) for v in variants)) for group in groups]
+    found = [Axis(axis.key, _short(axis.values)) for axis in found if len(set(axis.values)) > 1]
+    return [axis for axis in found if axis.key != "flow"]
+
+
+def _short(options: Sequence[Any]) -> tuple[Any, ...]:
+    """Options without the folder that all of them lie in."""
+    folders = {str(option).rpartition("/")[0] for option in options if option is not ABSENT}
+    if len(folders) != 1 or folders == {""}:
+        return tuple(options)
+    return tuple(option if option is ABSENT else str(option).rpartition("/")[2] for option in options)
+
+
+def _depth(axis: Axis) -> int:
+    return axis.key.count(".")
+
+
+def _within(groups: Sequence[Axis], axis: Axis) -> bool:
+    """Whether a key belongs to one of the groups, and differs only where the group's option does."""
+    return any(axis.key.startswith(f"{group.key}.") and _decides(group, axis) for group in groups)
+
+
+def _decides(group: Axis, axis: Axis) -> bool:
+    seen: dict[Any, Any] = {}
+    pairs = zip(group.values, axis.values, strict=True)
+    return all(_same(seen.setdefault(choice, value), value) for choice, value in pairs)
+
+
+def _copied(key: str, variants: Sequence[Variant]) -> bool:
+    """Whether a key lies in a stage that is, in every variant, the part that stands elsewhere in the config."""
+    top, _, rest = key.partition(".")
+    if top != "stages":
+        return False
+    name = rest.partition(".")[0]
+    stages = [(variant.config.get(top) or {}).get(name) for variant in variants]
+    parts = [dict(_parts(variant.config)) for variant in variants]
+    return any(
+        all(place in part and part[place] == stage for part, stage in zip(parts, stages, strict=True))
+        for place in parts[0]
+    )
+
+
+def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The parts that a stage may be taken from: `retriever`, `guardrail.output` …"""
+    for key, value in config.items():
+        if key != "stages" and isinstance(value, Mapping):
+            yield key, value
+            yield from ((f"{key}.{inner}", part) for inner, part in value.items())
+
+
+def _named(axis: Axis) -> Axis:
+    """An axis of classes goes by the key of the part, and by the classes' own names."""
+    names = [_snake(str(v).rpartition(".")[2]) if v is not ABSENT else v for v in axis.values]
+    return Axis(axis.key.removesuffix(f".{TARGET}"), tuple(names))
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _repeats(axis: Axis, earlier: Axis) -> bool:
+    """Whether an axis tells the same as one that stands higher in the config."""
+    if not all(_same(one, other) for one, other in zip(axis.values, earlier.values, strict=True)):
+        return False
+    return axis.key == earlier.key or axis.key.endswith(f".{earlier.key}")

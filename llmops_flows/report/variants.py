@@ -1,0 +1,128 @@
+"""The variants of a sweep as plain data, read from the folders that they left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmops_flows.core.errors import FlowError
+
+_FILES = ("results.jsonl", "config.json", "summary.json")
+_FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of a sweep, or any single run.
+
+    Attributes:
+        name: a short label, unique among the variants shown together.
+        run: the run's id ("" when it is not known).
+        config: the resolved config.
+        rows: the lines of results.jsonl, as `report.summary.row` makes them.
+        summary: what summary.json holds.
+        choices: config group to the option that was chosen for it, as far as that is known.
+        folder: where it was read from.
+    """
+
+    name: str
+    run: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def in_flow(self, stage: str) -> bool:
+        """Whether a stage is part of the flow; the others are evaluators, on which no answer waits."""
+        return stage.partition(".")[0] not in (self.config.get("evaluator") or {})
+
+
+def question(row: Mapping[str, Any]) -> str:
+    """The id of a row's question: that of its record without the sample number."""
+    id, sample = str(row.get("id", "")), row.get("sample")
+    return id if sample is None else id.removesuffix(f".{sample}")
+
+
+# -- output folders --------------------------------------------------------------------------------------------------
+
+
+def read(folder: Path, name: str = "") -> Variant:
+    """The variant of an output folder (results.jsonl, config.json, summary.json; the first one must be there).
+
+    Raises:
+        FlowError: the folder holds no results, or a file of it cannot be read.
+    """
+    rows = _file(folder, "results.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line])
+    config, summary = (_file(folder, file, json.loads, missing={}) for file in _FILES[1:])
+    chosen = summary.get("choices") or _choices(folder)
+    return Variant(name or folder.name, str(summary.get("run") or ""), config, rows, summary, chosen, folder)
+
+
+def sweep(folder: Path) -> tuple[list[Variant], dict[str, str]]:
+    """The points of a sweep's folder in the order of their numbers; for those without results, what is wrong.
+
+    Raises:
+        FlowError: the folder holds no point at all.
+    """
+    points = sorted((p for p in _folders(folder) if p.name.isdigit()), key=lambda p: int(p.name))
+    found, lost = [], {}
+    for point in points:
+        try:
+            found.append(read(point))
+        except FlowError as error:
+            lost[point.name] = str(error)
+    if not found:
+        told = "".join(f"\n  {name}: {why}" for name, why in lost.items())
+        raise FlowError(f"there is no finished point of a sweep in {str(folder)!r}; {_FIRST}{told}")
+    return found, lost
+
+
+def latest(root: Path) -> Path:
+    """The folder of the last sweep: `DATE/TIME` below `root`.
+
+    Raises:
+        FlowError: there is none.
+    """
+    sweeps = [time for date in _folders(root) for time in _folders(date) if any(_numbered(time))]
+    if not sweeps:
+        raise FlowError(
+            f"there is no sweep in {str(root)!r}; run one first: python -m llmops_flows -m flow=… KEY=A,B"
+        )
+    return max(sweeps, key=lambda path: (path.parent.name, path.name))
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    return (path for path in _folders(folder) if path.name.isdigit())
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+
+def _file(folder: Path, name: str, parse: Callable[[str], Any], *, missing: Any = None) -> Any:
+    path = folder / name
+    if missing is not None and not path.is_file():
+        return missing
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FlowError(f"there is no {name} in {str(folder)!r}: the run did not end, or is still at work") from error
+    except (OSError, ValueError) as error:
+        raise FlowError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _choices(folder: Path) -> dict[str, str]:
+    """Group to chosen option, from what Hydra wrote down."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        written = (folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
+        found = yaml.load(written, Loader=loader)["hydra"]["runtime"]["choices"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return {}
+    return {str(group): str(option) for group, option in found.items() if option and not group.startswith("hydra/")}
