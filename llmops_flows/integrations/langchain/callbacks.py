@@ -28,9 +28,17 @@ class ChildRuns:
     Args:
         managers: record id to the callback manager of its run.
         records: the records of the run.
+        tokens: whether tokens are told; not where a guardrail may still block or change what they say.
     """
 
-    def __init__(self, managers: Mapping[str, CallbackManagerForChainRun], records: Sequence[Record]) -> None:
+    def __init__(
+        self,
+        managers: Mapping[str, CallbackManagerForChainRun],
+        records: Sequence[Record],
+        *,
+        tokens: bool = True,
+    ) -> None:
+        self._tokens = tokens
         self._managers = {key: manager for key, manager in managers.items() if manager.handlers}
         self._records = {record.id: record for record in records}
         self._open: dict[tuple[str, str], Any] = {}
@@ -41,7 +49,7 @@ class ChildRuns:
         if event.kind == "stage_started":
             for record in event.data["ids"]:
                 self._start(event.stage, event.data["component"], record)
-        elif event.kind == "token":
+        elif event.kind == "token" and self._tokens:
             run = self._open.get((event.stage, event.record_id))
             if run is not None and hasattr(run, "on_llm_new_token"):
                 run.on_llm_new_token(event.data["text"])

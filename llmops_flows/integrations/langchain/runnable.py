@@ -15,7 +15,7 @@ from llmops_flows.core.errors import ConfigError, FlowError
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
 from llmops_flows.core.runner import Runner
-from llmops_flows.stages.live import Live
+from llmops_flows.stages.live import Live, guards
 
 from .callbacks import ChildRuns, Host
 
@@ -50,13 +50,13 @@ class FlowRunnable(Runnable[Any, Answer]):
 
     def _one(self, input: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Answer:
         record = self._record(input, run_manager)
-        sink = ChildRuns({record.id: run_manager}, [record])
+        sink = self._children({record.id: run_manager}, [record])
         self.runner.run(self.flow, [record], **self._options(sink, config))
         return self._answer(record)
 
     async def _aone(self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig) -> Answer:
         record = self._record(input, run_manager)
-        sink = ChildRuns({record.id: run_manager.get_sync()}, [record])
+        sink = self._children({record.id: run_manager.get_sync()}, [record])
         await self.runner.arun(self.flow, [record], **self._options(sink, config))
         return self._answer(record)
 
@@ -89,7 +89,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         config: list[RunnableConfig],
     ) -> list[Answer | Exception]:
         records, failed = self._records(inputs, run_manager)
-        sink = ChildRuns(_managers(records, run_manager), [r for r in records if r is not None])
+        sink = self._children(_managers(records, run_manager), [r for r in records if r is not None])
         self.runner.run(self.flow, [r for r in records if r is not None], **self._options(sink, config[0]))
         return self._answers(records, failed)
 
@@ -101,7 +101,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     ) -> list[Answer | Exception]:
         records, failed = self._records(inputs, run_manager)
         managers = [manager.get_sync() for manager in run_manager]
-        sink = ChildRuns(_managers(records, managers), [r for r in records if r is not None])
+        sink = self._children(_managers(records, managers), [r for r in records if r is not None])
         live = [r for r in records if r is not None]
         await self.runner.arun(self.flow, live, **self._options(sink, config[0]))
         return self._answers(records, failed)
@@ -156,26 +156,19 @@ class FlowRunnable(Runnable[Any, Answer]):
     def _pieces(
         self, input: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> Iterator[Answer]:
-        import threading
-
         record = self._record(_whole(list(input)), run_manager)
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        failed: list[BaseException] = []
         live = self._live(record, pieces.put)
-
-        def work() -> None:
-            try:
-                sinks = (ChildRuns({record.id: run_manager}, [record]), live)
-                self.runner.run(self.flow, [record], **self._options(*sinks, config))
-            except BaseException as error:
-                failed.append(error)
-            pieces.put(None)
-
-        threading.Thread(target=work, name="llmops-flows-stream", daemon=True).start()
-        while (piece := pieces.get()) is not None:
-            yield AddableDict(answer=piece)
-        if failed:
-            raise failed[0]
+        sinks = (self._children({record.id: run_manager}, [record]), live)
+        work = self.runner.start(self.flow, [record], **self._options(*sinks, config))
+        work.outcome.add_done_callback(lambda _: pieces.put(None))
+        try:
+            while (piece := pieces.get()) is not None:
+                yield AddableDict(answer=piece)
+        finally:
+            if not work.outcome.done():  # the reader has left, or was interrupted
+                work.stop()
+        work.outcome.result()
         yield from self._rest(record, live)
 
     async def _apieces(
@@ -190,7 +183,7 @@ class FlowRunnable(Runnable[Any, Answer]):
             loop.call_soon_threadsafe(pieces.put_nowait, text)
 
         live = self._live(record, put)
-        sinks = (ChildRuns({record.id: run_manager.get_sync()}, [record]), live)
+        sinks = (self._children({record.id: run_manager.get_sync()}, [record]), live)
         work = asyncio.ensure_future(self.runner.arun(self.flow, [record], **self._options(*sinks, config)))
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(pieces.put_nowait, None))
         try:
@@ -198,9 +191,14 @@ class FlowRunnable(Runnable[Any, Answer]):
                 yield AddableDict(answer=piece)
             await work
         finally:
-            work.cancel()
+            if not work.done():  # the reader has left, or was cancelled
+                work.cancel()
+                await asyncio.wait([work])
         for rest in self._rest(record, live):
             yield rest
+
+    def _children(self, managers: Mapping[str, Any], records: Sequence[Record]) -> ChildRuns:
+        return ChildRuns(managers, records, tokens=not guards(self.flow))
 
     def _live(self, record: Record, show: Callable[[str], None]) -> Live:
         store = self.runner.store

@@ -1,0 +1,1 @@
+"""guardrails-ai: its validators in our guardrails, and ours registered for its users."""

@@ -1,0 +1,127 @@
+"""JSON in answers: read it, find it between other words, compare it with a JSON Schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+_CHECKED = """
+    type enum const properties required additionalProperties items minItems maxItems minLength maxLength pattern
+    minimum maximum exclusiveMinimum exclusiveMaximum anyOf
+"""
+_NOTES = "title description default examples $schema $id"
+KEYWORDS = frozenset(f"{_CHECKED} {_NOTES}".split())
+
+
+def read(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError when it is none (NaN and Infinity are none)."""
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def inside(text: str) -> str | None:
+    """The first JSON object or array that stands in a text (in a code fence, between words); None for none."""
+    decoder = json.JSONDecoder()
+    for match in list(re.finditer(r"[{\[]", text))[:50]:
+        try:
+            _, end = decoder.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            continue
+        return text[match.start() : end]
+    return None
+
+
+def unsupported(schema: Any, place: str = "schema") -> Iterator[str]:
+    """Keywords of a JSON Schema that are not checked here, with their places."""
+    if not isinstance(schema, Mapping):
+        if not isinstance(schema, bool):
+            yield f"{place} must be a mapping"
+        return
+    yield from (f"{place}.{name}" for name in schema if name not in KEYWORDS)
+    for name, inner in (schema.get("properties") or {}).items():
+        yield from unsupported(inner, f"{place}.properties.{name}")
+    for name in ("items", "additionalProperties"):
+        if name in schema:
+            yield from unsupported(schema[name], f"{place}.{name}")
+    for number, inner in enumerate(schema.get("anyOf", ())):
+        yield from unsupported(inner, f"{place}.anyOf.{number}")
+
+
+def differences(value: Any, schema: Schema | bool, place: str = "$") -> Iterator[str]:
+    """Where a value does not follow a JSON Schema; values are not quoted."""
+    if isinstance(schema, bool):
+        if not schema:
+            yield f"{place} is not allowed"
+        return
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(_is(value, kind) for kind in kinds):
+        yield f"{place} is no {' or '.join(kinds)}"
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{place} is none of {', '.join(map(repr, schema['enum']))}"
+    if "const" in schema and value != schema["const"]:
+        yield f"{place} is not {schema['const']!r}"
+    if "anyOf" in schema and not any(not list(differences(value, one, place)) for one in schema["anyOf"]):
+        yield f"{place} follows none of the alternatives"
+    if isinstance(value, dict):
+        yield from _object(value, schema, place)
+    elif isinstance(value, list):
+        yield from _bounds(len(value), schema, place, "minItems", "maxItems", "items")
+        for number, item in enumerate(value):
+            yield from differences(item, schema.get("items", True), f"{place}[{number}]")
+    elif isinstance(value, str):
+        yield from _bounds(len(value), schema, place, "minLength", "maxLength", "characters")
+        if "pattern" in schema and not re.search(schema["pattern"], value):
+            yield f"{place} does not match {schema['pattern']!r}"
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield from _number(value, schema, place)
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(kind, ())) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def _object(value: Mapping[str, Any], schema: Schema, place: str) -> Iterator[str]:
+    known = schema.get("properties", {})
+    yield from (f"{place} lacks {name!r}" for name in schema.get("required", ()) if name not in value)
+    for name, inner in value.items():
+        if name in known:
+            yield from differences(inner, known[name], f"{place}.{name}")
+        elif "additionalProperties" in schema:
+            yield from differences(inner, schema["additionalProperties"], f"{place}.{name}")
+
+
+def _bounds(size: int, schema: Schema, place: str, least: str, most: str, what: str) -> Iterator[str]:
+    if size < schema.get(least, 0):
+        yield f"{place} has fewer than {schema[least]} {what}"
+    if size > schema.get(most, size):
+        yield f"{place} has more than {schema[most]} {what}"
+
+
+def _number(value: float, schema: Schema, place: str) -> Iterator[str]:
+    if value < schema.get("minimum", value) or value <= schema.get("exclusiveMinimum", value - 1):
+        yield f"{place} is too small"
+    if value > schema.get("maximum", value) or value >= schema.get("exclusiveMaximum", value + 1):
+        yield f"{place} is too large"
