@@ -30,8 +30,10 @@ def run(arguments: Sequence[str]) -> int:
 
     from llmops_flows.config import compose, faults, text
 
+    from . import masked
     from . import run as job
 
+    masked.logs()
     parser = get_args_parser()
     wanted = parser.parse_intermixed_args(text.quoted(arguments))
     _refuse(wanted)
@@ -72,7 +74,10 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, task: An
         mode = RunMode.MULTIRUN if wanted.multirun else RunMode.RUN
         app.show_info(wanted.info, config_name=root, overrides=overrides, run_mode=mode)
     elif wanted.multirun or "hydra.mode=MULTIRUN" in overrides:
-        app.multirun(config_name=root, task_function=task, overrides=overrides)
+        from llmops_flows.config.hydra_files import masked_saves
+
+        with masked_saves():
+            app.multirun(config_name=root, task_function=task, overrides=overrides)
     else:
         app.run(config_name=root, task_function=task, overrides=overrides)
 

@@ -101,6 +101,9 @@ def _refuse_keys(arguments: Sequence[str]) -> None:
 
 def script() -> None:
     """The console script. Leaves without waiting for threads that an interrupted call may still hold."""
+    from . import masked
+
+    masked.streams()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

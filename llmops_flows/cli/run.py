@@ -28,7 +28,10 @@ def task(config: DictConfig) -> None:
 
     from llmops_flows.config.compose import register
 
+    from . import masked
+
     register()
+    masked.logs()
     try:
         codes.append(_job(config, Path(HydraConfig.get().runtime.output_dir)))
     except FlowError as error:
@@ -41,10 +44,13 @@ def task(config: DictConfig) -> None:
 def _job(config: DictConfig, folder: Path) -> int:
     from hydra.core.hydra_config import HydraConfig
 
+    from llmops_flows.config import hydra_files
     from llmops_flows.config.compose import Composed
     from llmops_flows.config.load import assembled
 
-    return execute(assembled(Composed(config, tuple(HydraConfig.get().overrides.task))), folder)
+    hydra = HydraConfig.get()
+    hydra_files.write(folder, config, hydra)
+    return execute(assembled(Composed(config, tuple(hydra.overrides.task))), folder)
 
 
 def execute(experiment: Experiment, folder: Path) -> int:

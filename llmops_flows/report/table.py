@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmops_flows.core.record import Record
+from llmops_flows.core.secrets import redact
 
 _SHOWN = ("answer_correctness", "groundedness", "hit")
 
@@ -102,8 +103,8 @@ def _fit(text: str, width: int, *, right: bool) -> str:
 
 
 def _line(text: str) -> str:
-    """One line without control characters (an answer must not steer the terminal)."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    """One line without secrets and without control characters (an answer must not steer the terminal)."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(redact(text).split()))
 
 
 def _answer(record: Record) -> str:
