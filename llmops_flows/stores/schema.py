@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from llmops_flows.core.errors import StoreError
+from llmops_flows.core.locks import locked
+
+T = TypeVar("T")
 
 SCHEMA = 1
 """Raised when the tables change. A file of an older schema is brought up to date, a newer one is left alone."""
@@ -38,13 +44,29 @@ def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         db.text_factory = _text
-        if not _current(db):
-            _prepare(db, path)
+        if not _patiently(lambda: _current(db)):
+            with locked(path.with_name(path.name + ".key")):
+                if not _patiently(lambda: _current(db)):
+                    _patiently(lambda: _refuse(db, path))
+                    _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
+                    _prepare(db)
         db.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """What SQLite answers. While many open a new file at once, it says "locked" without waiting, as it else does."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
@@ -84,25 +106,25 @@ def _current(db: sqlite3.Connection) -> bool:
     return bool(tables == 3)
 
 
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, or bring them up to date; refuse what is not ours to change."""
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("BEGIN IMMEDIATE")
+def _refuse(db: sqlite3.Connection, path: Path) -> None:
+    """Raise for a file that is not ours to change: another program's, a newer version's, a damaged one."""
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
     application, version = _number(db, "application_id"), _number(db, "user_version")
+    foreign = names - {"entries", "contents", "leases", "sqlite_sequence"}
+    if application not in (0, APPLICATION) or (application == 0 and foreign):
+        raise StoreError(f"{str(path)!r} is another program's database: name another file for the store")
     if version > _ABSURD:
-        db.execute("ROLLBACK")
         raise sqlite3.DatabaseError("the file is malformed: it has no schema number")
     if version > SCHEMA:
-        db.execute("ROLLBACK")
         raise StoreError(
             f"the store {str(path)!r} was written by a newer version of llmops_flows (schema {version}, known here: "
             f"{SCHEMA}): upgrade, or name another file"
         )
-    ours = {"entries", "contents", "leases"}
-    if application not in (0, APPLICATION) or (application == 0 and names - ours - {"sqlite_sequence"}):
-        db.execute("ROLLBACK")
-        raise StoreError(f"{str(path)!r} is another program's database: name another file for the store")
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Make the tables, or bring them up to date. Leases of an older version are let go."""
+    db.execute("BEGIN IMMEDIATE")
     for statement in ("DROP TABLE IF EXISTS leases", *_TABLES.split(";")):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION}")

@@ -80,6 +80,25 @@ def test_nothing_that_many_processes_write_is_lost(tmp_path: Path, writers: int,
     print(f"{rate:.0f} transactions/s", file=sys.stderr)
 
 
+def open_anew(folder: Path, rounds: int, gate: Barrier, report: Path) -> None:
+    for n in range(rounds):
+        gate.wait(60)
+        store = SQLiteStore(folder / f"{n}.sqlite")
+        store.lease(["k"], report.name, seconds=1)
+        store.close()
+    report.write_text("done")
+
+
+def test_processes_that_make_a_store_at_once_do_not_lock_each_other_out(tmp_path: Path) -> None:
+    gate, reports = spawn.Barrier(4), [tmp_path / f"report{n}" for n in range(4)]
+    processes = [spawn.Process(target=open_anew, args=(tmp_path, 40, gate, report)) for report in reports]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert all(report.exists() for report in reports)
+
+
 # -- single flight ---------------------------------------------------------------------------------------------------
 
 
