@@ -74,7 +74,7 @@ class Runner:
             config: the config of the run as plain data, for the sinks.
             sinks: further listeners, for this run only.
             host: what the surrounding application wants handed to the stages as `call.host`.
-            only: slots whose values are read from the store in the end; by default the answer.
+            only: slots whose values are read from the store in the end; by default question and answer.
         """
         return await adrive(self._run(flow, records, **options))
 

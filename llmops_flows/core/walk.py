@@ -114,9 +114,9 @@ class Walk:
             await together(*(self.stage(n, e, answered, fatal=False) for n, e in evaluators.items()))
 
     async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
-        """Read the values that the caller wants from the store; by default the answer and the scores."""
+        """Read the values that the caller wants from the store; by default question, answer, scores."""
         for record in records:
-            wanted = [n for n in record.slots if n in (only or ("answer",)) or n.startswith("scores/")]
+            wanted = [n for n in record.slots if n in (only or ("question", "answer")) or n.startswith("scores/")]
             await self._fill([(record, name) for name in wanted])
 
     async def stage(self, name: str, stage: Stage, records: Sequence[Record], *, fatal: bool = True) -> None:
@@ -200,21 +200,29 @@ class Walk:
             if slot.address in data:
                 slot.fill(data[slot.address])
             else:
-                await self._again(record, slot.stage)
+                await self._again(record, slot)
 
-    async def _again(self, record: Record, name: str) -> None:
-        """Compute a stage's answer for one record although its address is known: its bytes were lost."""
+    async def _again(self, record: Record, lost: Slot) -> None:
+        """Compute for one record an answer whose address is known but whose bytes were lost.
+
+        The stage reads what it read then, also where a later stage has written the slot anew since.
+        """
+        name = lost.stage
         stage = self.stages[name]
+        span = next(s for s in reversed(record.spans) if s.stage == name and s.address == lost.address)
+        now = dict(record.slots)
+        record.slots.update(zip(span.reads, span.held, strict=False))
         groups = self._group(name, stage, [record], True)
         jobs = await self._jobs(name, stage, groups)
 
         def landed(done: Done) -> None:
-            record.spans[:] = [span for span in record.spans if span.stage != name]
+            record.spans[:] = [one for one in record.spans if one is not span]
             self._finish(name, stage, [record], done, _kept(stage, [record]), True)
 
         await execute(stage, jobs, self.runner.means, landed)
         if record.error is not None:
             raise record.error
+        record.slots = {**now, **{slot: value for slot, value in record.slots.items() if value.stage == name}}
 
     def _call(self, name: str, record: Record, watch: Watch) -> Call:
         def token(text: str) -> None:
@@ -246,9 +254,7 @@ class Walk:
                 self._fail(name, record, error, fatal, done.started, done.seconds, done.job.key)
             return
         try:
-            found = self.keeper.keep(
-                done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline, stage=name
-            )
+            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline, stage=name)
         except (TypeError, ValueError) as error:
             told = StageError(f"the answer is not plain data: {error}", stage=name)
             for record in records:
@@ -269,6 +275,9 @@ class Walk:
     ) -> None:
         read = _read(stage, record)
         slot, written = "answer" if found.ends else stage.slot, found.slot(name)
+        same = next((s for s in read.values() if s.address == found.address and s.here), None)
+        if same is not None and not written.here:
+            written.fill(same.data)  # it let pass what it read
         record.feedback, record.instead = found.retry, written if found.retry else None
         if not found.retry:
             record.slots[f"{slot}/{name}" if stage.gathered else slot] = written
