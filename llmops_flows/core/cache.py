@@ -36,8 +36,18 @@ class Cache(Part):
 
 
 _SPACE = re.compile(r"\s+")
+_TELLING = ("<super>", "<sub>", "<fraction>")
+"""Characters that NFKC would turn into others that mean something else: 10² into 102, 1½ into 11/2."""
 
 
 def normalize(question: str) -> str:
     """The question without what never changes its meaning: Unicode form (NFKC), letter case, white space."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", question)).strip().casefold()
+    if not question.isascii():
+        question = "".join(map(_plain, unicodedata.normalize("NFC", question)))
+    return _SPACE.sub(" ", question).strip().lower()
+
+
+def _plain(character: str) -> str:
+    if unicodedata.decomposition(character).startswith(_TELLING):
+        return character
+    return unicodedata.normalize("NFKC", character)
