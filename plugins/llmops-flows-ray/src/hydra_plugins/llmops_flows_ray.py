@@ -1,0 +1,59 @@
+"""Makes `hydra/launcher=ray` known. Hydra imports this module at every start, so it imports nothing heavy.
+
+Hydra runs it without entering it into `sys.modules`: annotations of the dataclass must be objects, not text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class RayConf:
+    """What `hydra.launcher` holds.
+
+    address: of a running cluster; None starts one on this machine. num_cpus, num_gpus, memory (bytes), resources:
+    what one point needs. retries: how often a point whose worker died is tried again. collect: bring a point's
+    files back: `auto` where the worker runs on another machine, `always`, `never`. init: further arguments of
+    `ray.init`.
+    """
+
+    _target_: str = "hydra_plugins.llmops_flows_ray.RayLauncher"
+    address: str | None = None
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    memory: int | None = None
+    resources: dict[str, float] = field(default_factory=dict)
+    retries: int = 2
+    collect: str = "auto"
+    init: dict[str, Any] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayConf, provider="llmops_flows_ray")
+
+
+class RayLauncher(Launcher):
+    """Runs the jobs of a sweep as Ray tasks."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """One result for each job, in their order; a job that failed has status FAILED and its error."""
+        from llmops_flows_ray.launch import launch
+
+        assert self.hydra_context is not None and self.task_function is not None and self.config is not None
+        about = (self.hydra_context, self.task_function, self.config)
+        return launch(self.settings, about, job_overrides, initial_job_idx)
