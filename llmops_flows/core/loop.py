@@ -44,6 +44,9 @@ class Running(Generic[T]):
     """
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        if threading.current_thread() is _thread:
+            work.close()
+            raise FlowError("a stage that runs inline cannot wait for another flow; await `arun` in a coroutine instead")
         self.outcome: Future[T] = Future()
         self._task: asyncio.Task[T] | None = None
         self._loop = background()
@@ -107,9 +110,6 @@ def drive(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
 
     An interrupt (Ctrl-C) cancels the coroutine, gives it `grace` seconds to put things in order, and goes on up.
     """
-    if threading.current_thread() is _thread:
-        work.close()
-        raise FlowError("a stage that runs inline cannot wait for another flow; await `arun` in a coroutine instead")
     running = Running(work)
     try:
         return running.outcome.result()
