@@ -46,7 +46,7 @@ class Running(Generic[T]):
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         if threading.current_thread() is _thread:
             work.close()
-            raise FlowError("a stage that runs inline cannot wait for another flow; await `arun` in a coroutine instead")
+            raise FlowError("a stage that runs inline cannot wait for another flow: await `arun` in a coroutine")
         self.outcome: Future[T] = Future()
         self._task: asyncio.Task[T] | None = None
         self._loop = background()

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import StageError
 from .flow import Flow
+from .lane import Lane
 from .record import Record, Usage
 from .stage import Outcome, Stage
 
 if TYPE_CHECKING:
-    from .walk import Walk
+    from .work import Work
 
 
-async def ask(walk: Walk, name: str, record: Record, stage: Stage, inputs: Mapping[str, Any]) -> Outcome:
+async def ask(work: Work, name: str, record: Record, stage: Stage, inputs: Mapping[str, Any]) -> Outcome:
     """The answer of a stage that the stage `name` calls for a record. No event tells of it.
 
     What it cost is in the outcome's usage (nothing, if the answer was known): whoever asks adds it to its own.
@@ -22,7 +23,8 @@ async def ask(walk: Walk, name: str, record: Record, stage: Stage, inputs: Mappi
     """
     asked = Record.of(record.id, inputs, sample=record.sample)
     flow = Flow(stages={name: stage}, inputs=tuple(inputs))
-    inner = type(walk)(walk.runner, flow, walk.run, lambda event: None, walk.host, stopped=walk.stopped)
+    lane = Lane(flow, [asked], run=record.run)
+    inner = type(work)(work.runner, [lane], lambda event: None, work.host, stopped=work.stopped)
     try:
         await inner.stage(name, stage, [asked])
         if asked.error is not None:

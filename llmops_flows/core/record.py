@@ -140,6 +140,7 @@ class Record:
     id: str
     slots: dict[str, Slot]
     sample: int | None = None
+    run: str = ""
     spans: list[Span] = field(default_factory=list)
     error: FlowError | None = None
     ended: str = ""
@@ -151,6 +152,11 @@ class Record:
     def of(cls, id: str, values: Mapping[str, Any], *, sample: int | None = None) -> Record:
         """A fresh record; values that are None count as absent."""
         return cls(id, {name: Slot.of(v) for name, v in values.items() if v is not None}, sample)
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Its run and its id, which is unique within the run."""
+        return self.run, self.id
 
     @property
     def live(self) -> bool:

@@ -13,6 +13,7 @@ from .events import Event, Sink
 from .execution import Means
 from .flow import Flow
 from .gate import GATE, Gate
+from .lane import Lane
 from .loop import Running, adrive, drive
 from .record import Record
 from .stage import Stage
@@ -20,6 +21,7 @@ from .store import Store
 from .threads import Threads
 from .unfailing import Unfailing
 from .walk import Walk
+from .work import Work
 
 _WORKERS = 8
 
@@ -82,6 +84,10 @@ class Runner:
         """`run` for whoever does something else meanwhile: `outcome` is a future, `stop` calls it off."""
         return Running(self._run(flow, records, **options))
 
+    def run_all(self, lanes: Sequence[Lane], *, sinks: Sequence[Sink] = ()) -> None:
+        """Many runs side by side, from plain code: what several of them need is computed once, for all together."""
+        drive(self._walk(lanes, sinks))
+
     async def _run(
         self,
         flow: Flow,
@@ -94,33 +100,27 @@ class Runner:
         host: Any = None,
         only: Sequence[str] | None = None,
     ) -> list[Record]:
-        run = run or uuid.uuid4().hex
+        lane = Lane(flow, records, evaluators or {}, run or uuid.uuid4().hex, config or {})
+        await self._walk([lane], sinks, host, only)
+        return list(records)
+
+    async def _walk(
+        self, lanes: Sequence[Lane], sinks: Sequence[Sink], host: Any = None, only: Sequence[str] | None = None
+    ) -> None:
         emit = self._emitter((*self.sinks, *sinks))
-        walk = Walk(self, flow, run, emit, host, live=any(getattr(sink, "live", False) for sink in sinks))
+        work = Work(self, lanes, emit, host, live=any(getattr(sink, "live", False) for sink in sinks))
         begun = time.perf_counter()
-        about = {
-            "flow": flow.name,
-            "identity": flow.identity,
-            "records": len(records),
-            "config": config or {},
-            "host": host,
-        }
-        emit(Event("run_started", run, time.time(), data=about))
+        for lane in lanes:
+            emit(Event("run_started", lane.run, time.time(), data=_about(lane, host)))
         interrupted = True
         try:
-            await walk.over(flow, records)
-            await walk.score(evaluators or {}, records)
-            await walk.read(records, only)
+            await Walk(work, lanes).through()
+            await work.read([record for lane in lanes for record in lane.records], only)
             interrupted = False
         finally:
-            walk.stop()
-            for record in records:
-                done = not interrupted or record.error is not None or record.ended != "" or "answer" in record.slots
-                if done:
-                    emit(Event("record_finished", run, time.time(), record_id=record.id, record=record))
-            data = {"seconds": time.perf_counter() - begun, "interrupted": interrupted}
-            emit(Event("run_finished", run, time.time(), data=data))
-        return list(records)
+            work.stop()
+            for lane in lanes:
+                _end(lane, emit, interrupted, time.perf_counter() - begun)
 
     def _emitter(self, sinks: Sequence[Sink]) -> Callable[[Event], None]:
         def emit(event: Event) -> None:
@@ -154,3 +154,22 @@ class Runner:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _about(lane: Lane, host: Any) -> dict[str, Any]:
+    return {
+        "flow": lane.flow.name,
+        "identity": lane.flow.identity,
+        "records": len(lane.records),
+        "config": lane.config,
+        "host": host,
+    }
+
+
+def _end(lane: Lane, emit: Callable[[Event], None], interrupted: bool, seconds: float) -> None:
+    """Tell of every record that came to an end, then of the run."""
+    for record in lane.records:
+        if not interrupted or record.error is not None or record.ended or "answer" in record.slots:
+            emit(Event("record_finished", lane.run, time.time(), record_id=record.id, record=record))
+    data = {"seconds": seconds, "interrupted": interrupted}
+    emit(Event("run_finished", lane.run, time.time(), data=data))

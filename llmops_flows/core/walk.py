@@ -1,64 +1,44 @@
-"""One run of a flow: in what order its stages meet the records, and what each record remembers of it."""
+"""In what order the stages of flows meet their records, one flow or many side by side."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from .errors import FlowError, StageError
-from .events import Event
-from .execution import execute, fallback
-from .flow import Composite, Fallback, Flow, Parallel
-from .job import Done, Job, Watch
-from .keep import Keeper, Known
+from .flow import Composite, Fallback, Parallel
+from .lane import Lane
 from .loop import together
-from .nested import ask
-from .record import Record, Slot, Span, State
+from .record import Record, Slot
 from .retry import Allowance
-from .stage import Call, Stage
-
-if TYPE_CHECKING:
-    from .runner import Runner
+from .stage import Part, Stage
+from .work import Work
 
 REASKS = 2
 """How often a guardrail may send an answer back to the model before it counts as blocked."""
 
 
 class Walk:
-    """One run. Made by the runner; lives as long as the run."""
+    """Leads lanes through their flows, stage by stage: a stage that several lanes share runs once for all of them."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        flow: Flow,
-        run: str,
-        emit: Callable[[Event], None],
-        host: Any,
-        *,
-        stopped: threading.Event | None = None,
-        live: bool = False,
-    ) -> None:
-        self.runner = runner
-        self.run = run
-        self.emit = emit
-        self.host = host
-        self.keeper = Keeper(runner.store, runner.cache, runner.warn)
-        self.stages: dict[str, Stage] = dict(flow.leaves())
-        self.stopped = stopped or threading.Event()
-        self.live = live
-        self._allowances: dict[str, Allowance] = {}
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, work: Work, lanes: Sequence[Lane]) -> None:
+        self.work = work
+        self.lanes = lanes
 
-    def stop(self) -> None:
-        """Nobody waits any more: tell the stages that are at work, and write down what was put off."""
-        self.stopped.set()
-        self.keeper.close()
+    async def through(self) -> None:
+        """Every lane through its flow, then to its evaluators."""
+        for alike in _alike(self.lanes):
+            await self._side_by_side(alike)
+        await self._score()
 
-    async def over(self, part: Composite, records: Sequence[Record], prefix: str = "") -> None:
+    async def _side_by_side(self, lanes: Sequence[Lane]) -> None:
+        """Lanes whose flows name the same stages in the same order."""
+        for name in lanes[0].flow.parts:
+            for part, records in _shared([(lane.flow.parts[name], lane.records) for lane in lanes]):
+                await self._step(name, part, records, "")
+            for lane in lanes:
+                await self._ask_again(lane.flow, name, lane.records, "")
+
+    async def _over(self, part: Composite, records: Sequence[Record], prefix: str = "") -> None:
         """Run a composite over the live ones of the records."""
         if isinstance(part, Parallel):
             await together(*(self._step(n, p, records, prefix) for n, p in part.parts.items()))
@@ -72,22 +52,23 @@ class Walk:
     async def _step(self, name: str, part: Any, records: Sequence[Record], prefix: str) -> None:
         live = [record for record in records if record.live]
         if isinstance(part, Composite):
-            await self.over(part, live, f"{prefix}{name}.")
+            await self._over(part, live, f"{prefix}{name}.")
         elif live:
-            await self.stage(f"{prefix}{name}", part, live)
+            await self.work.stage(f"{prefix}{name}", part, live)
 
     async def _first(self, part: Fallback, records: Sequence[Record], prefix: str) -> None:
         """Stage by stage, the records for which every stage before failed; together they are one call."""
         waiting = [record for record in records if record.live]
-        ours = [record.id for record in waiting if record.id not in self._allowances]
-        self._allowances.update((id, Allowance()) for id in ours)
+        allowances = self.work.allowances
+        ours = [record.name for record in waiting if record.name not in allowances]
+        allowances.update((name, Allowance()) for name in ours)
         for name, inner in part.parts.items():
             for record in waiting:
                 record.error = None
             await self._step(name, inner, waiting, prefix)
             waiting = [record for record in waiting if record.error is not None]
-        for id in ours:
-            self._allowances.pop(id, None)
+        for one in ours:
+            allowances.pop(one, None)
 
     async def _ask_again(self, flow: Composite, guard: str, records: Sequence[Record], prefix: str) -> None:
         """Where a guardrail wants another answer: add its feedback to the messages, and go back to the model."""
@@ -106,217 +87,38 @@ class Walk:
                 record.slots["answer"] = record.instead
                 record.feedback, record.instead, record.ended = "", None, f"{prefix}{guard}"
 
-    async def score(self, evaluators: Mapping[str, Stage], records: Sequence[Record]) -> None:
+    async def _score(self) -> None:
         """Score the records that have an answer. A failing evaluator leaves its scores out and the answer alone."""
-        answered = [record for record in records if record.error is None]
-        if answered and evaluators:
-            self.stages.update(evaluators)
-            await together(*(self.stage(n, e, answered, fatal=False) for n, e in evaluators.items()))
-
-    async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
-        """Read the values that the caller wants from the store; by default question, answer, scores."""
-        for record in records:
-            wanted = [n for n in record.slots if n in (only or ("question", "answer")) or n.startswith("scores/")]
-            await self._fill([(record, name) for name in wanted])
-
-    async def stage(self, name: str, stage: Stage, records: Sequence[Record], *, fatal: bool = True) -> None:
-        """Run one stage over records: known answers are taken, equal ones computed once."""
-        ids = [record.id for record in records]
-        self.emit(Event("stage_started", self.run, time.time(), name, data={"ids": ids, "component": stage}))
-        marks = {record.id: len(record.spans) for record in records}
-        groups = self._group(name, stage, records, fatal)
-        known = self.keeper.look_up(list(groups)) if _kept(stage, records) else {}
-        for key, found in known.items():
-            for record in groups.pop(key):
-                self._take(name, stage, record, key, found, "known")
-        if groups:
-            await self._compute(name, stage, groups, fatal)
-        spans = {record.id: record.spans[-1] for record in records if len(record.spans) > marks[record.id]}
-        data = {"spans": spans, "component": stage}
-        self.emit(Event("stage_finished", self.run, time.time(), name, data=data))
-
-    def _group(self, name: str, stage: Stage, records: Sequence[Record], fatal: bool) -> dict[str, list[Record]]:
-        """Key to the records that need its answer. A record that lacks a slot fails, or is skipped by evaluators."""
-        groups: dict[str, list[Record]] = {}
-        for record in records:
-            missing = [slot for slot, required in stage.reads.items() if required and slot not in record.slots]
-            if missing:
-                self._lacks(name, record, missing, fatal)
-                continue
-            addresses = self.runner.cache.addresses(stage, record.slots)
-            key = stage.key(addresses, tenant=self.runner.tenant, sample=record.sample)
-            if stage.random and record.sample is None:
-                key = f"{key}#{record.id}"
-            groups.setdefault(key, []).append(record)
-        return groups
-
-    def _lacks(self, name: str, record: Record, missing: list[str], fatal: bool) -> None:
-        slots = ", ".join(repr(slot) for slot in missing)
-        if fatal:
-            record.error = StageError(f"the record has no {slots}; give it, or put a stage before", stage=name)
-        error = str(record.error) if fatal else ""
-        record.spans.append(Span(name, "failed" if fatal else "skipped", time.time(), error=error))
-
-    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
-        kept = _kept(stage, [r for records in groups.values() for r in records])
-
-        def landed(done: Done) -> None:
-            self._finish(name, stage, groups[done.job.key], done, kept, fatal)
-            flight.landed(done.job.key, done.error)
-
-        async with self.keeper.flight(list(groups), alone=not kept or stage.inline) as flight:
-            while flight.open:
-                if flight.mine:
-                    jobs = await self._jobs(name, stage, {key: groups[key] for key in flight.mine})
-                    await execute(stage, jobs, self.runner.means, landed)
-                for key, found in await flight.others():
-                    for record in groups[key]:
-                        if isinstance(found, Known):
-                            self._take(name, stage, record, key, found, "shared")
-                        else:
-                            self._fail(name, record, found, fatal, time.time(), 0.0, key)
-
-    async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[Job]:
-        reads, other = set(stage.reads), fallback(stage)
-        while other is not None:
-            reads, other = reads | set(other.reads), fallback(other)
-        leaders = {key: records[0] for key, records in groups.items()}
-        await self._fill([(r, slot) for r in leaders.values() for slot in reads if slot in r.slots])
-        return [self._job(name, key, r, [slot for slot in reads if slot in r.slots]) for key, r in leaders.items()]
-
-    def _job(self, name: str, key: str, record: Record, slots: Sequence[str]) -> Job:
-        watch, inputs = Watch(), {slot: record.slots[slot].value for slot in slots}
-        allowance = self._allowances.get(record.id)
-        return Job(key, inputs, self._call(name, record, watch), watch, allowance, self.live)
-
-    async def _fill(self, wanted: Sequence[tuple[Record, str]]) -> None:
-        """Read values that are known by address only. One that the store lost is computed again."""
-        absent = [(r, n) for r, n in wanted if not r.slots[n].here]
-        if not absent:
-            return
-        data = self.keeper.values([r.slots[n].address for r, n in absent])
-        for record, name in absent:
-            slot = record.slots[name]
-            if slot.address in data:
-                slot.fill(data[slot.address])
-            else:
-                await self._again(record, slot)
-
-    async def _again(self, record: Record, lost: Slot) -> None:
-        """Compute for one record an answer whose address is known but whose bytes were lost.
-
-        The stage reads what it read then, also where a later stage has written the slot anew since.
-        """
-        name = lost.stage
-        stage = self.stages[name]
-        span = next(s for s in reversed(record.spans) if s.stage == name and s.address == lost.address)
-        now = dict(record.slots)
-        record.slots.update(zip(span.reads, span.held, strict=False))
-        groups = self._group(name, stage, [record], True)
-        jobs = await self._jobs(name, stage, groups)
-
-        def landed(done: Done) -> None:
-            record.spans[:] = [one for one in record.spans if one is not span]
-            self._finish(name, stage, [record], done, _kept(stage, [record]), True)
-
-        await execute(stage, jobs, self.runner.means, landed)
-        if record.error is not None:
-            raise record.error
-        record.slots = {**now, **{slot: value for slot, value in record.slots.items() if value.stage == name}}
-
-    def _call(self, name: str, record: Record, watch: Watch) -> Call:
-        def token(text: str) -> None:
-            watch.piece()
-            event = Event("token", self.run, time.time(), name, record.id, data={"text": text})
-            self._loop.call_soon_threadsafe(self.emit, event)
-
-        runner = self.runner
-        return Call(
-            name,
-            record.id,
-            token,
-            self.stopped.is_set,
-            record.sample,
-            runner.vectors,
-            runner.home,
-            None,
-            self.host,
-            partial(ask, self, name, record),
+        wanted: dict[str, list[tuple[Part, Sequence[Record]]]] = {}
+        for lane in self.lanes:
+            answered = [record for record in lane.records if record.error is None]
+            for name, evaluator in lane.evaluators.items():
+                if answered:
+                    wanted.setdefault(name, []).append((evaluator, answered))
+        await together(
+            *(
+                self.work.stage(name, evaluator, records, fatal=False)
+                for name, asked in wanted.items()
+                for evaluator, records in _shared(asked)
+                if isinstance(evaluator, Stage)
+            )
         )
 
-    def _finish(
-        self, name: str, stage: Stage, records: Sequence[Record], done: Done, kept: bool, fatal: bool
-    ) -> None:
-        """Keep a computed answer, and hand it to every record that waits for it."""
-        if done.outcome is None:
-            error = done.error or StageError("no answer", stage=name)
-            for record in records:
-                self._fail(name, record, error, fatal, done.started, done.seconds, done.job.key)
-            return
-        try:
-            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline, stage=name)
-        except (TypeError, ValueError) as error:
-            told = StageError(f"the answer is not plain data: {error}", stage=name)
-            for record in records:
-                self._fail(name, record, told, fatal, done.started, done.seconds, done.job.key)
-            return
-        for position, record in enumerate(records):
-            self._take(name, stage, record, done.job.key, found, "shared" if position else "computed", done)
 
-    def _take(
-        self,
-        name: str,
-        stage: Stage,
-        record: Record,
-        key: str,
-        found: Known,
-        state: State,
-        done: Done | None = None,
-    ) -> None:
-        read = _read(stage, record)
-        slot, written = "answer" if found.ends else stage.slot, found.slot(name)
-        same = next((s for s in read.values() if s.address == found.address and s.here), None)
-        if same is not None and not written.here:
-            written.fill(same.data)  # it let pass what it read
-        record.feedback, record.instead = found.retry, written if found.retry else None
-        if not found.retry:
-            record.slots[f"{slot}/{name}" if stage.gathered else slot] = written
-        if found.ends:
-            record.ended = name
-        first = done.first_token if done else None
-        record.spans.append(
-            Span(
-                name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,
-                found.address, {n: s.address for n, s in read.items()}, found.usage, found.verdict, found.notes,
-                "", first, (*read.values(), written), found.seconds,
-            )
-        )  # fmt: skip
-
-    def _fail(
-        self,
-        name: str,
-        record: Record,
-        error: FlowError,
-        fatal: bool,
-        started: float,
-        seconds: float,
-        key: str,
-    ) -> None:
-        if fatal:
-            record.error = error
-        read = _read(self.stages[name], record)
-        reads = {slot: value.address for slot, value in read.items()}
-        held = tuple(read.values())
-        record.spans.append(Span(name, "failed", started, seconds, key, reads=reads, error=str(error), held=held))
+def _alike(lanes: Sequence[Lane]) -> list[list[Lane]]:
+    """Lanes whose flows name the same stages, together; in the order in which they came."""
+    found: dict[tuple[str, ...], list[Lane]] = {}
+    for lane in lanes:
+        found.setdefault(tuple(lane.flow.parts), []).append(lane)
+    return list(found.values())
 
 
-def _read(stage: Stage, record: Record) -> dict[str, Slot]:
-    return {slot: record.slots[slot] for slot in stage.reads if slot in record.slots}
-
-
-def _kept(stage: Stage, records: Sequence[Record]) -> bool:
-    """Whether answers of this stage may be kept: random ones only under a seed or a sample number."""
-    return not stage.random or all(record.sample is not None for record in records)
+def _shared(asked: Sequence[tuple[Part, Sequence[Record]]]) -> list[tuple[Part, list[Record]]]:
+    """Each part once, with the records of everybody who asks for an equal one."""
+    found: dict[str, tuple[Part, list[Record]]] = {}
+    for part, records in asked:
+        found.setdefault(part.configuration, (part, []))[1].extend(records)
+    return list(found.values())
 
 
 def _answers(part: Any) -> bool:

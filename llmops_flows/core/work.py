@@ -1,0 +1,278 @@
+"""One stage over the records of one or many runs: known answers are taken, equal ones computed once and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .errors import FlowError, StageError
+from .events import Event
+from .execution import execute, fallback
+from .job import Done, Job, Watch
+from .keep import Keeper, Known
+from .lane import Lane
+from .nested import ask
+from .record import Record, Slot, Span, State
+from .retry import Allowance
+from .stage import Call, Stage
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+
+class Work:
+    """What a walk does at each stage. Made by the runner; lives as long as its runs.
+
+    Args:
+        runner: what the stages run with.
+        lanes: the runs, whose records meet the stages together.
+        emit: takes the events, each of one run.
+        host: what the surrounding application wants handed to the stages.
+        stopped: set when nobody waits any more.
+        live: whether somebody watches the tokens.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        lanes: Sequence[Lane],
+        emit: Callable[[Event], None],
+        host: Any = None,
+        *,
+        stopped: threading.Event | None = None,
+        live: bool = False,
+    ) -> None:
+        self.runner = runner
+        self.emit = emit
+        self.host = host
+        self.keeper = Keeper(runner.store, runner.cache, runner.warn)
+        self.stages = {(lane.run, name): stage for lane in lanes for name, stage in lane.stages()}
+        self.stopped = stopped or threading.Event()
+        self.live = live
+        self.allowances: dict[tuple[str, str], Allowance] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def stop(self) -> None:
+        """Nobody waits any more: tell the stages that are at work, and write down what was put off."""
+        self.stopped.set()
+        self.keeper.close()
+
+    async def stage(self, name: str, stage: Stage, records: Sequence[Record], *, fatal: bool = True) -> None:
+        """Run one stage over records: known answers are taken, equal ones computed once."""
+        runs = by_run(records)
+        for run, mine in runs.items():
+            data: dict[str, Any] = {"ids": [record.id for record in mine], "component": stage}
+            self.emit(Event("stage_started", run, time.time(), name, data=data))
+        marks = {run: [len(record.spans) for record in mine] for run, mine in runs.items()}
+        groups = self._group(name, stage, records, fatal)
+        known = self.keeper.look_up(list(groups)) if _kept(stage, records) else {}
+        for key, found in known.items():
+            for record in groups.pop(key):
+                self._take(name, stage, record, key, found, "known")
+        if groups:
+            await self._compute(name, stage, groups, fatal)
+        for run, mine in runs.items():
+            spans = {r.id: r.spans[-1] for r, mark in zip(mine, marks[run], strict=True) if len(r.spans) > mark}
+            data = {"spans": spans, "component": stage}
+            self.emit(Event("stage_finished", run, time.time(), name, data=data))
+
+    async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
+        """Read the values that the caller wants from the store; by default question, answer, scores."""
+        for record in records:
+            wanted = [n for n in record.slots if n in (only or ("question", "answer")) or n.startswith("scores/")]
+            await self._fill([(record, name) for name in wanted])
+
+    def _group(self, name: str, stage: Stage, records: Sequence[Record], fatal: bool) -> dict[str, list[Record]]:
+        """Key to the records that need its answer. A record that lacks a slot fails, or is skipped by evaluators."""
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            missing = [slot for slot, required in stage.reads.items() if required and slot not in record.slots]
+            if missing:
+                self._lacks(name, record, missing, fatal)
+                continue
+            addresses = self.runner.cache.addresses(stage, record.slots)
+            key = stage.key(addresses, tenant=self.runner.tenant, sample=record.sample)
+            if stage.random and record.sample is None:
+                key = f"{key}#{record.run}/{record.id}"
+            groups.setdefault(key, []).append(record)
+        return groups
+
+    def _lacks(self, name: str, record: Record, missing: list[str], fatal: bool) -> None:
+        slots = ", ".join(repr(slot) for slot in missing)
+        if fatal:
+            record.error = StageError(f"the record has no {slots}; give it, or put a stage before", stage=name)
+        error = str(record.error) if fatal else ""
+        record.spans.append(Span(name, "failed" if fatal else "skipped", time.time(), error=error))
+
+    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
+        kept = _kept(stage, [r for records in groups.values() for r in records])
+
+        def landed(done: Done) -> None:
+            self._finish(name, stage, groups[done.job.key], done, kept, fatal)
+            flight.landed(done.job.key, done.error)
+
+        async with self.keeper.flight(list(groups), alone=not kept or stage.inline) as flight:
+            while flight.open:
+                if flight.mine:
+                    jobs = await self._jobs(name, stage, {key: groups[key] for key in flight.mine})
+                    await execute(stage, jobs, self.runner.means, landed)
+                for key, found in await flight.others():
+                    for record in groups[key]:
+                        if isinstance(found, Known):
+                            self._take(name, stage, record, key, found, "shared")
+                        else:
+                            self._fail(name, record, found, fatal, time.time(), 0.0, key)
+
+    async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[Job]:
+        reads, other = set(stage.reads), fallback(stage)
+        while other is not None:
+            reads, other = reads | set(other.reads), fallback(other)
+        leaders = {key: records[0] for key, records in groups.items()}
+        await self._fill([(r, slot) for r in leaders.values() for slot in reads if slot in r.slots])
+        return [self._job(name, key, r, [slot for slot in reads if slot in r.slots]) for key, r in leaders.items()]
+
+    def _job(self, name: str, key: str, record: Record, slots: Sequence[str]) -> Job:
+        watch, inputs = Watch(), {slot: record.slots[slot].value for slot in slots}
+        allowance = self.allowances.get(record.name)
+        return Job(key, inputs, self._call(name, record, watch), watch, allowance, self.live)
+
+    async def _fill(self, wanted: Sequence[tuple[Record, str]]) -> None:
+        """Read values that are known by address only. One that the store lost is computed again."""
+        absent = [(r, n) for r, n in wanted if not r.slots[n].here]
+        if not absent:
+            return
+        data = self.keeper.values([r.slots[n].address for r, n in absent])
+        for record, name in absent:
+            slot = record.slots[name]
+            if slot.address in data:
+                slot.fill(data[slot.address])
+            else:
+                await self._again(record, slot)
+
+    async def _again(self, record: Record, lost: Slot) -> None:
+        """Compute for one record an answer whose address is known but whose bytes were lost.
+
+        The stage reads what it read then, also where a later stage has written the slot anew since.
+        """
+        name = lost.stage
+        stage = self.stages[record.run, name]
+        span = next(s for s in reversed(record.spans) if s.stage == name and s.address == lost.address)
+        now = dict(record.slots)
+        record.slots.update(zip(span.reads, span.held, strict=False))
+        groups = self._group(name, stage, [record], True)
+        jobs = await self._jobs(name, stage, groups)
+
+        def landed(done: Done) -> None:
+            record.spans[:] = [one for one in record.spans if one is not span]
+            self._finish(name, stage, [record], done, _kept(stage, [record]), True)
+
+        await execute(stage, jobs, self.runner.means, landed)
+        if record.error is not None:
+            raise record.error
+        record.slots = {**now, **{slot: value for slot, value in record.slots.items() if value.stage == name}}
+
+    def _call(self, name: str, record: Record, watch: Watch) -> Call:
+        def token(text: str) -> None:
+            watch.piece()
+            event = Event("token", record.run, time.time(), name, record.id, data={"text": text})
+            self._loop.call_soon_threadsafe(self.emit, event)
+
+        runner = self.runner
+        return Call(
+            name,
+            record.id,
+            token,
+            self.stopped.is_set,
+            record.sample,
+            runner.vectors,
+            runner.home,
+            None,
+            self.host,
+            partial(ask, self, name, record),
+        )
+
+    def _finish(
+        self, name: str, stage: Stage, records: Sequence[Record], done: Done, kept: bool, fatal: bool
+    ) -> None:
+        """Keep a computed answer, and hand it to every record that waits for it."""
+        if done.outcome is None:
+            error = done.error or StageError("no answer", stage=name)
+            for record in records:
+                self._fail(name, record, error, fatal, done.started, done.seconds, done.job.key)
+            return
+        try:
+            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline, stage=name)
+        except (TypeError, ValueError) as error:
+            told = StageError(f"the answer is not plain data: {error}", stage=name)
+            for record in records:
+                self._fail(name, record, told, fatal, done.started, done.seconds, done.job.key)
+            return
+        for position, record in enumerate(records):
+            self._take(name, stage, record, done.job.key, found, "shared" if position else "computed", done)
+
+    def _take(
+        self,
+        name: str,
+        stage: Stage,
+        record: Record,
+        key: str,
+        found: Known,
+        state: State,
+        done: Done | None = None,
+    ) -> None:
+        read = _read(stage, record)
+        slot, written = "answer" if found.ends else stage.slot, found.slot(name)
+        same = next((s for s in read.values() if s.address == found.address and s.here), None)
+        if same is not None and not written.here:
+            written.fill(same.data)  # it let pass what it read
+        record.feedback, record.instead = found.retry, written if found.retry else None
+        if not found.retry:
+            record.slots[f"{slot}/{name}" if stage.gathered else slot] = written
+        if found.ends:
+            record.ended = name
+        first = done.first_token if done else None
+        record.spans.append(
+            Span(
+                name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,
+                found.address, {n: s.address for n, s in read.items()}, found.usage, found.verdict, found.notes,
+                "", first, (*read.values(), written), found.seconds,
+            )
+        )  # fmt: skip
+
+    def _fail(
+        self,
+        name: str,
+        record: Record,
+        error: FlowError,
+        fatal: bool,
+        started: float,
+        seconds: float,
+        key: str,
+    ) -> None:
+        if fatal:
+            record.error = error
+        read = _read(self.stages[record.run, name], record)
+        reads = {slot: value.address for slot, value in read.items()}
+        held = tuple(read.values())
+        record.spans.append(Span(name, "failed", started, seconds, key, reads=reads, error=str(error), held=held))
+
+
+def _read(stage: Stage, record: Record) -> dict[str, Slot]:
+    return {slot: record.slots[slot] for slot in stage.reads if slot in record.slots}
+
+
+def _kept(stage: Stage, records: Sequence[Record]) -> bool:
+    """Whether answers of this stage may be kept: random ones only under a seed or a sample number."""
+    return not stage.random or all(record.sample is not None for record in records)
+
+
+def by_run(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Run to its records; ids are unique within a run only."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.run, []).append(record)
+    return found
