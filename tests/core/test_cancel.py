@@ -79,7 +79,10 @@ async def test_a_cancelled_task_comes_back_at_once(phase: str, store: SQLiteStor
         with pytest.raises(asyncio.CancelledError):
             await task
         assert time.monotonic() - begun < 0.5
-        await asyncio.sleep(0.7 if phase == "backoff" else 0.1)
+        if phase == "thread":  # a request that its thread is just sending still arrives
+            await asyncio.sleep(0.15)
+            before = len(server.asked)
+        await asyncio.sleep(0.7 if phase == "backoff" else 0.2)
         assert len(server.asked) == before
     goes_on(store)
 
@@ -124,7 +127,7 @@ def interrupt(phase: str, server: Server, folder: Path) -> tuple[float, float]:
     finally:
         child.kill()
     assert err == ""
-    assert len(server.asked) == before
+    assert len(server.asked) <= before + (2 if phase == "thread" else 0)  # what threads were just sending arrives
     return float(out), after
 
 
