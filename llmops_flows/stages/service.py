@@ -83,7 +83,10 @@ class ServiceModel(Model):
         given = data.get("prices") or {}
         if not isinstance(given, Mapping):
             return data
-        return {**data, "prices": {**listed, **{k: v for k, v in given.items() if v is not None}}}
+        return {
+            **data,
+            "prices": {**listed, **{k: v for k, v in given.items() if v is not None or k not in Prices.model_fields}},
+        }
 
     @property
     def backend(self) -> str:

@@ -91,7 +91,7 @@ class LangChainModel(Model):
 
     async def _structured(self, model: Any, given: Any, call: Call, heard: Heard) -> None:
         """A JSON answer, by the means that the class has for it; it comes as a whole."""
-        schema = {"title": "answer", **(self.json_schema or {})}
+        schema = {"title": "answer", "properties": {}, **(self.json_schema or {})}  # LangChain wants both
         try:
             asking = model.with_structured_output(schema, include_raw=True)
         except NotImplementedError:
