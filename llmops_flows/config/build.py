@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.core.stage import Part
 
-TARGET = "_target_"
+from .fields import MISSING, TARGET, bare, told
+
 _DEEPEST = 40
 
 
@@ -57,8 +59,10 @@ class Builder:
             return None
         before = len(self.faults)
         fields = {str(k): self.value(v, f"{key}.{k}") for k, v in config.items() if k != TARGET}
+        broken = bare(cls, fields, key)
+        self.faults += [fault for found in broken.values() for fault in found]
         if len(self.faults) > before:
-            fields = {k: v for k, v in fields.items() if not _has_target(config.get(k))}
+            fields = {k: v for k, v in fields.items() if not _has_target(config.get(k)) and k not in broken}
         try:
             part = cls(**fields)
         except ValidationError as error:
@@ -86,7 +90,7 @@ class Builder:
             found = getattr(importlib.import_module(module), name, None)
         except ImportError as error:
             found, package = None, str(error)
-        if not isinstance(found, type) or not issubclass(found, Part):
+        if not isinstance(found, type) or not issubclass(found, Part) or inspect.isabstract(found):
             self._fault(f"{target!r} is no component", place, f"choose from: {_components(module)}")
             return None
         if found.__module__ != module or found.__qualname__ != name:
@@ -118,7 +122,7 @@ def _has_target(config: Any) -> bool:
 
 
 def _missing(fault: Fault) -> bool:
-    return fault.what == "this field must be given"
+    return fault.what == MISSING
 
 
 def _components(module: str) -> str:
@@ -126,39 +130,9 @@ def _components(module: str) -> str:
         found = vars(importlib.import_module(module))
     except ImportError:
         return f"no module {module!r}"
-    names = [n for n, c in found.items() if isinstance(c, type) and issubclass(c, Part) and c.__module__ == module]
+    names = [
+        n
+        for n, c in found.items()
+        if isinstance(c, type) and issubclass(c, Part) and c.__module__ == module and not inspect.isabstract(c)
+    ]
     return ", ".join(sorted(names)) or "none there"
-
-
-def told(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Fault]:
-    """pydantic's findings as faults, each at its key, with the nearest field name."""
-    faults: dict[str, Fault] = {}
-    for found in error.errors(include_url=False, include_context=False):
-        path = _path(found["loc"], given, missing=found["type"] == "missing")
-        place = ".".join([key, *path] if key else path)
-        if place in faults:
-            continue
-        if found["type"] == "extra_forbidden":
-            mend = did_you_mean(path[-1], cls.model_fields if len(path) == 1 else ())
-            faults[place] = Fault(f"{cls.__name__} has no field {path[-1]!r}", key=place, mend=mend)
-        elif found["type"] == "missing":
-            faults[place] = Fault("this field must be given", key=place, mend=f"{place}=VALUE")
-        else:
-            shown = found.get("input")
-            plain = isinstance(shown, (str, int, float, bool, type(None)))
-            what = found["msg"][:1].lower() + found["msg"][1:]
-            faults[place] = Fault(what + (f"; it is {shown!r}" if plain else ""), key=place)
-    return list(faults.values())
-
-
-def _path(steps: Sequence[int | str], given: Any, *, missing: bool) -> list[str]:
-    """The steps that lead somewhere in what was given; pydantic adds names of union members, which mean nothing."""
-    path: list[str] = []
-    for step in steps:
-        inside = isinstance(given, Mapping) and step in given
-        if inside or (isinstance(given, list) and isinstance(step, int) and step < len(given)):
-            given = given[step]
-        elif not (missing and step == steps[-1]):
-            continue
-        path.append(str(step))
-    return path

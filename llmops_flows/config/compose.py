@@ -157,7 +157,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 
 
 def resolved(config: DictConfig) -> tuple[dict[str, Any], list[Fault]]:
-    """What of a config can be resolved, as plain data; and a fault for everything that cannot."""
+    """What of a config can be resolved, as plain data; and a fault for everything that cannot. `???` stays."""
     from omegaconf.errors import OmegaConfBaseException
 
     from .references import References
@@ -165,13 +165,11 @@ def resolved(config: DictConfig) -> tuple[dict[str, Any], list[Fault]]:
     whole = OmegaConf.to_container(config, resolve=False)
     raw: dict[str, Any] = {str(k): v for k, v in whole.items()} if isinstance(whole, dict) else {}
     faults = {path: _missing(".".join(path)) for path in _unset(raw)}
-    for path in faults:
-        _drop(raw, path)
-    broken = References(raw, frozenset(faults)).broken
+    broken = References(raw).broken
     for path in broken:
         _drop(raw, path)
     faults |= broken
-    if faults:
+    if broken:
         config = OmegaConf.create(raw)
     for _ in range(20):
         try:
@@ -209,6 +207,8 @@ def _drop(raw: Any, path: tuple[str, ...]) -> None:
 
 
 def _missing(key: str) -> Fault:
+    from .experiment import NO_FLOW
+
     if key == "name":
-        return Fault("no flow was chosen", mend=f"add flow=NAME; choose from: {', '.join(options('flow'))}")
+        return Fault(NO_FLOW, mend=f"add flow=NAME; choose from: {', '.join(options('flow'))}")
     return Fault("this must be given", key=key, mend=f"{key}=VALUE")

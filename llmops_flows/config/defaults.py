@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 def entry_faults(ours: Loader, chosen: Mapping[str, Any]) -> list[Fault]:
     """Faults of the defaults lists of every file that these choices (group to option) reach."""
-    return list(dict.fromkeys(_visit(ours, "config", dict(chosen), set())))
+    seen: set[str] = set()
+    found = list(_visit(ours, "config", dict(chosen), seen))
+    for group, values in chosen.items():
+        for value in values if isinstance(values, list) else [values]:
+            found += _visit(ours, f"{group}/{value}", dict(chosen), seen)
+    return list(dict.fromkeys(found))
 
 
 def _visit(ours: Loader, path: str, chosen: dict[str, Any], seen: set[str]) -> Iterator[Fault]:
@@ -62,9 +67,8 @@ def _group(ours: Loader, entry: _Entry, path: str, chosen: dict[str, Any], seen:
         if "optional" not in entry.words:
             yield Fault(f"there is no group {group!r}", where=entry.where, mend=did_you_mean(group, groups(ours)))
         return
-    if group in chosen and not entry.words:
-        return  # the command line chooses here
-    values = entry.value if isinstance(entry.value, list) else [entry.value]
+    own = entry.value if not (group in chosen and not entry.words) else chosen[group]  # the command line chooses
+    values = own if isinstance(own, list) else [own]
     for value in values:
         if not isinstance(value, str) or "${" in value or value == "???":
             continue

@@ -13,11 +13,14 @@ from llmops_flows.core.cache import Cache
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 from llmops_flows.core.flow import Composite, Flow
 from llmops_flows.core.stage import Part, Stage
+from llmops_flows.stores.config import StoreConfig
 
-from .build import TARGET, Builder, told
+from .build import Builder
+from .fields import TARGET, no_component, told
 from .questions import Questions
 
-_COMPONENTS = ("cache", "store")
+NO_FLOW = "no flow was chosen"
+_COMPONENTS: dict[str, type[Part]] = {"cache": Cache, "store": StoreConfig}
 
 
 class Settings(BaseModel):
@@ -67,8 +70,10 @@ def build(config: Mapping[str, Any], *, names: Mapping[str, str] | None = None) 
         n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)
     }
     evaluators = {n: _stage(c, f"evaluator.{n}", builder) for n, c in _items(config, "evaluator", builder)}
-    tracers = {n: builder.value(c, f"tracer.{n}") for n, c in _items(config, "tracer", builder) if c is not None}
-    cache, store = (builder.value(config.get(name), name) for name in _COMPONENTS)
+    tracers = {n: _component(c, f"tracer.{n}", Part, builder) for n, c in _items(config, "tracer", builder)}
+    cache, store = (_component(config.get(name), name, kind, builder) for name, kind in _COMPONENTS.items())
+    if not stages:
+        builder.faults.append(Fault("a flow needs at least one stage", key="stages"))
     if settings is None or builder.faults:
         builder.done()
     assert settings is not None
@@ -76,7 +81,8 @@ def build(config: Mapping[str, Any], *, names: Mapping[str, str] | None = None) 
     builder.faults += flow.unfilled()
     builder.done()
     scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
-    return Experiment(settings, flow, scorers, cache or Cache(), store, tracers, dict(config))
+    listening = {name: part for name, part in tracers.items() if part is not None}
+    return Experiment(settings, flow, scorers, cache or Cache(), store, listening, dict(config))
 
 
 def _trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -89,7 +95,7 @@ def _trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _settings(config: Mapping[str, Any], builder: Builder) -> Settings | None:
     wanted = {k: v for k, v in config.items() if k not in GROUPS}
-    known = [*Settings.model_fields, *GROUPS]
+    known = [*Settings.model_fields, *GROUPS, "defaults", "hydra"]
     for key in [k for k in wanted if k not in Settings.model_fields]:
         builder.faults.append(Fault(f"there is no key {key!r}", key=key, mend=did_you_mean(key, known)))
         del wanted[key]
@@ -108,12 +114,26 @@ def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[
     return [(str(name), inner) for name, inner in found.items()]
 
 
+def _component(config: Any, key: str, kind: type[Part], builder: Builder) -> Any:
+    """A component of a kind; None where the config switches the part off, and after a fault."""
+    if config is None:
+        return None
+    if not isinstance(config, Mapping) or TARGET not in config:
+        builder.faults.append(no_component(config, key))
+        return None
+    part = builder.part(config, key)
+    if part is not None and not isinstance(part, kind):
+        builder.faults.append(Fault(f"a {type(part).__name__} is no {key.partition('.')[0]}", key=key))
+        return None
+    return part
+
+
 def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
     """A stage; None where the config switches the part off."""
     if config is None:
         return None
     if not isinstance(config, Mapping) or TARGET not in config:
-        builder.faults.append(Fault(f"this is no component: it has no {TARGET}", key=key))
+        builder.faults.append(no_component(config, key))
         return None
     part = builder.part(config, key)
     if part is not None and not isinstance(part, (Stage, Composite)):

@@ -14,13 +14,13 @@ from yaml import YAMLError
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 
 from .defaults import entry_faults, groups, option_fault, options
+from .experiment import NO_FLOW
 
 if TYPE_CHECKING:
     from .compose import Composed
     from .loading import Loader
 
 LINE = "command line"
-NO_FLOW = "no flow was chosen"
 FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, TypeError, AssertionError)
 """What composing raises when a user made a mistake. Hydra checks some of what users write by assert."""
 

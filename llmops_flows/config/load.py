@@ -13,7 +13,7 @@ from llmops_flows.core.runner import Runner
 from llmops_flows.stores.config import StoreConfig
 
 from . import tracing
-from .experiment import Experiment, build
+from .experiment import NO_FLOW, Experiment, build
 
 if TYPE_CHECKING:
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
@@ -62,16 +62,26 @@ def assembled(composed: Composed) -> Experiment:
     try:
         experiment = build(config, names=composed.names)
     except ConfigError as error:
-        known = [f.key or "name" for f in faults]
-        faults = [*faults, *(f for f in error.faults if not any(_same(f, key) for key in known))]
+        faults = _sorted(faults, error.faults)
     if faults:
         raise ConfigError(located(faults, composed))
     return experiment
 
 
+def _sorted(unresolved: Sequence[Fault], built: Sequence[Fault]) -> list[Fault]:
+    """The faults of values that are missing or lead nowhere, and of what was built: no place twice."""
+    unknown = {f.key for f in built if " has no field " in f.what or f.what.startswith("there is no key ")}
+    if any(f.what == NO_FLOW for f in unresolved):
+        built = [f for f in built if f.key != "stages"]
+    own = [f for f in unresolved if not any(f.key == key or f.key.startswith(f"{key}.") for key in unknown)]
+    return [*own, *(f for f in built if f.key in unknown or not any(_same(f, g.key or "name") for g in own))]
+
+
 def _same(fault: Fault, key: str) -> bool:
     """Whether a fault is about a key that is wrong anyway, or about what lies in it."""
-    return fault.key == key or fault.key.startswith(f"{key}.") or ("." in key and key in fault.what)
+    above, _, name = key.rpartition(".")
+    below = fault.key == key or fault.key.startswith(f"{key}.")
+    return below or (above != "" and fault.key == above and name in fault.what) or "'???'" in fault.what
 
 
 def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:

@@ -38,12 +38,11 @@ class _Size:
 class References:
     """The interpolations of a config. `raw` is plain data, unresolved.
 
-    `unset` are places whose value must still be given. `broken` maps the place of each bad interpolation to why it is
+    `broken` maps the place of each bad interpolation to why it is
     bad; `dangers` are those of them that must not even be tried.
     """
 
     raw: Mapping[str, Any]
-    unset: frozenset[Path] = frozenset()
     broken: dict[Path, Fault] = field(default_factory=dict)
     dangers: dict[Path, Fault] = field(default_factory=dict)
     _sizes: dict[Path, _Size] = field(default_factory=dict)
@@ -100,9 +99,9 @@ class References:
         for name in _references(text):
             steps = self._steps(name, path)
             place, missing = self._found(steps)
-            if missing is None:
+            if missing is None and self._at(place) != "???":
                 size.add(self._size(place))
-            elif (*place, missing[0]) in self.unset:
+            elif missing is None:
                 self.broken[path] = Fault(f"it needs {name!r}, which must be given", ".".join(path))
             elif missing[0]:
                 what = f"${{{name}}} leads nowhere: there is no key {missing[0]!r}"

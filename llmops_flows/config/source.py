@@ -28,6 +28,10 @@ class Folder(ConfigSource):
         self.root = Path(self.path)
         self.faults: dict[str, tuple[Fault, ...]] = {}
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Folder:
+        """Hydra copies the sources for every composing; what they found is asked for afterwards."""
+        return self
+
     @staticmethod
     def scheme() -> str:
         return "folder"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, SerializeAsAny
 
+from llmops_flows.core.errors import did_you_mean
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Call
 
@@ -35,8 +36,7 @@ class Hybrid(Retriever):
 
     def faults(self) -> list[str]:
         unknown = sorted(set(self.weights) - set(self.retrievers))
-        listed = ", ".join(self.retrievers)
-        own = [f"weights: there is no retriever {name!r}; choose from: {listed}" for name in unknown]
+        own = [f"weights: there is no retriever {n!r}; {did_you_mean(n, self.retrievers)}" for n in unknown]
         inner = [f"retrievers.{name}.{fault}" for name, part in self.retrievers.items() for fault in part.faults()]
         return own + inner
 

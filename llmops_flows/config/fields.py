@@ -1,0 +1,136 @@
+"""pydantic's findings as faults: each at its key, with the nearest name of a field, however deep."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from llmops_flows.core.errors import Fault, did_you_mean, nearest
+from llmops_flows.core.stage import Part
+
+TARGET = "_target_"
+MISSING = "this field must be given"
+
+
+def told(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Fault]:
+    """pydantic's findings as faults. `given` are the fields of `cls` as they were given, at `key`."""
+    faults: dict[str, Fault] = {}
+    for found in error.errors(include_url=False, include_context=False):
+        steps = found["loc"]
+        unknown, missing = found["type"] == "extra_forbidden", found["type"] == "missing"
+        path = _path(steps, given, last=unknown or missing)
+        place = ".".join([key, *path] if key else path)
+        if place in faults:
+            continue
+        owner = next(iter(_owners(cls, steps)), None)
+        if unknown:
+            name = owner.__name__ if owner is not None else cls.__name__
+            mend = did_you_mean(path[-1], owner.model_fields if owner is not None else ())
+            if nearest(path[-1], ["defaults"]):
+                mend = f"did you mean 'defaults'? {mend}"
+            faults[place] = Fault(f"{name} has no field {path[-1]!r}", key=place, mend=mend)
+        elif missing:
+            faults[place] = Fault(MISSING, key=place, mend=f"{place}=VALUE")
+        else:
+            faults[place] = Fault(_wrong(found), key=place)
+    return list(faults.values())
+
+
+def bare(cls: type[BaseModel], given: Mapping[str, Any], key: str) -> dict[str, list[Fault]]:
+    """Fields that hold a component which is none, each with its faults."""
+    found = {}
+    for name, value in given.items():
+        field = cls.model_fields.get(name)
+        faults = list(_bare(list(_plain(field.annotation)), value, f"{key}.{name}")) if field is not None else []
+        if faults:
+            found[name] = faults
+    return found
+
+
+def _bare(kinds: list[Any], value: Any, key: str) -> Iterator[Fault]:
+    if isinstance(value, Part):
+        return
+    if any(isinstance(kind, type) and issubclass(kind, Part) for kind in kinds):
+        if isinstance(value, Mapping):
+            yield no_component(value, key)
+    elif isinstance(value, (Mapping, list)):
+        for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _bare([below for kind in kinds for below in _below(kind, step)], inner, f"{key}.{step}")
+
+
+def no_component(value: Any, key: str) -> Fault:
+    """The fault of something that should be a component and is none."""
+    what = f"this is no component: it has no {TARGET}" if isinstance(value, Mapping) else "this is no component"
+    if not isinstance(value, Mapping):
+        mend = f"a component is a mapping with {TARGET}"
+        if nearest(key.rpartition(".")[2], ["defaults"]):
+            mend = f"did you mean 'defaults'? {mend}"
+        return Fault(f"{what}: it is {value!r}"[:300], key=key, mend=mend)
+    meant = nearest(TARGET, [str(name) for name in value])
+    mend = (
+        f"it has {meant!r}: did you mean {TARGET!r}?" if meant else f"name its class: {TARGET}: package.module.Class"
+    )
+    return Fault(what, key=key, mend=mend)
+
+
+def _wrong(found: Any) -> str:
+    shown = found.get("input")
+    plain = isinstance(shown, (str, int, float, bool, type(None)))
+    message = str(found["msg"]).removeprefix("Value error, ")
+    what = message[:1].lower() + message[1:]
+    return what + (f"; it is {shown!r}"[:300] if plain else "")
+
+
+def _path(steps: Sequence[int | str], given: Any, *, last: bool) -> list[str]:
+    """The steps that lead somewhere in what was given; pydantic adds names of union members, which mean nothing.
+
+    `last`: the last step counts even where nothing was given.
+    """
+    path: list[str] = []
+    for number, step in enumerate(steps):
+        inside = isinstance(given, Mapping) and step in given
+        if inside or (isinstance(given, (list, tuple)) and isinstance(step, int) and step < len(given)):
+            given = given[step]
+        elif not (last and number == len(steps) - 1):
+            continue
+        path.append(str(step))
+    return path
+
+
+def _owners(cls: type[BaseModel], steps: Sequence[int | str]) -> list[type[BaseModel]]:
+    """The models that the last step is a field of (or should be), found through the annotations of the fields."""
+    here: list[Any] = [cls]
+    for step in steps[:-1]:
+        # A step that leads nowhere is the name of a union's member.
+        here = [inner for outer in here for inner in _below(outer, step)] or here
+    models = [t for t in here if isinstance(t, type) and issubclass(t, BaseModel)]
+    return models if models or len(steps) > 1 else [cls]
+
+
+def _below(outer: Any, step: int | str) -> Iterator[Any]:
+    if isinstance(outer, type) and issubclass(outer, BaseModel):
+        field = outer.model_fields.get(str(step))
+        if field is not None:
+            yield from _plain(field.annotation)
+        return
+    origin, inner = get_origin(outer), get_args(outer)
+    if isinstance(origin, type) and issubclass(origin, Mapping) and len(inner) == 2:
+        yield from _plain(inner[1])
+    elif isinstance(origin, type) and issubclass(origin, Sequence) and isinstance(step, int) and inner:
+        yield from _plain(inner[0])
+
+
+def _plain(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation stands for: unions, aliases and notes taken away."""
+    if hasattr(annotation, "__value__"):
+        yield from _plain(annotation.__value__)
+    elif get_origin(annotation) is Annotated:
+        yield from _plain(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for inner in get_args(annotation):
+            yield from _plain(inner)
+    else:
+        yield annotation
