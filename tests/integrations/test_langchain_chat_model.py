@@ -50,6 +50,10 @@ class Embedded:
         return {"temperature": 0, "max_tokens": 16, "timeout": 60, "stop": [], "max_retries": 2, "api_key": "test"}
 
     @property
+    def model_override_value(self) -> str:
+        return "another-name"
+
+    @property
     def has_structured_output(self) -> bool:
         return False
 
