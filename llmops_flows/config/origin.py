@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from . import yamlfile
 from .compose import ROOT, Composed, loader
@@ -126,7 +127,7 @@ def _in_override(override: str, steps: list[str]) -> Iterator[Origin]:
     elif steps == named:
         text = parsed.key_or_group in FREE_TEXT
         yield Origin(f"override {parsed.key_or_group}" if text else f"override {override}",
-                     str(parsed.value()) if text else override.partition("=")[2])  # fmt: skip
+                     _typed(parsed) if text else override.partition("=")[2])  # fmt: skip
     elif steps[: len(named)] == named and not parsed.is_sweep_override():
         value: Any = parsed.value()
         for step in steps[len(named) :]:
@@ -137,6 +138,11 @@ def _in_override(override: str, steps: list[str]) -> Iterator[Origin]:
             else:
                 return
         yield Origin(f"override {override}", str(value))
+
+
+def _typed(parsed: Any) -> str:
+    """Free text as it was typed."""
+    return str(OmegaConf.create({"text": parsed.value()})["text"])
 
 
 def _written(node: Any) -> str:

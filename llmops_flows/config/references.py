@@ -16,8 +16,8 @@ LONGEST = 20
 """Interpolations may follow one another this many times."""
 RESOLVERS = ("flow_data", "llmops_home", "now", "hydra", "oc.env", "oc.select", "oc.decode", "oc.create",
              "oc.dict.keys", "oc.dict.values", "oc.deprecated")  # fmt: skip
-_REFERENCE = re.compile(r"(\\*)\$\{\s*([.\w/\[\]-]+?)\s*\}")
-_CALL = re.compile(r"(\\*)\$\{\s*([A-Za-z_][\w.]{0,80}?)\s*:")
+_REFERENCE = re.compile(r"(?<!\\)(\\*+)\$\{\s*([.\w/\[\]-]+?)\s*\}")
+_CALL = re.compile(r"(?<!\\)(\\*+)\$\{\s*([A-Za-z_][\w.]{0,80}?)\s*:")
 
 
 @dataclass

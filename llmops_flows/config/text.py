@@ -23,7 +23,8 @@ def _quoted(override: str) -> str:
 
 def quote(text: str) -> str:
     """A text as a single-quoted value of Hydra's grammar, in which nothing is interpolated."""
-    text = re.sub(r"(\\+)(?=')", r"\1\1", text)
-    text = re.sub(r"(\\+)$", r"\1\1", text)
-    text = re.sub(r"(\\*)\$\{", lambda m: "\\" * (2 * len(m[1])) + "\\${", text)
+    # A run of backslashes is looked at once, from its beginning: else many of them take the square of their number.
+    text = re.sub(r"(?<!\\)(\\++)(?=')", r"\1\1", text)
+    text = re.sub(r"(?<!\\)(\\++)\Z", r"\1\1", text)
+    text = re.sub(r"(?<!\\)(\\*+)\$\{", lambda m: "\\" * (2 * len(m[1])) + "\\${", text)
     return "'" + text.replace("'", "\\'") + "'"

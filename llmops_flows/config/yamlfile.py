@@ -19,11 +19,13 @@ MOST_BYTES = 262_144
 MOST_NODES = 3_000
 """How many values a file may hold, every alias counted as often as it stands for something."""
 DEEPEST = 40
+LONGEST_NUMBER = 100
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
+_NUMBERS = (_TAG + "int", _TAG + "float")
 _FLOAT = re.compile(
-    r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
-    r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+    r"\A(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+    r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))\Z"
 )
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -41,7 +43,7 @@ class _Loader(_Safe):  # type: ignore[misc]  # the C parser where there is one
         return {str(key.value): self.construct_object(value, deep=True) for key, value in node.value}
 
 
-_Loader.add_implicit_resolver(_TAG + "float", re.compile(f"(?:{_FLOAT.pattern})$"), list("-+0123456789."))
+_Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
 _Loader.add_constructor(_TAG + "map", lambda loader, node: loader.construct_mapping(node))
 
 
@@ -152,6 +154,8 @@ def _strange(node: Any, name: str, seen: set[int] | None = None) -> Iterator[Fau
     where = f"{name}:{node.start_mark.line + 1}"
     if node.tag not in _PLAIN:
         yield Fault(f"the tag {node.tag!r} is refused", where=where, mend="plain data only: remove the tag")
+    elif node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
+        yield Fault(f"a number of more than {LONGEST_NUMBER} characters", where=where)
     if isinstance(node, SequenceNode):
         for item in node.value:
             yield from _strange(item, name, seen)
@@ -176,7 +180,7 @@ def _told(error: yaml.YAMLError, name: str, text: str) -> Fault:
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).splitlines()[0]
     lines = text.splitlines()
     before = lines[mark.line][: mark.column + 1] if mark is not None and mark.line < len(lines) else ""
-    if "cannot start any token" in problem and "\t" in before:
+    if "tab character" in problem or ("cannot start any token" in problem and "\t" in before):
         return Fault("a tab stands where YAML wants spaces", where=where, mend="indent with spaces")
     context = str(getattr(error, "context", None) or "")
     return Fault(f"this is no YAML: {problem}" + (f" {context}" if context else ""), where=where)

@@ -114,11 +114,15 @@ def _alike(lanes: Sequence[Lane]) -> list[list[Lane]]:
 
 
 def _shared(asked: Sequence[tuple[Part, Sequence[Record]]]) -> list[tuple[Part, list[Record]]]:
-    """Each part once, with the records of everybody who asks for an equal one."""
-    found: dict[str, tuple[Part, list[Record]]] = {}
+    """Each part once, with the records of everybody who asks for an equal one (prices and timeouts count too)."""
+    found: dict[str, list[tuple[Part, list[Record]]]] = {}
     for part, records in asked:
-        found.setdefault(part.configuration, (part, []))[1].extend(records)
-    return list(found.values())
+        alike = found.setdefault(part.identity, [])
+        mine = next((theirs for other, theirs in alike if other is part or other == part), None)
+        if mine is None:
+            alike.append((part, mine := []))
+        mine.extend(records)
+    return [one for alike in found.values() for one in alike]
 
 
 def _answers(part: Any) -> bool:

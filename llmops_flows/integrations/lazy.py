@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,10 @@ def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] =
     if name in sys.modules:
         return sys.modules[name]
     try:
-        with absent(without):
+        with absent(without), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # what a library does while it loads is its own affair
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         top = name.partition(".")[0]

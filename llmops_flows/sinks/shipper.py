@@ -16,6 +16,7 @@ _PATIENCE = 1.5
 """Seconds that `close` waits for word from the other process."""
 _AGAIN = 60.0
 """Seconds before a process that ended early is started once more."""
+_REST = "Those that do not arrive are kept"
 QUIET = {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
 """The process that delivers traces makes none."""
 
@@ -65,7 +66,7 @@ class Shipper:
         if self._listener.is_alive():
             for name in sorted(self._exporters - self._warned):
                 if self._said.get(name, {"waiting": 1})["waiting"]:
-                    self._warn(name, f"{name}: traces are still being delivered, in the background")
+                    self._warn(name, f"{name}: traces are still being delivered, in the background", _REST)
 
     def _spawn(self) -> None:
         command = [sys.executable, "-m", __name__.partition(".")[0], "ship", "--follow"]
@@ -75,7 +76,7 @@ class Shipper:
                 start_new_session=True, env={**os.environ, **QUIET},
             )  # fmt: skip
         except OSError as error:
-            self._warn("process", f"traces are kept but not delivered: {error}")
+            self._warn("process", f"the process that delivers traces cannot be started: {error}")
             return
         assert self._process.stdin is not None and self._process.stdout is not None
         os.set_blocking(self._process.stdin.fileno(), False)
@@ -107,14 +108,14 @@ class Shipper:
                     self._warn(
                         said["exporter"], f"{said['exporter']}: {said['waiting']} traces wait: {said['error']}"
                     )
-        process.wait()
+        if process.wait() != 0:
+            self._warn("process", f"the process that delivers traces ended with {process.returncode}")
 
-    def _warn(self, topic: str, message: str) -> None:
+    def _warn(self, topic: str, message: str, rest: str = "They are kept") -> None:
         if topic not in self._warned:
             self._warned.add(topic)
-            logging.getLogger("llmops_flows").warning(
-                "%s. They are kept, and go out at the next start or by `python -m llmops_flows ship`", message
-            )
+            how = "go out at the next start or by `python -m llmops_flows ship`"
+            logging.getLogger("llmops_flows").warning("%s. %s, and %s", message, rest, how)
 
 
 def _shut(pipe: IO[bytes] | None) -> None:

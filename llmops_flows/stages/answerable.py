@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from llmops_flows.core.record import Document
 
@@ -39,7 +39,13 @@ def topic(question: str) -> list[str]:
 
 def roots(texts: Iterable[str]) -> set[str]:
     """The beginnings of the content words: long words that begin alike count as one (limit, limitation)."""
-    return {_root(word) for text in texts for word in words(text)}
+    return {root for text in texts for root in _roots(text)}
+
+
+@lru_cache(maxsize=512)
+def _roots(text: str) -> frozenset[str]:
+    """Passages come again, with other questions and other sentences of an answer."""
+    return frozenset(_root(word) for word in words(text))
 
 
 def named(share: Sequence[str], have: set[str]) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+SIGNS = Path(__file__).parent / "injection_signs.txt"
 _HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 _ORDERING = re.compile(r"\byou (?:must|will|shall|should|can(?:not|'t)?|are|have to|need to|always|never|do not)\b")
 
@@ -28,7 +29,7 @@ class Sign:
 
 @cache
 def _patterns() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
-    lines = (Path(__file__).parent / "injection_signs.txt").read_text("utf-8").splitlines()
+    lines = SIGNS.read_text("utf-8").splitlines()
     parts = [line.split(" ; ", 2) for line in lines if line and not line.startswith("#")]
     return tuple((what, float(weight), re.compile(pattern, re.IGNORECASE)) for what, weight, pattern in parts)
 

@@ -24,7 +24,9 @@ LABELS = {
 }
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
-_CARD = re.compile(r"(?<![\d.-])\d(?:[ -]?\d){11,18}(?![\d-])")
+_CARD = re.compile(
+    r"(?<![\d.+-])(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}[ -]\d{6}[ -]\d{4,5})(?![ -]?\d)"
+)
 _IBAN = re.compile(r"\b[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{11,30}|(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,3})?)\b")
 _SSN = re.compile(r"(?<![\d-])(?!000|666)\d{3}([- ])(?!00)\d{2}\1(?!0000)\d{4}(?![\d-])")
 _IP4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
@@ -72,7 +74,12 @@ def luhn(number: str) -> bool:
     """Whether a card number's check digit is right, and its first digit one that cards have."""
     digits = [int(digit) for digit in _digits(number)]
     doubled = [digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[-2::-2]]
-    return digits[0] in (1, 2, 3, 4, 5, 6) and len(set(digits)) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+    return (
+        len(digits) > 11
+        and digits[0] in (1, 2, 3, 4, 5, 6)
+        and len(set(digits)) > 1
+        and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+    )
 
 
 def _iban(text: str) -> bool:
@@ -112,6 +119,8 @@ def _number(text: str, groups: Sequence[str]) -> bool:
     """Whether groups of digits read as an amount, a date or a range."""
     if re.fullmatch(r"\d{1,3}(?:[ .,]\d{3})+", text) and "-" not in text and not text.startswith("0"):
         return len(groups) > 2 and len(groups[0]) < 3
+    if re.fullmatch(r"\d+(?:\.\d+){3}", text) and any(len(group) != 2 for group in groups):
+        return True  # a version, or an address of the internet that is none
     dates = r"(?:19|20)\d\d[-.]\d{1,2}[-.]\d{1,2}|\d{1,2}[-.]\d{1,2}[-.](?:19|20)\d\d|(?:19|20)\d\d[ -]+(?:19|20)\d\d"
     return re.match(dates, text) is not None or all(len(group) == 1 for group in groups)
 

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+WEIGHTS = Path(__file__).parent / "toxic_words.txt"
 _WORD = re.compile(r"\w\w+")
 _HALF = 2.5
 _DILUTION = 0.02
@@ -13,7 +14,7 @@ _DILUTION = 0.02
 
 @cache
 def _weights() -> dict[str, float]:
-    lines = (Path(__file__).parent / "toxic_words.txt").read_text("utf-8").splitlines()
+    lines = WEIGHTS.read_text("utf-8").splitlines()
     return {word: float(weight) for word, weight in (line.split() for line in lines if not line.startswith("#"))}
 
 

@@ -8,18 +8,19 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SerializeAsAny
 
+from llmops_flows.core.fingerprint import content
 from llmops_flows.core.record import Document
 from llmops_flows.core.resources import shared
 from llmops_flows.core.stage import Positive
 
 from .answerable import coverage_of, named, roots, unknown_names
 from .checks import is_refusal
-from .injection import signs, visible
+from .injection import SIGNS, signs, visible
 from .json_check import Schema, differences, inside, read, unsupported
 from .passages import indexed
 from .pii import KINDS, LABELS, Kind, masked, personal
 from .roles import Embedder
-from .toxicity import toxicity
+from .toxicity import WEIGHTS, toxicity
 from .validation import Facts, Failure, Place, Validator
 from .words import words
 
@@ -79,6 +80,9 @@ class PromptInjection(Validator):
     name: ClassVar[str] = "prompt_injection"
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
 
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(whole=whole), "signs": content(SIGNS)}
+
     def judge(self, text: str, facts: Facts) -> Failure | None:
         found = signs(text)
         if sum(sign.weight for sign in found) < self.threshold:
@@ -99,6 +103,9 @@ class Toxicity(Validator):
     name: ClassVar[str] = "toxicity"
     by_sentence: ClassVar[bool] = True
     threshold: Share = 0.5
+
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(whole=whole), "weights": content(WEIGHTS)}
 
     def judge(self, text: str, facts: Facts) -> Failure | None:
         score = toxicity(text)
@@ -215,8 +222,10 @@ class Length(Validator):
         if len(text) < self.least:
             return Failure(f"the text is shorter than {self.least} characters")
         if self.most is not None and len(text) > self.most:
-            cut = text[: self.most + 1].rsplit(maxsplit=1)[0] if " " in text[: self.most + 1] else text
-            return Failure(f"the text is longer than {self.most} characters", cut[: self.most].rstrip() or None)
+            cut = text[: self.most]
+            if not text[self.most].isspace() and " " in cut:
+                cut = cut[: cut.rindex(" ")]
+            return Failure(f"the text is longer than {self.most} characters", cut.rstrip() or None)
         return None
 
     def settled(self, beginning: str) -> bool:

@@ -30,7 +30,7 @@ class App:
 
     @property
     def warnings(self) -> list[str]:
-        return [line for line in self.stderr.splitlines() if "They are kept" in line]
+        return [line for line in self.stderr.splitlines() if "are kept" in line]
 
 
 @pytest.fixture

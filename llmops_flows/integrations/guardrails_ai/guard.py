@@ -25,7 +25,8 @@ class Use(BaseModel):
     """One validator of a guardrail.
 
     Attributes:
-        name: of our validator, or of an installed package `guardrails-ai-<name>`; by default its key in the list.
+        name: of our validator, or of an installed package `guardrails-ai-<name>` (`guardrails_ai.<name>` where one of
+            ours is called the same); by default its key in the list.
         on_fail: fix, refrain (the refusal is the answer), reask (the model), exception, or noop (only told).
         params: its parameters.
     """
@@ -120,6 +121,8 @@ class Guard(Guardrail):
 
 
 _QUICK = frozenset(VALIDATORS.values())
+FOREIGN = "guardrails_ai."
+"""Before the name of a validator: the one of guardrails-ai, where one of ours has the same name."""
 _NOT_INSTALLED = f"the library 'guardrails' is not installed; install it: pip install 'llmops-flows[{EXTRA}]'"
 
 
@@ -131,7 +134,7 @@ def _validator(key: str, use: Use) -> Validator:
     name = use.name or key
     if name in VALIDATORS:
         return VALIDATORS[name](**use.params)
-    return ThroughGuard(of=name, params=use.params)
+    return ThroughGuard(of=name.removeprefix(FOREIGN), params=use.params)
 
 
 def _through(validator: Validator, use: Use) -> Validator:
@@ -147,6 +150,7 @@ def _faults(name: str, use: Use) -> list[str]:
             return VALIDATORS[name](**use.params).faults()
         except ValidationError as error:
             return _told(error, VALIDATORS[name])
+    name = name.removeprefix(FOREIGN)
     if not installed(name):
         known = did_you_mean(name, [*VALIDATORS, *packages()])
         return [f"there is no validator {name!r}; {known}; one of guardrails-ai is installed by: {pip(name)}"]

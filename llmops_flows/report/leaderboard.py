@@ -1,0 +1,224 @@
+"""The leaderboard of a sweep as data: every variant with its scores, price, speed, errors and verdict."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_flows.core.errors import FlowError, did_you_mean
+
+from .differences import Axis, axes
+from .statistics import Difference, Score, Table, lower_is_better, plain
+from .summary import quantile
+from .variants import Variant
+
+ORDER = ("answer_correctness", "groundedness", "answer_relevance", "hit", "ndcg", "context_relevance")
+"""Which metric sorts when none is asked for: the first one that was scored."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One variant on the board.
+
+    Attributes:
+        place: 1 for the best. position: which of the variants it is.
+        varying: its values of the config keys that vary, as text.
+        scores, against: metric to its mean, and to its difference to the baseline.
+        as_good: no real difference to the best variant by the metric that sorts.
+        cost_usd, input_tokens, output_tokens: of all its questions, if nothing had been known.
+        p50, p95: seconds that an answer takes when nothing is known, scoring apart; None without answers.
+        errors: rows that failed. rows: all of them. known: share of stage answers that did not have to be computed.
+    """
+
+    place: int
+    position: int
+    name: str
+    run: str
+    varying: tuple[str, ...]
+    scores: Mapping[str, Score]
+    against: Mapping[str, Difference]
+    as_good: bool
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+    p50: float | None
+    p95: float | None
+    errors: int
+    rows: int
+    known: float
+
+
+@dataclass(frozen=True)
+class Board:
+    """All variants, the best first. `lost`: points without results, and why."""
+
+    flow: str
+    metric: str
+    baseline: int
+    metrics: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    lines: tuple[Line, ...]
+    questions: int
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> Line:
+        """The baseline's line."""
+        return next(line for line in self.lines if line.position == self.baseline)
+
+
+def board(
+    variants: Sequence[Variant],
+    *,
+    sort: str | None = None,
+    baseline: int = 0,
+    lost: Mapping[str, str] | None = None,
+    table: Table | None = None,
+) -> Board:
+    """Rank variants by a metric (the best first; those without a score last).
+
+    baseline: the position of the variant that the others are compared with. table: their scores, if at hand.
+
+    Raises:
+        FlowError: no variant has the metric, or there is no such baseline.
+    """
+    table = table or Table(variants)
+    if not 0 <= baseline < len(variants):
+        raise FlowError(f"there is no variant {baseline} to compare with: they are numbered 0 to {len(variants) - 1}")
+    scores = table.scores()
+    metric = _metric(table, scores, sort)
+    against = table.against(baseline)
+    order = sorted(range(len(variants)), key=lambda v: (*_rank(scores[v].get(metric), metric), v))
+    best = table.against(order[0], [metric] if metric else [])
+    varying = axes(variants)
+    lines = tuple(
+        _line(place, v, variants[v], tuple(axis.text(v) for axis in varying), scores[v], against[v],
+              as_good=place == 1 or best[v][metric].verdict == "no real difference" if metric else False)
+        for place, v in enumerate(order, 1)
+    )  # fmt: skip
+    flow = str(variants[0].config.get("name") or variants[0].summary.get("flow") or "")
+    metrics = tuple(sorted(table.measures, key=lambda m: (m != metric, ORDER.index(m) if m in ORDER else 99, m)))
+    return Board(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {})
+
+
+def _metric(table: Table, scores: Sequence[Mapping[str, Score]], asked: str | None) -> str:
+    if asked is not None:
+        if asked not in table.measures:
+            raise FlowError(f"no variant was scored by {asked!r}; {did_you_mean(asked, table.measures)}")
+        return asked
+    there = [m for m in table.measures if any(found[m].n for found in scores)]
+    return next((m for m in ORDER if m in there), there[0] if there else "")
+
+
+def _rank(score: Score | None, metric: str) -> tuple[bool, float]:
+    if score is None or score.mean is None:
+        return True, 0.0
+    return False, score.mean if lower_is_better(metric) else -score.mean
+
+
+def _line(
+    place: int, position: int, variant: Variant, varying: tuple[str, ...], scores: Mapping[str, Score],
+    against: Mapping[str, Difference], *, as_good: bool,
+) -> Line:  # fmt: skip
+    totals = [measured(variant, row) for row in variant.rows]
+    waits = [one["seconds"] for one, row in zip(totals, variant.rows, strict=True) if not row.get("error")]
+    return Line(
+        place, position, variant.name, variant.run, varying, scores, against, as_good,
+        sum(one["cost_usd"] for one in totals),
+        sum(one["input_tokens"] for one in totals),
+        sum(one["output_tokens"] for one in totals),
+        quantile(waits, 0.5), quantile(waits, 0.95),
+        sum(1 for row in variant.rows if row.get("error")), len(variant.rows), known(variant.rows),
+    )  # fmt: skip
+
+
+def measured(variant: Variant, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row's answer costs and takes when nothing is known: cost_usd, tokens, seconds (scoring apart)."""
+    usage = row.get("full_usage") or row.get("usage") or {}
+    took = row.get("took")
+    seconds = sum(s for stage, s in took.items() if variant.in_flow(stage)) if took else row.get("seconds") or 0.0
+    read, written = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
+    return {
+        "cost_usd": usage.get("cost_usd") or 0.0,
+        "input_tokens": read,
+        "output_tokens": written,
+        "tokens": read + written,
+        "seconds": seconds,
+    }
+
+
+def known(rows: Sequence[Mapping[str, Any]]) -> float:
+    """The share of stage answers that were known, or computed for somebody else."""
+    states = [state for row in rows for state in (row.get("stages") or {}).values() if state != "skipped"]
+    return sum(1 for state in states if state in ("known", "shared")) / len(states) if states else 0.0
+
+
+# -- as files --------------------------------------------------------------------------------------------------------
+
+
+def as_data(found: Board) -> dict[str, Any]:
+    """The board as plain data, for JSON."""
+    return {
+        "flow": found.flow,
+        "metric": found.metric,
+        "baseline": found.reference.name,
+        "questions": found.questions,
+        "lost": dict(found.lost),
+        "variants": [_line_data(found, line) for line in found.lines],
+    }
+
+
+def _line_data(found: Board, line: Line) -> dict[str, Any]:
+    return {
+        "place": line.place,
+        "name": line.name,
+        "run": line.run,
+        "config": {a.key: _value(a, line) for a in found.axes},
+        "scores": {metric: plain(score) for metric, score in line.scores.items()},
+        "against_baseline": {metric: plain(difference) for metric, difference in line.against.items()},
+        "as_good_as_the_best": line.as_good,
+        **_figures(line),
+    }
+
+
+def _value(axis: Axis, line: Line) -> Any:
+    value = axis.values[line.position]
+    return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else None
+
+
+def _figures(line: Line) -> dict[str, Any]:
+    return {
+        "cost_usd": line.cost_usd, "input_tokens": line.input_tokens, "output_tokens": line.output_tokens,
+        "latency_p50": line.p50, "latency_p95": line.p95, "errors": line.errors, "rows": line.rows,
+        "known": line.known,
+    }  # fmt: skip
+
+
+def as_csv(found: Board) -> str:
+    """The board as CSV, a line each variant. Texts that a spreadsheet would take for a formula are quoted for it."""
+    out = io.StringIO()
+    lines = [_flat(found, line) for line in found.lines]
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({_inert(key): _inert(value) for key, value in line.items()} for line in lines)
+    return out.getvalue()
+
+
+def _flat(found: Board, line: Line) -> dict[str, Any]:
+    flat: dict[str, Any] = {"place": line.place, "name": line.name, "run": line.run}
+    flat |= {axis.key: text for axis, text in zip(found.axes, line.varying, strict=True)}
+    for metric in found.metrics:
+        score, difference = line.scores[metric], line.against[metric]
+        flat |= {metric: score.mean, f"{metric}.low": score.low, f"{metric}.high": score.high, f"{metric}.n": score.n}
+        flat |= {f"{metric}.difference": difference.mean, f"{metric}.difference.low": difference.low}
+        flat |= {f"{metric}.difference.high": difference.high, f"{metric}.p": difference.adjusted}
+        flat |= {f"{metric}.verdict": difference.verdict}
+    return flat | _figures(line)
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

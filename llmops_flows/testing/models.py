@@ -1,0 +1,32 @@
+"""A model that answers what it is told to, piece by piece, as a service would stream it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from llmops_flows.core.record import Message, Usage
+from llmops_flows.core.stage import Call, Outcome, Positive
+from llmops_flows.stages.roles import Model
+
+
+class ScriptedModel(Model):
+    """Says the first of its answers, and the next one each time that it is asked again in the same conversation.
+
+    Attributes:
+        answers: what it says, in turn; the last one again and again.
+        piece: how many characters it shows at once.
+    """
+
+    name: str = "scripted"
+    answers: Annotated[tuple[str, ...], Field(min_length=1)]
+    piece: Positive = 4
+
+    def run(self, messages: list[Message], call: Call) -> Outcome:
+        before = sum(message["role"] == "assistant" for message in messages)
+        text = self.answers[min(before, len(self.answers) - 1)]
+        for start in range(0, len(text), self.piece):
+            call.token(text[start : start + self.piece])
+        usage = Usage(input_tokens=len(messages), output_tokens=len(text.split()))
+        return Outcome(text.strip(), usage=usage, notes={"model": self.name, "finish_reason": "stop"})
