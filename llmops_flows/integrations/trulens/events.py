@@ -36,17 +36,11 @@ class App:
 def app_of(trace: Trace, version: str | None = None) -> App:
     """The app of a trace: the flow, and as its version what it is made of and the flow's address."""
     chosen = [trace.choices[group] for group in _CHOICES if trace.choices.get(group, "none") != "none"]
-    if not trace.choices:
-        chosen = [_part(step) for kind in _CHOICES for step in trace.steps if step.kind == kind]
     label = version or " ".join([*chosen, trace.identity[:8]])
     numbering = load("trulens.core.utils.json", "trulens")
     return App(
         trace.flow, label, numbering.obj_id_of_obj({"app_name": trace.flow, "app_version": label}, prefix="app")
     )
-
-
-def _part(step: Step) -> str:
-    return str(step.settings.get("name") or step.component.rpartition(".")[2])
 
 
 @cache
