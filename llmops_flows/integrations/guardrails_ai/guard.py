@@ -152,7 +152,7 @@ def _faults(name: str, use: Use) -> list[str]:
             return _told(error, VALIDATORS[name])
     name = name.removeprefix(FOREIGN)
     if not installed(name):
-        known = did_you_mean(name, [*VALIDATORS, *packages()])
+        known = did_you_mean(name, {*VALIDATORS, *packages()})
         return [f"there is no validator {name!r}; {known}; one of guardrails-ai is installed by: {pip(name)}"]
     if find_spec("guardrails") is None:
         return [_NOT_INSTALLED]
