@@ -24,7 +24,7 @@ def process(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd
     """Run a command to its end. Raises RuntimeError with its output when it fails."""
     begun = time.perf_counter()
     child = subprocess.Popen(
-        command, env={**os.environ, **(env or {})}, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, env={**_environment(), **(env or {})}, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert child.stdout is not None
     output = child.stdout.read()
@@ -33,6 +33,11 @@ def process(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd
     if child.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{output.decode()[-2000:]}")
     return Cost(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def _environment() -> dict[str, str]:
+    """As on a user's machine: what was compiled once is not compiled again."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def processes(commands: Mapping[str, Sequence[str]], *, rounds: int, **options: object) -> dict[str, Cost]:

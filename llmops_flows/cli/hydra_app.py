@@ -63,7 +63,8 @@ def run(arguments: Sequence[str]) -> int:
 def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, task: Any) -> None:
     from hydra.types import RunMode
 
-    root = "config"
+    from llmops_flows.config.paths import ROOT as root
+
     if wanted.hydra_help:
         app.hydra_help(config_name=root, args_parser=parser, args=wanted)
     elif wanted.shell_completion:
@@ -84,6 +85,7 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, task: An
 
 def _complete(app: Any, overrides: list[str]) -> None:
     """Hydra's completion, behind our verbs too. A line that has mistakes completes to nothing."""
+    from llmops_flows.config import paths
     from llmops_flows.config.faults import FAILURES
 
     from .main import VERBS
@@ -92,7 +94,7 @@ def _complete(app: Any, overrides: list[str]) -> None:
     if len(words) > 2 and words[1] in VERBS:
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
     try:
-        app.shell_completion(config_name="config", overrides=overrides)
+        app.shell_completion(config_name=paths.ROOT, overrides=overrides)
     except FAILURES:
         if not any(word.startswith("query=") for word in overrides):
             raise

@@ -19,8 +19,6 @@ from .folders import search_path as search_path
 if TYPE_CHECKING:
     from .loading import Loader
 
-ROOT = "config"
-
 
 @dataclass(frozen=True)
 class Composed:
@@ -130,7 +128,7 @@ def composing(ours: Loader, overrides: Sequence[str]) -> Composed:
 
     from .references import References
 
-    whole = ours.load_configuration(ROOT, list(overrides), RunMode.RUN, from_shell=False)
+    whole = ours.load_configuration(paths.ROOT, list(overrides), RunMode.RUN, from_shell=False)
     choices = {
         k: v for k, v in whole.hydra.runtime.choices.items() if isinstance(v, str) and not k.startswith("hydra/")
     }

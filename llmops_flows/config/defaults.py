@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import Fault, did_you_mean
 
+from .paths import ROOT
 from .yamlfile import Page
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def entry_faults(ours: Loader, chosen: Mapping[str, Any]) -> list[Fault]:
     """Faults of the defaults lists of every file that these choices (group to option) reach."""
     seen: set[str] = set()
-    found = list(_visit(ours, "config", dict(chosen), seen))
+    found = list(_visit(ours, ROOT, dict(chosen), seen))
     for group, values in chosen.items():
         for value in values if isinstance(values, list) else [values]:
             found += _visit(ours, f"{group}/{value}", dict(chosen), seen)

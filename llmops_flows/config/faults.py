@@ -15,6 +15,7 @@ from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 
 from .defaults import entry_faults, groups, option_fault, options
 from .experiment import NO_FLOW
+from .paths import ROOT
 
 if TYPE_CHECKING:
     from .compose import Composed
@@ -151,7 +152,7 @@ def _try(ours: Loader, overrides: Sequence[str]) -> tuple[DictConfig | None, Bas
     from hydra.types import RunMode
 
     try:
-        return ours.load_configuration("config", list(overrides), RunMode.RUN, from_shell=False), None
+        return ours.load_configuration(ROOT, list(overrides), RunMode.RUN, from_shell=False), None
     except FAILURES as error:
         return None, error
 

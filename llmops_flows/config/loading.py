@@ -19,7 +19,6 @@ from llmops_flows.core.errors import ConfigError, Fault
 from . import guard
 from .source import Folder
 
-ROOT = "config"
 _lock = threading.Lock()
 
 

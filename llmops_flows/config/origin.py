@@ -11,7 +11,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from . import yamlfile
-from .compose import ROOT, Composed, loader
+from .compose import Composed, loader
+from .paths import ROOT
 from .references import References
 from .text import FREE_TEXT
 

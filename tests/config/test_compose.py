@@ -176,3 +176,13 @@ def test_building_every_flow_imports_no_framework() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_config_of_an_app_around_us_is_not_mistaken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "db").mkdir(parents=True)
+    (tmp_path / "conf" / "config.yaml").write_text("defaults: [{db: mysql}]\nport: 1\n")
+    (tmp_path / "conf" / "db" / "mysql.yaml").write_text("name: mysql\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment("flow=chat", "model=echo").flow.name == "chat"
