@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmops_flows.core.record import Record, Usage, add_usage
+from llmops_flows.core.record import Record, Span, Usage, add_usage
 
 _RESAMPLES = 1000
 _SEED = 20
@@ -20,15 +20,18 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
     """Totals of a run as plain data.
 
     An error is never a score: records that failed are left out of every mean and counted in `errors`, with their
-    causes; a metric that says nothing about any record has mean None. Latencies are seconds per record (the sum over
-    its stages of what was computed for it); intervals are 95 % percentile bootstraps.
+    causes; a metric that says nothing about any record has mean None. Latency is seconds per answer, cost US dollars
+    per answer (of what was computed in this run, scoring apart: that is `judging`); intervals are 95 % percentile
+    bootstraps.
     """
     failed = [record for record in records if record.error is not None]
-    broken = [span for record in records for span in record.spans if span.state == "failed" and record.error is None]
-    usage = Usage()
+    fine = [record for record in records if record.error is None]
+    broken = [span for record in fine for span in record.spans if span.state == "failed" and scoring(record, span)]
+    usage, judging = Usage(), Usage()
     for record in records:
-        usage = add_usage(usage, record.usage)
-    latencies = [sum(span.seconds for span in record.spans) for record in records if record.error is None]
+        usage, judging = add_usage(usage, record.usage), add_usage(judging, spent(record, on_scores=True))
+    latencies = [latency(record) for record in fine]
+    costs = [spent(record, on_scores=False).get("cost_usd", 0.0) for record in fine]
     first = [span.first_token for r in records for span in r.spans if span.first_token is not None]
     causes = Counter(f"{getattr(r.error, 'stage', '')}: {r.error}".lstrip(": ") for r in failed)
     causes.update(f"{span.stage}: {span.error}" for span in broken)
@@ -39,12 +42,36 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "errors": {"records": len(failed), "rate": len(failed) / len(records) if records else 0.0,
                    "evaluations": len(broken), "causes": dict(causes)},
         "seconds": seconds,
-        "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95)},
+        "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95), **mean(latencies)},
+        "cost": mean(costs),
         "first_token": {"p50": quantile(first, 0.5), "p95": quantile(first, 0.95)},
         "usage": dict(usage),
+        "judging": dict(judging),
         "stages": stages(records),
         "scores": scores(records),
     }  # fmt: skip
+
+
+def scoring(record: Record, span: Span) -> bool:
+    """Whether a span is an evaluator's. One that wrote no scores failed or was skipped, and the answer stood."""
+    if f"scores/{span.stage}" in record.slots:
+        return True
+    # A stage of a Fallback (its name has a dot) may fail, too, without harm to the answer.
+    return record.error is None and span.state in ("failed", "skipped") and "." not in span.stage
+
+
+def latency(record: Record) -> float:
+    """Seconds that answering took in this run, scoring apart."""
+    return sum(span.seconds for span in record.spans if not scoring(record, span))
+
+
+def spent(record: Record, *, on_scores: bool) -> Usage:
+    """Tokens and cost of what was computed in this run: of the evaluators, or of all else."""
+    total = Usage()
+    for span in record.spans:
+        if span.state == "computed" and scoring(record, span) is on_scores:
+            total = add_usage(total, span.usage)
+    return total
 
 
 def stages(records: Sequence[Record]) -> dict[str, dict[str, int]]:
@@ -70,9 +97,9 @@ def scores(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:
-    """Mean with its 95 % bootstrap interval (None when there is nothing to average)."""
-    if not values:
-        return {"mean": None, "low": None, "high": None, "n": 0}
+    """Mean with its 95 % bootstrap interval; one value has a mean and no interval, none has neither."""
+    if len(values) < 2:
+        return {"mean": values[0] if values else None, "low": None, "high": None, "n": len(values)}
     low, high = interval(values)
     return {"mean": statistics.fmean(values), "low": low, "high": high, "n": len(values)}
 
@@ -83,7 +110,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
         return values[0], values[0]
     chance, size = random.Random(_SEED), len(values)
     means = sorted(sum(chance.choices(values, k=size)) / size for _ in range(_RESAMPLES))
-    return means[int(0.025 * _RESAMPLES)], means[int(0.975 * _RESAMPLES) - 1]
+    low, high = quantile(means, 0.025), quantile(means, 0.975)
+    assert low is not None and high is not None
+    return low, high
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
@@ -111,7 +140,7 @@ def row(record: Record, question: Mapping[str, Any] | None = None) -> dict[str, 
         "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},
         "usage": dict(record.usage),
         "stages": {span.stage: span.state for span in record.spans},
-        "seconds": round(sum(span.seconds for span in record.spans), 6),
+        "seconds": round(latency(record), 6),
         "took": took(record),
         "full_usage": dict(full_usage(record)),
     }

@@ -9,6 +9,8 @@ from typing import Any
 from llmops_flows.core.record import Record
 from llmops_flows.core.secrets import redact
 
+from .summary import latency
+
 _SHOWN = ("answer_correctness", "groundedness", "hit")
 
 
@@ -23,7 +25,7 @@ def results(records: Sequence[Record], width: int | None = None) -> str:
             _answer(record),
             verdict(record),
             *(number(record.scores.get(name)) for name in metrics),
-            f"{sum(span.seconds for span in record.spans):.2f}",
+            f"{latency(record):.2f}",
         ]
         for record in records
     ]
@@ -42,16 +44,19 @@ def verdict(record: Record) -> str:
 
 def totals(summary: Mapping[str, Any]) -> str:
     """The totals of a summary, a line each."""
-    usage, latency, first = summary["usage"], summary["latency"], summary["first_token"]
-    errors = summary["errors"]
+    usage, waited, first = summary["usage"], summary["latency"], summary["first_token"]
+    errors, judging = summary["errors"], summary.get("judging") or {}
     lines = [
         f"{summary['answered']} of {summary['records']} answered, {summary['refused']} of them refused, "
         f"in {summary['seconds']:.1f} s",
-        f"latency p50 {_seconds(latency['p50'])}, p95 {_seconds(latency['p95'])}; "
+        f"latency p50 {_seconds(waited['p50'])}, p95 {_seconds(waited['p95'])}; "
         f"first token p50 {_seconds(first['p50'])}",
         f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
         f"cost {usage.get('cost_usd', 0.0):.4f} USD",
     ]
+    if judging:
+        tokens = f"{judging.get('input_tokens', 0)} in, {judging.get('output_tokens', 0)} out"
+        lines.append(f"  of them for judging: tokens {tokens}; cost {judging.get('cost_usd', 0.0):.4f} USD")
     if errors["records"] or errors["evaluations"]:
         lines.append(
             f"errors: {errors['records']} records ({errors['rate']:.0%}), {errors['evaluations']} evaluations"
@@ -61,11 +66,13 @@ def totals(summary: Mapping[str, Any]) -> str:
 
 
 def scores(summary: Mapping[str, Any]) -> str:
-    """Every metric with its mean, interval and number of records."""
+    """Every metric with its mean, interval and number of records; n/a where all that could be scored failed."""
     rows = [
         [name, number(found["mean"]), _range(found), str(found["n"])] for name, found in summary["scores"].items()
     ]
-    return grid(["score", "mean", "95 %", "n"], rows, 120) if rows else ""
+    if not rows:
+        return "scores n/a" if any(summary["errors"][what] for what in ("records", "evaluations")) else ""
+    return grid(["score", "mean", "95 %", "n"], rows, 120)
 
 
 def stages(summary: Mapping[str, Any]) -> str:
@@ -120,4 +127,4 @@ def _seconds(value: float | None) -> str:
 
 
 def _range(found: Mapping[str, Any]) -> str:
-    return "n/a" if found["mean"] is None else f"{found['low']:.2f} to {found['high']:.2f}"
+    return "n/a" if found["low"] is None else f"{found['low']:.2f} to {found['high']:.2f}"

@@ -1,0 +1,159 @@
+"""What a run amounts to: means as others publish them, honest intervals, and errors that are never scores."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_flows import Flow, Outcome, Record, Runner, Stage
+from llmops_flows.core.flow import Fallback
+from llmops_flows.core.record import Usage
+from llmops_flows.report import table
+from llmops_flows.report.summary import interval, mean, quantile, row, summarize
+
+DATA = Path(__file__).parent.parent / "data" / "rag_northwind"
+PUBLISHED: dict[str, dict[str, dict[str, float]]] = json.loads((DATA / "published_summaries.json").read_text())
+GRADES = ("gpt_groundedness", "gpt_relevance")
+
+
+class Answer(Stage):
+    """Costs something, and fails on the question `broken`."""
+
+    writes = "answer"
+
+    def run(self, question: str) -> Outcome:
+        if question == "broken":
+            raise RuntimeError("the model is down")
+        return Outcome(question, usage=Usage(input_tokens=5, output_tokens=1, cost_usd=0.25))
+
+
+class Scored(Stage):
+    """Gives the answer, read as a number, as its score; costs more than the answer, and takes longer."""
+
+    writes = "scores"
+    gathered = True
+
+    def run(self, answer: str) -> Outcome:
+        time.sleep(0.02)
+        return Outcome({"score": float(answer)}, usage=Usage(input_tokens=50, output_tokens=10, cost_usd=1.0))
+
+
+def ran(*questions: str, flow: Flow | None = None) -> list[Record]:
+    rows = [Record.of(f"{n}", {"question": question}) for n, question in enumerate(questions)]
+    with Runner() as runner:
+        return runner.run(flow or Flow(stages={"answer": Answer()}), rows, evaluators={"scored": Scored()})
+
+
+@pytest.mark.parametrize("run", sorted(PUBLISHED))
+def test_published_means_come_out_of_their_rows(run: str) -> None:
+    lines = [json.loads(line) for line in (DATA / "published_runs.jsonl").read_text().splitlines()]
+    rows = [line for line in lines if line["run"] == run]
+    for metric, told in PUBLISHED[run].items():
+        values = [float(one[metric]) for one in rows]
+        found = mean(values)
+        assert found["n"] == 200 and found["low"] <= found["mean"] <= found["high"]
+        wanted = told["mean_rating" if metric in GRADES else "mean"]
+        assert round(found["mean"], 2) == pytest.approx(wanted, abs=1e-9)
+        if metric in GRADES:
+            assert sum(value >= 4 for value in values) == told["pass_count"]
+        else:
+            assert quantile(values, 1.0) == pytest.approx(told["max"], abs=1e-9)
+
+
+def test_an_interval_is_the_same_each_time_and_holds_the_mean() -> None:
+    values = [0.0, 0.2, 0.9, 1.0, 0.4, 0.6]
+    low, high = interval(values)
+    assert (low, high) == interval(list(values)) and low < statistics.fmean(values) < high
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    chance = random.Random(7)
+    covered = 0
+    for _ in range(150):
+        low, high = interval([chance.random() for _ in range(30)])
+        covered += low <= 0.5 <= high
+    assert 0.88 <= covered / 150 <= 0.99
+
+
+def test_more_values_make_a_narrower_interval_about_as_the_normal_law_says() -> None:
+    chance = random.Random(3)
+    values = [chance.random() for _ in range(400)]
+    low, high = interval(values)
+    assert high - low == pytest.approx(2 * 1.96 * statistics.stdev(values) / 400**0.5, rel=0.1)
+
+
+def test_one_value_has_no_interval_and_no_value_no_mean() -> None:
+    assert mean([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
+    assert mean([]) == {"mean": None, "low": None, "high": None, "n": 0}
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert mean([0.25] * 8) == {"mean": 0.25, "low": 0.25, "high": 0.25, "n": 8}
+
+
+def test_intervals_of_a_run_of_twenty_cost_next_to_nothing() -> None:
+    chance = random.Random(1)
+    columns = [[chance.random() for _ in range(20)] for _ in range(12)]
+    best = float("inf")
+    for _ in range(3):
+        begun = time.process_time()
+        for values in columns:
+            mean(values)
+        best = min(best, time.process_time() - begun)
+    assert best < 0.15
+
+
+def test_errors_are_counted_with_their_cause_and_left_out_of_the_means() -> None:
+    told = summarize(ran("0.5", "broken", "high", "1"))
+    assert told["scores"]["score"]["mean"] == 0.75 and told["scores"]["score"]["n"] == 2
+    assert told["errors"]["records"] == 1 and told["errors"]["rate"] == 0.25 and told["errors"]["evaluations"] == 1
+    assert any("the model is down" in cause for cause in told["errors"]["causes"])
+    assert any(cause.startswith("scored: ") and "'high'" in cause for cause in told["errors"]["causes"])
+
+
+def test_latency_and_cost_are_of_the_answer_and_judging_stands_apart() -> None:
+    records = ran("0.5", "1")
+    told = summarize(records)
+    assert told["cost"]["mean"] == 0.25 and told["judging"]["cost_usd"] == 2.0
+    assert told["usage"]["cost_usd"] == 2.5 and told["usage"]["input_tokens"] == 110
+    assert told["latency"]["mean"] < 0.02 and row(records[0])["seconds"] < 0.02
+    assert "of them for judging: tokens 100 in, 20 out; cost 2.0000 USD" in table.totals(told)
+
+
+def test_a_fallback_that_was_needed_is_no_failed_evaluation() -> None:
+    class Down(Stage):
+        writes = "answer"
+
+        def run(self, question: str) -> str:
+            raise RuntimeError("down")
+
+    flow = Flow(stages={"model": Fallback(stages={"first": Down(), "second": Answer()})})
+    told = summarize(ran("1", flow=flow))
+    assert told["answered"] == 1 and told["errors"]["evaluations"] == 0
+
+
+def test_where_everything_fails_there_is_no_score_at_all() -> None:
+    told = summarize(ran("broken", "broken"))
+    assert told["scores"] == {} and table.scores(told) == "scores n/a"
+    assert told["latency"]["mean"] is None and "n/a" in table.totals(told)
+
+
+def test_a_run_in_which_every_call_fails_ends_with_no_scores_and_exit_code_1(tmp_path: Path) -> None:
+    nothing: dict[str, Any] = {"question": "something else", "answer": "x"}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(nothing) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "llmops_flows", "flow=rag_support", "retriever=bm25", "questions.limit=3",
+         "model=replay", "model.path=answers.jsonl", "guardrail=none", "hydra.run.dir=out"],
+        capture_output=True, text=True, timeout=100, cwd=tmp_path,
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert done.returncode == 1 and "scores n/a" in done.stdout
+    assert summary["scores"] == {} and summary["errors"]["records"] == 3
