@@ -15,7 +15,7 @@ from .cache import Cache
 from .errors import FlowError, StageError
 from .fingerprint import decode, digest, encode
 from .record import Slot, Usage
-from .secrets import has_secret
+from .secrets import has_secret, redact
 from .stage import Outcome
 from .store import Entry, Lease, Store
 from .unfailing import Unfailing
@@ -210,7 +210,7 @@ class Flight:
         if good:
             self._give_back(good)
         for key, error in self._failed.items():
-            told = encode({"error": type(error).__name__, "message": str(error), "at": time.time()})
+            told = encode({"error": type(error).__name__, "message": redact(str(error)), "at": time.time()})
             self._give_back([key], told)
 
 
