@@ -1,7 +1,7 @@
 """Prompt injection: how strongly a text tries to give a model other orders, from signs that add up.
 
 A detector made for one set of attacks fails on the next: the signs are ways of attacking, in several languages, not
-words of a set, and `benchmarks/guardrails.py` prints recall and false alarms on several sets.
+words of a set, and `benchmarks/guards.py` prints recall and false alarms on several sets.
 """
 
 from __future__ import annotations
