@@ -7,13 +7,14 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from llmops_flows.core.record import Record, Span, Usage, add_usage
 
 _RESAMPLES = 1000
 _SEED = 20
-_STATES = ("known", "computed", "shared", "skipped", "failed")
+_STATES = ("known", "similar", "computed", "shared", "skipped", "failed")
 
 
 def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, Any]:
@@ -108,11 +109,18 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of the mean; seeded, so that equal values give equal intervals."""
     if len(set(values)) < 2:
         return values[0], values[0]
-    chance, size = random.Random(_SEED), len(values)
-    means = sorted(sum(chance.choices(values, k=size)) / size for _ in range(_RESAMPLES))
+    size = len(values)
+    means = sorted(sum(map(values.__getitem__, drawn)) / size for drawn in _draws(size))
     low, high = quantile(means, 0.025), quantile(means, 0.975)
     assert low is not None and high is not None
     return low, high
+
+
+@lru_cache(maxsize=2)
+def _draws(size: int) -> list[list[int]]:
+    """Which values each resample takes. The metrics of a run share them: drawing costs more than adding up."""
+    chance = random.Random(_SEED)
+    return [chance.choices(range(size), k=size) for _ in range(_RESAMPLES)]
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
@@ -140,6 +148,7 @@ def row(record: Record, question: Mapping[str, Any] | None = None) -> dict[str, 
         "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},
         "usage": dict(record.usage),
         "stages": {span.stage: span.state for span in record.spans},
+        "similar_to": next((s.notes.get("similar_question") for s in record.spans if s.state == "similar"), None),
         "seconds": round(latency(record), 6),
         "took": took(record),
         "full_usage": dict(full_usage(record)),
@@ -155,8 +164,9 @@ def took(record: Record) -> dict[str, float]:
 
 
 def full_usage(record: Record) -> Usage:
-    """Tokens and cost of the record if nothing had been known: what known answers cost when they were computed."""
+    """Tokens and cost of answering if nothing had been known, scoring apart: known answers as they once cost."""
     total = Usage()
     for span in record.spans:
-        total = add_usage(total, span.usage)
+        if not scoring(record, span):
+            total = add_usage(total, span.usage)
     return total
