@@ -102,7 +102,7 @@ class Slot:
         return self._value
 
 
-State = Literal["computed", "known", "shared", "skipped", "failed"]
+State = Literal["computed", "known", "similar", "shared", "skipped", "failed"]
 
 
 @dataclass(slots=True)
@@ -133,7 +133,8 @@ class Span:
 class Record:
     """Slot name to value, with what every stage did on the way.
 
-    A record is `live` until a stage fails (`error`) or answers for good (`ended` names that stage). While a guardrail
+    A record is `live` until a stage fails (`error`), answers for good (`ended` names that stage), or a similar
+    question's answer was taken (`recalled`). While a guardrail
     wants another answer, `feedback` is what to tell the model, and `instead` what is answered if that does not help.
     """
 
@@ -147,6 +148,7 @@ class Record:
     feedback: str = ""
     instead: Slot | None = None
     first_token: float | None = None
+    recalled: bool = False
 
     @classmethod
     def of(cls, id: str, values: Mapping[str, Any], *, sample: int | None = None) -> Record:
@@ -160,7 +162,7 @@ class Record:
 
     @property
     def live(self) -> bool:
-        return self.error is None and not self.ended
+        return self.error is None and not self.ended and not self.recalled
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a slot, or `default`."""

@@ -15,6 +15,7 @@ from .flow import Flow
 from .gate import GATE, Gate
 from .lane import Lane
 from .loop import Running, adrive, drive
+from .recall import recall, remember
 from .record import Record
 from .stage import Stage
 from .store import Store
@@ -114,7 +115,10 @@ class Runner:
             emit(Event("run_started", lane.run, time.time(), data=_about(lane, host)))
         interrupted = True
         try:
+            asked = [await recall(self, lane, work) for lane in lanes]
             await Walk(work, lanes).through()
+            for lane, questions in zip(lanes, asked, strict=True):
+                await remember(self, lane, questions)
             await work.read([record for lane in lanes for record in lane.records], only)
             interrupted = False
         finally:

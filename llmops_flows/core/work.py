@@ -34,6 +34,7 @@ class Work:
         host: what the surrounding application wants handed to the stages.
         stopped: set when nobody waits any more.
         live: whether somebody watches the tokens.
+        known_only: compute nothing; a record with an answer that is not known fails.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Work:
         *,
         stopped: threading.Event | None = None,
         live: bool = False,
+        known_only: bool = False,
     ) -> None:
         self.runner = runner
         self.emit = emit
@@ -53,6 +55,7 @@ class Work:
         self.stages = {(lane.run, name): stage for lane in lanes for name, stage in lane.stages()}
         self.stopped = stopped or threading.Event()
         self.live = live
+        self.known_only = known_only
         self.allowances: dict[tuple[str, str], Allowance] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -73,7 +76,10 @@ class Work:
         for key, found in known.items():
             for record in groups.pop(key):
                 self._take(name, stage, record, key, found, "known")
-        if groups:
+        if groups and self.known_only:
+            for record in (record for records in groups.values() for record in records):
+                record.error = StageError("this is not known", stage=name)
+        elif groups:
             await self._compute(name, stage, groups, fatal)
         for run, mine in runs.items():
             spans = {r.id: r.spans[-1] for r, mark in zip(mine, marks[run], strict=True) if len(r.spans) > mark}

@@ -77,7 +77,7 @@ def scores(summary: Mapping[str, Any]) -> str:
 
 def stages(summary: Mapping[str, Any]) -> str:
     """Stage by stage, what was known and what was computed."""
-    states = ("known", "computed", "shared", "skipped", "failed")
+    states = ("known", "similar", "computed", "shared", "skipped", "failed")
     used = [state for state in states if any(counts.get(state) for counts in summary["stages"].values())]
     rows = [[name, *(str(counts.get(state, 0)) for state in used)] for name, counts in summary["stages"].items()]
     return grid(["stage", *used], rows, 120)
