@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"better": "green", "worse": "red", "no real difference": "dim", "no real diff.": "dim", "baseline": "bold"}
 _NARROWEST = 5
+_LONG = 12
 _GAP = 2
 
 
@@ -30,8 +31,17 @@ class _Column:
     room: int = 0
 
     @property
+    def heads(self) -> list[str]:
+        """The head in lines: a long name breaks once, at the underscore nearest to its middle."""
+        breaks = [n for n, char in enumerate(self.head) if char == "_"]
+        if len(self.head) < _LONG or not breaks:
+            return [self.head]
+        middle = min(breaks, key=lambda n: abs(n - len(self.head) / 2))
+        return [self.head[: middle + 1], self.head[middle + 1 :]]
+
+    @property
     def width(self) -> int:
-        return self.room or max(len(cell) for cell in [self.head, *self.cells])
+        return self.room or max(len(cell) for cell in [*self.heads, *self.cells])
 
 
 def text(found: Board, *, width: int = 160, color: bool = False) -> str:
@@ -46,6 +56,7 @@ def text(found: Board, *, width: int = 160, color: bool = False) -> str:
     columns, left_out = _fitted(_columns(found), max(width, 60))
     console.print(_head(found))
     console.print(_table(found, columns))
+    console.print()
     for sentence in [*sentences(found), *_missing(left_out)]:
         console.print(sentence)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -78,10 +89,8 @@ def _best(found: Board) -> list[str]:
         return [*said, "it is the baseline"] if len(found.lines) > 1 else said
     difference = best.against[metric]
     sure = f", p {_p(difference.adjusted)} after correction" if difference.adjusted is not None else ""
-    step = (
-        f"{difference.mean:+.3f}{_interval(difference.low, difference.high)}" if difference.mean is not None else ""
-    )
-    return [*said, f"against the baseline {base.name}: {difference.verdict} {step} on {difference.n} questions{sure}"]
+    step = "" if difference.mean is None else f", {difference.mean:+.3f}{_interval(difference.low, difference.high)}"
+    return [*said, f"against the baseline {base.name}: {difference.verdict}{step} on {difference.n} questions{sure}"]
 
 
 def _as_good(found: Board) -> list[str]:
@@ -103,11 +112,7 @@ def _skipped(found: Board) -> list[str]:
         return []
     scores = [line.scores[found.metric] for line in found.lines]
     unscored, faulty = max(score.unscored for score in scores), sum(score.faulty for score in scores)
-    said = (
-        [f"{found.metric} says nothing about up to {unscored} rows of a variant: they are skipped"]
-        if unscored
-        else []
-    )
+    said = [f"skipped: {found.metric} says nothing about up to {unscored} answers of a variant"] if unscored else []
     return said + ([f"{faulty} scores by {found.metric} are no finite numbers: counted as errors"] if faulty else [])
 
 
@@ -120,7 +125,7 @@ def _missing(left_out: Sequence[str]) -> list[str]:
 
 def _columns(found: Board) -> list[_Column]:
     lines, metric = found.lines, found.metric
-    columns = [_Column("point", [line.name for line in lines])]
+    columns = [_Column("#", [line.name for line in lines])]
     columns += [
         _Column(axis.key, [line.varying[n] for line in lines], right=False, axis=True)
         for n, axis in enumerate(found.axes)
@@ -152,12 +157,14 @@ def _fitted(columns: list[_Column], width: int) -> tuple[list[_Column], list[str
         for column in kept:
             if column.head == "verdict":
                 column.cells = ["no real diff." if c == "no real difference" else c for c in column.cells]
+            if column.head == "95 %":
+                column.cells = [cell.replace(" to ", "\N{EN DASH}") for cell in column.cells]
     while _width(kept) > width and any(column.rank for column in kept):
         last = max(kept, key=lambda column: column.rank)
         kept.remove(last)
         left_out.insert(0, last.head)
     while _width(kept) > width:
-        widest = max((c for c in kept if c.axis or c.head not in ("point", "verdict")), key=lambda c: c.width)
+        widest = max((c for c in kept if c.axis or c.head not in ("#", "verdict")), key=lambda c: c.width)
         if widest.width <= _NARROWEST:
             drop = next((c for c in reversed(kept) if c.axis), None)
             if drop is None:
@@ -176,12 +183,11 @@ def _table(found: Board, columns: Sequence[_Column]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(
-            Text(_cut(column.head, column.width)), justify="right" if column.right else "left", no_wrap=True,
-            width=column.width,
-        )  # fmt: skip
+        head = Text("\n".join(_cut(part, column.width) for part in column.heads))
+        side = "right" if column.right else "left"
+        table.add_column(head, justify=side, no_wrap=True, width=column.width)  # type: ignore[arg-type]
     for n, line in enumerate(found.lines):
         cells = []
         for column in columns:

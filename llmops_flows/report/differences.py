@@ -71,15 +71,16 @@ def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(config, (list, tuple)) and any(isinstance(value, (Mapping, list, tuple)) for value in config):
         for number, value in enumerate(config):
             yield from leaves(value, f"{path}.{number}")
-    else:
+    elif path:
         yield path, config
 
 
 def shown(value: Any) -> str:
-    """A config value as one line."""
-    if isinstance(value, str):
-        return " ".join(value.split())
-    return repr(value) if value is ABSENT else json.dumps(value, ensure_ascii=False, default=str)
+    """A config value as one line without control characters."""
+    if value is ABSENT:
+        return repr(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -1,0 +1,127 @@
+"""Variants are read from output folders, and told apart by the config keys that vary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_flows.core.errors import FlowError
+from llmops_flows.report.differences import ABSENT, axes, differing
+from llmops_flows.report.variants import Variant, latest, question, read, sweep
+from tests.report.sweeps import row
+
+
+def save(folder: Path, *, config: dict[str, Any] | None = None, summary: dict[str, Any] | None = None) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "results.jsonl").write_text(json.dumps(row("a", m=1.0)) + "\n")
+    (folder / "config.json").write_text(json.dumps(config or {}))
+    (folder / "summary.json").write_text(json.dumps(summary or {}))
+    return folder
+
+
+def varying(*configs: dict[str, Any], choices: tuple[dict[str, str], ...] = ()) -> dict[str, tuple[Any, ...]]:
+    chosen = choices or ({},) * len(configs)
+    variants = [Variant(str(n), config=c, choices=o) for n, (c, o) in enumerate(zip(configs, chosen, strict=True))]
+    return {axis.key: axis.values for axis in axes(variants)}
+
+
+# -- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_points_of_a_sweep_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (0, 2, 10):
+        save(tmp_path / str(number))
+    found, lost = sweep(tmp_path)
+    assert [variant.name for variant in found] == ["0", "2", "10"] and not lost
+
+
+def test_a_point_that_was_killed_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    save(tmp_path / "0")
+    (tmp_path / "1").mkdir()
+    (save(tmp_path / "2") / "results.jsonl").write_text('{"id": "a"')
+    found, lost = sweep(tmp_path)
+    assert [variant.name for variant in found] == ["0"]
+    assert "did not end" in lost["1"] and "cannot read" in lost["2"]
+
+
+def test_the_last_sweep_is_the_latest_by_date_and_time(tmp_path: Path) -> None:
+    for place in ("2026-11-24/22-00-00/0", "2026-11-24/23-00-00/0", "2026-11-23/23-59-59/0"):
+        save(tmp_path / place)
+    (tmp_path / "2026-11-25" / "00-00-00").mkdir(parents=True)
+    assert latest(tmp_path) == tmp_path / "2026-11-24" / "23-00-00"
+
+
+def test_without_a_sweep_it_is_said_how_to_make_one(tmp_path: Path) -> None:
+    for ask in (latest, sweep):
+        with pytest.raises(FlowError, match="run one first"):
+            ask(tmp_path / "multirun")
+
+
+def test_choices_are_read_from_the_summary_or_from_what_hydra_wrote(tmp_path: Path) -> None:
+    ours = read(save(tmp_path / "0", summary={"choices": {"prompt": "shop/v1"}, "run": "abc"}))
+    assert (ours.choices, ours.run) == ({"prompt": "shop/v1"}, "abc")
+    (save(tmp_path / "1") / ".hydra").mkdir()
+    written = "hydra:\n  runtime:\n    choices:\n      prompt: shop/v2\n      hydra/output: default\n      x: null\n"
+    (tmp_path / "1" / ".hydra" / "hydra.yaml").write_text(written)
+    assert read(tmp_path / "1").choices == {"prompt": "shop/v2"}
+
+
+def test_samples_of_one_question_share_its_id() -> None:
+    assert [question(r) for r in ({"id": "a.1", "sample": 1}, {"id": "v1.2", "sample": None})] == ["a", "v1.2"]
+
+
+# -- what varies -----------------------------------------------------------------------------------------------------
+
+
+def test_only_keys_that_vary_are_told_however_deep() -> None:
+    one, other = {"a": {"b": {"c": 1, "same": 2}}, "l": [1, 2]}, {"a": {"b": {"c": 3, "same": 2}}, "l": [1]}
+    assert varying(one, other) == {"a.b.c": (1, 3), "l": ([1, 2], [1])}
+
+
+def test_elements_of_a_list_of_parts_go_by_number() -> None:
+    assert varying({"m": [{"x": 1}, {"x": 2}]}, {"m": [{"x": 1}, {"x": 3}]}) == {"m.1.x": (2, 3)}
+
+
+def test_equal_looking_values_of_different_kinds_differ() -> None:
+    assert [axis.key for axis in differing([{"a": 1, "b": 0}, {"a": True, "b": 0.0}])] == ["a", "b"]
+
+
+def test_a_class_goes_by_the_key_of_its_part_and_takes_its_own_keys_along() -> None:
+    words = {"retriever": {"_target_": "shop.Words", "k": 2, "k1": 1.5}}
+    meaning = {"retriever": {"_target_": "shop.ByMeaning", "k": 2, "embedder": {"_target_": "shop.Mini"}}}
+    assert varying(words, meaning) == {"retriever": ("words", "by_meaning")}
+
+
+def test_a_key_that_varies_beyond_the_option_is_told_beside_it() -> None:
+    parts = [{"retriever": {"_target_": f"shop.{name}", "k": k}} for name in ("Words", "Mini") for k in (2, 4)]
+    assert varying(*parts) == {"retriever": ("words", "words", "mini", "mini"), "retriever.k": (2, 4, 2, 4)}
+
+
+def test_an_option_goes_by_the_name_that_was_chosen() -> None:
+    configs = [{"prompt": {"_target_": "shop.Prompt", "text": text}} for text in ("Be brief.", "Be kind.")]
+    chosen = ({"prompt": "shop/v1"}, {"prompt": "shop/v2"})
+    assert varying(*configs, choices=chosen) == {"prompt": ("v1", "v2")}
+
+
+def test_what_is_taken_over_from_another_key_is_told_once() -> None:
+    def config(size: int) -> dict[str, Any]:
+        splitter = {"size": size}
+        retriever = {"splitter": splitter}
+        return {"splitter": splitter, "retriever": retriever, "stages": {"retrieve": retriever}}
+
+    assert varying(config(100), config(200)) == {"splitter.size": (100, 200)}
+
+
+def test_a_stage_that_is_configured_in_its_place_is_told() -> None:
+    assert varying({"stages": {"ask": {"k": 1}}}, {"stages": {"ask": {"k": 2}}}) == {"stages.ask.k": (1, 2)}
+
+
+def test_a_key_that_one_config_lacks_is_absent_there() -> None:
+    assert varying({"a": 1}, {}) == {"a": (1, ABSENT)} and repr(ABSENT) == "—"
+
+
+def test_a_single_variant_has_nothing_that_varies() -> None:
+    assert varying({"a": 1}) == {}
