@@ -89,6 +89,7 @@ class Walk:
 
     async def _score(self) -> None:
         """Score the records that have an answer. A failing evaluator leaves its scores out and the answer alone."""
+        self.work.host = None  # a judge's calls are no part of the application's own trace
         wanted: dict[str, list[tuple[Part, Sequence[Record]]]] = {}
         for lane in self.lanes:
             answered = [record for record in lane.records if record.error is None]

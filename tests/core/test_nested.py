@@ -85,3 +85,30 @@ def test_no_event_tells_of_what_was_asked() -> None:
     with Runner(sinks=[Listener()]) as runner:
         run(runner, "a b c")
     assert seen.count("stage_started") == 1 and seen.count("stage_finished") == 1
+
+
+class Seen(Stage):
+    writes = "answer"
+
+    def run(self, messages: list[Any], call: Call) -> str:
+        return str(call.host)
+
+
+class Scores(Stage):
+    writes = "scores"
+    gathered = True
+
+    async def run(self, answer: str, call: Call) -> dict[str, Any]:
+        found = await call.ask(Seen(), {"messages": []})
+        return {"hosts": f"{call.host} {found.value}"}
+
+
+def test_a_judge_is_no_part_of_the_applications_own_trace() -> None:
+    with Runner() as runner:
+        [record] = runner.run(
+            Flow(stages={"seen": Seen()}, inputs=("messages",)),
+            [Record.of("1", {"messages": ["a"]})],
+            evaluators={"scores": Scores()},
+            host="the app",
+        )
+    assert record.answer == "the app" and record.get("scores/scores") == {"hosts": "None None"}
