@@ -28,7 +28,10 @@ def told(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[
         owner = next(iter(_owners(cls, steps)), None)
         if unknown:
             name = owner.__name__ if owner is not None else cls.__name__
-            mend = did_you_mean(path[-1], owner.model_fields if owner is not None else ())
+            known = list(owner.model_fields) if owner is not None else []
+            mend = did_you_mean(
+                path[-1], [*known, TARGET] if owner is not None and issubclass(owner, Part) else known
+            )
             if nearest(path[-1], ["defaults"]):
                 mend = f"did you mean 'defaults'? {mend}"
             faults[place] = Fault(f"{name} has no field {path[-1]!r}", key=place, mend=mend)
@@ -50,25 +53,30 @@ def bare(cls: type[BaseModel], given: Mapping[str, Any], key: str) -> dict[str, 
     return found
 
 
-def _bare(kinds: list[Any], value: Any, key: str) -> Iterator[Fault]:
+def _bare(kinds: list[Any], value: Any, key: str, beside: Sequence[str] = ()) -> Iterator[Fault]:
     if isinstance(value, Part):
         return
     if any(isinstance(kind, type) and issubclass(kind, Part) for kind in kinds):
         if isinstance(value, Mapping):
-            yield no_component(value, key)
+            yield no_component(value, key, beside)
     elif isinstance(value, (Mapping, list)):
+        names = [str(name) for name in value] if isinstance(value, Mapping) else []
         for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _bare([below for kind in kinds for below in _below(kind, step)], inner, f"{key}.{step}")
+            below = [found for kind in kinds for found in _below(kind, step)]
+            yield from _bare(below, inner, f"{key}.{step}", [name for name in names if name != step])
 
 
-def no_component(value: Any, key: str) -> Fault:
-    """The fault of something that should be a component and is none."""
+def no_component(value: Any, key: str, beside: Sequence[str] = ()) -> Fault:
+    """The fault of something that should be a component and is none; `beside` are the names it stands beside."""
     what = f"this is no component: it has no {TARGET}" if isinstance(value, Mapping) else "this is no component"
     if not isinstance(value, Mapping):
         mend = f"a component is a mapping with {TARGET}"
         if nearest(key.rpartition(".")[2], ["defaults"]):
             mend = f"did you mean 'defaults'? {mend}"
         return Fault(f"{what}: it is {value!r}"[:300], key=key, mend=mend)
+    sibling = nearest(key.rpartition(".")[2], beside)
+    if sibling:
+        return Fault(what, key=key, mend=f"did you mean {sibling!r}?")
     meant = nearest(TARGET, [str(name) for name in value])
     mend = (
         f"it has {meant!r}: did you mean {TARGET!r}?" if meant else f"name its class: {TARGET}: package.module.Class"

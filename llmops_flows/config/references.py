@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_flows.core.errors import Fault, did_you_mean
+from llmops_flows.core.errors import Fault, did_you_mean, leads_nowhere
 
 Path = tuple[str, ...]
 MOST_TEXT = 2_000_000
@@ -105,7 +105,7 @@ class References:
                 self.broken[path] = Fault(f"it needs {name!r}, which must be given", ".".join(path))
             elif missing[0]:
                 what = f"${{{name}}} leads nowhere: there is no key {missing[0]!r}"
-                self.broken[path] = Fault(what, ".".join(path), mend=did_you_mean(missing[0], missing[1]))
+                self.broken[path] = Fault(what, ".".join(path), mend=leads_nowhere(*missing))
 
     def _steps(self, name: str, path: Path) -> Path:
         name = name.replace("[", ".").replace("]", "")

@@ -9,9 +9,10 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
-from llmops_flows.core.errors import Fault
+from llmops_flows.core.errors import Fault, nearest
 
 from . import guard, yamlfile
+from .paths import ROOT
 
 HEADER = 512
 """How much of a file Hydra reads as its header: `# @package` must stand in it."""
@@ -64,7 +65,10 @@ class Folder(ConfigSource):
         except ValueError as error:
             faults.append(Fault(f"the header cannot be read: {error}", where=f"{page.name}:1"))
         if not faults:
-            faults = [*_defaults(page), *guard.file_faults(page, header.get("package"), foreign=self.foreign)]
+            faults = [
+                *_defaults(page, root=config_path == ROOT),
+                *guard.file_faults(page, header.get("package"), foreign=self.foreign),
+            ]
         self.faults[config_path] = tuple(faults)
         return ConfigResult(
             provider=self.provider,
@@ -98,12 +102,17 @@ class Folder(ConfigSource):
         return sorted(set(found))
 
 
-def _defaults(page: yamlfile.Page) -> Iterator[Fault]:
+def _defaults(page: yamlfile.Page, *, root: bool) -> Iterator[Fault]:
     """What is wrong with the form of a defaults list, which Hydra tells without a line."""
     listed = page.data.get("defaults", [])
     if not isinstance(listed, list):
         yield Fault("`defaults` must be a list", key="defaults", where=_line(page, "defaults"))
         return
+    if root and listed and "_self_" not in listed and len(page.data) > 1:
+        slip = nearest("_self_", [item for item in listed if isinstance(item, str)])
+        what = "the list does not say when the file's own values count"
+        mend = f"{slip!r}: did you mean '_self_'?" if slip else "add `- _self_`"
+        yield Fault(what, "defaults", _line(page, "defaults"), mend)
     for number, item in enumerate(listed):
         where = _line(page, "defaults", str(number))
         if isinstance(item, dict) and len(item) == 1:

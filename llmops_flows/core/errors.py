@@ -123,6 +123,15 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return (f"did you mean {' or '.join(guesses)}? " if guesses else "") + f"choose from: {known}"
 
 
+def leads_nowhere(name: str, known: Iterable[str]) -> str:
+    """How to mend a reference to a name that is not there: it, or the name it should lead to, is misspelt."""
+    listed = sorted(known)
+    guesses = [repr(guess) for guess in _near(name, listed, 0.6)]
+    if not guesses:
+        return f"choose from: {', '.join(listed) or 'none'}"
+    return f"did you mean {' or '.join(guesses)}, or should that be {name!r}? choose from: {', '.join(listed)}"
+
+
 def _near(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
     """The choices that one typing mistake turns into `name`; failing that, the one that resembles it most."""
     if len(name) > 100:

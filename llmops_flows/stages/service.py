@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from llmops_flows.core.errors import leads_nowhere
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.loop import background
 from llmops_flows.core.resources import shared
@@ -134,5 +135,6 @@ class ServiceModel(Model):
             return []
         return [
             f"no price of {self.name!r} is known, so that its cost could be neither told nor limited; give "
-            "prices.input and prices.output (US dollars per million tokens; 0 if it costs nothing)"
+            "prices.input and prices.output (US dollars per million tokens; 0 if it costs nothing); "
+            + leads_nowhere(self.name, self.price_list)
         ]
