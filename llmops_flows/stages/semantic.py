@@ -28,7 +28,7 @@ class SemanticCache(Cache):
     """Exact, and where that knows nothing: the answer to an earlier question that is alike enough.
 
     Two questions count as the same when the cosine of their vectors reaches `threshold` and they state the same
-    facts (`alike.same_facts`: numbers, negations, opposites, names, quoted text). All else must be equal: flow,
+    facts (`alike.same_facts`: numbers, negations, opposites, names, quoted text, directions). All else must be equal: flow,
     prompts, models, documents, policies, tenant, history. Such answers have the state `similar`, and their notes say
     which question was answered.
 
@@ -39,7 +39,7 @@ class SemanticCache(Cache):
         most: how many questions of one flow and tenant are compared with; later ones are not remembered.
     """
 
-    threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.98
+    threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.95
     embedder: SerializeAsAny[Embedder]
     candidates: Positive = 3
     most: Positive = 20_000
