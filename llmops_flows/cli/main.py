@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,6 +23,7 @@ OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0, 1 a stage failed, 2 a config error, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    gc.set_threshold(200_000, 20, 100)
     try:
         return _run(arguments)
     except ConfigError as error:
@@ -99,11 +102,17 @@ def _refuse_keys(arguments: Sequence[str]) -> None:
             raise ConfigError(Fault("this looks like a key", key=name, where="command line", mend=mend))
 
 
+def _interrupt(*_: object) -> None:
+    """Whoever is told to end keeps what is finished, as with Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def script() -> None:
     """The console script. Leaves without waiting for threads that an interrupted call may still hold."""
     from . import masked
 
     masked.streams()
+    signal.signal(signal.SIGTERM, _interrupt)
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ def _job(config: DictConfig, folder: Path) -> int:
 
     hydra = HydraConfig.get()
     hydra_files.write(folder, config, hydra)
-    return execute(assembled(Composed(config, tuple(hydra.overrides.task))), folder)
+    chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
+    return execute(assembled(Composed(config, tuple(hydra.overrides.task), chosen)), folder)
 
 
 def execute(experiment: Experiment, folder: Path) -> int:
@@ -62,21 +64,22 @@ def execute(experiment: Experiment, folder: Path) -> int:
     settings = experiment.settings
     rows = [{"question": settings.question}] if settings.question is not None else settings.questions.rows()
     asked = records(rows, settings.samples)
-    begun = time.perf_counter()
+    begun, run = time.perf_counter(), uuid.uuid4().hex
     with opened(experiment, progress()) as (runner, flow):
         try:
-            runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config)
+            runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config, run=run)
         except KeyboardInterrupt:
-            _finish(experiment, [r for r in asked if r.answer is not None], time.perf_counter() - begun, folder)
+            _finish(experiment, [r for r in asked if r.answer is not None], time.perf_counter() - begun, folder, run)
             raise
-        return _finish(experiment, asked, time.perf_counter() - begun, folder)
+        return _finish(experiment, asked, time.perf_counter() - begun, folder, run)
 
 
-def _finish(experiment: Experiment, records: list[Record], seconds: float, folder: Path) -> int:
+def _finish(experiment: Experiment, records: list[Record], seconds: float, folder: Path, run: str) -> int:
     from llmops_flows.report import files, table
     from llmops_flows.report.summary import summarize
 
-    summary: dict[str, Any] = {"flow": experiment.flow.name, **summarize(records, seconds=seconds)}
+    about = {"flow": experiment.flow.name, "run": run, "choices": experiment.choices}
+    summary: dict[str, Any] = {**about, **summarize(records, seconds=seconds)}
     files.write(folder, records, summary, experiment.config)
     if experiment.settings.question is not None and len(records) == 1:
         print(_one(records[0]))

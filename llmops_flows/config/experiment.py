@@ -13,13 +13,13 @@ from llmops_flows.core.cache import Cache
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 from llmops_flows.core.flow import Composite, Flow
 from llmops_flows.core.stage import Part, Stage
+from llmops_flows.core.trace import Exporter
 from llmops_flows.stores.config import StoreConfig
 
 from .build import Builder
 from .fields import TARGET, no_component, told
 from .questions import Questions
 
-NO_FLOW = "no flow was chosen"
 _COMPONENTS: dict[str, type[Part]] = {"cache": Cache, "store": StoreConfig}
 
 
@@ -41,7 +41,7 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a config describes. `config` is the config as plain data, secrets aside."""
+    """What a config describes. `config` is the config as plain data, `choices` maps config group to option."""
 
     settings: Settings
     flow: Flow
@@ -50,6 +50,7 @@ class Experiment:
     store: Part | None
     tracers: dict[str, Part]
     config: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
 
 
 GROUPS = (
@@ -74,6 +75,8 @@ def build(config: Mapping[str, Any], *, names: Mapping[str, str] | None = None) 
     cache, store = (_component(config.get(name), name, kind, builder) for name, kind in _COMPONENTS.items())
     if not stages:
         builder.faults.append(Fault("a flow needs at least one stage", key="stages"))
+    listening = {name: part for name, part in tracers.items() if part is not None}
+    builder.faults += outlet_faults(config, listening)
     if settings is None or builder.faults:
         builder.done()
     assert settings is not None
@@ -81,8 +84,16 @@ def build(config: Mapping[str, Any], *, names: Mapping[str, str] | None = None) 
     builder.faults += flow.unfilled()
     builder.done()
     scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
-    listening = {name: part for name, part in tracers.items() if part is not None}
     return Experiment(settings, flow, scorers, cache or Cache(), store, listening, dict(config))
+
+
+def outlet_faults(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Fault]:
+    """Exporters deliver what the local trace store keeps; without one they would never have anything to deliver."""
+    exporters = [name for name, part in tracers.items() if isinstance(part, Exporter)]
+    if not exporters or "local" in (config.get("tracer") or {}):
+        return []
+    mend = f"tracer=[local,{','.join(exporters)}]"
+    return [Fault("exporters deliver what the local trace store keeps, and there is none", key="tracer", mend=mend)]
 
 
 def _trusted(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, Fault
@@ -13,7 +14,8 @@ from llmops_flows.core.runner import Runner
 from llmops_flows.stores.config import StoreConfig
 
 from . import tracing
-from .experiment import NO_FLOW, Experiment, build
+from .compose import NO_FLOW
+from .experiment import Experiment, build
 
 if TYPE_CHECKING:
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
@@ -65,7 +67,7 @@ def assembled(composed: Composed) -> Experiment:
         faults = _sorted(faults, error.faults)
     if faults:
         raise ConfigError(located(faults, composed))
-    return experiment
+    return replace(experiment, choices=composed.choices)
 
 
 def _sorted(unresolved: Sequence[Fault], built: Sequence[Fault]) -> list[Fault]:
@@ -90,7 +92,7 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     return Runner(
         store=store,
         home=experiment.settings.home,
-        sinks=[*tracing.sinks(experiment.config, experiment.tracers, store), *sinks],
+        sinks=[*tracing.sinks(experiment.config, experiment.tracers, store, experiment.choices), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
     )

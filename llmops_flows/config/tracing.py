@@ -21,24 +21,21 @@ from .experiment import _trusted
 _NEEDED = ("tracer", "store", "trust")
 
 
-def faults(tracers: Mapping[str, Part]) -> list[Fault]:
-    """What is wrong with the tracers of a config, taken together."""
-    exporters = [name for name, part in tracers.items() if isinstance(part, Exporter)]
-    if exporters and not any(isinstance(part, Local) for part in tracers.values()):
-        mend = f"tracer=[local,{','.join(exporters)}]"
-        return [
-            Fault("exporters deliver what the local trace store keeps, and there is none", key="tracer", mend=mend)
-        ]
-    return []
+def sinks(
+    config: Mapping[str, Any],
+    tracers: Mapping[str, Part],
+    store: Store | None,
+    choices: Mapping[str, str] | None = None,
+) -> list[Sink]:
+    """The listeners that keep traces and have them delivered.
 
-
-def sinks(config: Mapping[str, Any], tracers: Mapping[str, Part], store: Store | None) -> list[Sink]:
-    """The listeners that keep traces and have them delivered. store: where answers are kept."""
+    store: where answers are kept. choices: config group to chosen option.
+    """
     exporters = {name: part for name, part in tracers.items() if isinstance(part, Exporter)}
     shipper = Shipper({key: config.get(key) for key in _NEEDED}, exporters) if exporters else None
     elsewhere = store.values if store is not None else None
     return [
-        part.sink(config, exporters=exporters, shipper=shipper, elsewhere=elsewhere)
+        part.sink(config, choices=choices, exporters=exporters, shipper=shipper, elsewhere=elsewhere)
         for part in tracers.values()
         if isinstance(part, Local)
     ]

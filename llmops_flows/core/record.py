@@ -136,6 +136,7 @@ class Record:
     A record is `live` until a stage fails (`error`), answers for good (`ended` names that stage), or a similar
     question's answer was taken (`recalled`). While a guardrail
     wants another answer, `feedback` is what to tell the model, and `instead` what is answered if that does not help.
+    `given` are the slots as the caller filled them, whatever stages wrote over them.
     """
 
     id: str
@@ -149,11 +150,13 @@ class Record:
     instead: Slot | None = None
     first_token: float | None = None
     recalled: bool = False
+    given: Mapping[str, Slot] = field(default_factory=dict)
 
     @classmethod
     def of(cls, id: str, values: Mapping[str, Any], *, sample: int | None = None) -> Record:
         """A fresh record; values that are None count as absent."""
-        return cls(id, {name: Slot.of(v) for name, v in values.items() if v is not None}, sample)
+        given = {name: Slot.of(value) for name, value in values.items() if value is not None}
+        return cls(id, dict(given), sample, given=given)
 
     @property
     def name(self) -> tuple[str, str]:

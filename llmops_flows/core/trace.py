@@ -153,7 +153,7 @@ def told(record: Record, stages: Mapping[str, About], about: Mapping[str, Any]) 
     about: run, flow, identity, config, tenant, tags, choices, destinations; `started` of the run.
     """
     started = about["started"]
-    given = {name: slot.address for name, slot in record.slots.items() if not slot.stage}
+    given = {name: slot.address for name, slot in record.given.items()}
     made = {name: slot.address for name, slot in record.slots.items() if slot.stage and "/" not in name}
     first = min((span.started for span in record.spans), default=started)
     last = max((span.started + span.seconds for span in record.spans), default=first)

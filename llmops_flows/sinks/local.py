@@ -55,16 +55,19 @@ class Local(Part):
         self,
         config: Mapping[str, Any] | None = None,
         *,
+        choices: Mapping[str, str] | None = None,
         exporters: Mapping[str, Exporter] | None = None,
         shipper: Shipper | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> LocalTraces:
         """The listener of a runner.
 
-        config: the config of its runs, as plain data. exporters: who delivers its traces. shipper: sees to it that
-        they do so beside the runs; without one they do so when somebody says `ship`.
+        config: the config of its runs, as plain data. choices: config group to chosen option. exporters: who
+        delivers its traces. shipper: sees to it that they do so beside the runs; without one they do so when
+        somebody says `ship`.
         """
-        return LocalTraces(self.open(elsewhere), config or {}, exporters or {}, shipper, keep_days=self.keep_days)
+        store, days = self.open(elsewhere), self.keep_days
+        return LocalTraces(store, config or {}, exporters or {}, shipper, choices=choices or {}, keep_days=days)
 
 
 class LocalTraces:
@@ -77,12 +80,17 @@ class LocalTraces:
         exporters: Mapping[str, Exporter],
         shipper: Shipper | None = None,
         *,
+        choices: Mapping[str, str] | None = None,
         keep_days: float = 183,
     ) -> None:
         self.store = store
         self.shipper = shipper
         self._config = encode(config)
-        self._about = {"tenant": str(config.get("tenant") or ""), "tags": [str(t) for t in config.get("tags") or ()]}
+        self._about = {
+            "tenant": str(config.get("tenant") or ""),
+            "tags": [str(tag) for tag in config.get("tags") or ()],
+            "choices": {k: v for k, v in (choices or {}).items() if not k.startswith("hydra/")},
+        }
         self._exporters = exporters
         self._keep_days = keep_days
         self._prune_at = time.monotonic() + _DAY
@@ -154,7 +162,11 @@ class _Open:
 
     def take(self, record: Record) -> None:
         self.stored.append(told(record, self.stages, self._about))
-        at_hand = [*record.slots.values(), *(slot for span in record.spans for slot in span.held)]
+        at_hand = [
+            *record.given.values(),
+            *record.slots.values(),
+            *(slot for span in record.spans for slot in span.held),
+        ]
         self.values.update({slot.address: slot.data for slot in at_hand if slot.here})
 
 

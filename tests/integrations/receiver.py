@@ -53,6 +53,12 @@ class Receiver:
             for run in data.get("post", []):
                 self._run(run)
             return 202, {}
+        if path == "/runs":
+            self._run(data)
+            return 202, {}
+        if path.startswith("/runs/"):
+            self.runs.setdefault(path.rpartition("/")[2], {}).update(data)
+            return 202, {}
         if path == "/feedback":
             self.feedback[data["id"]] = data
             return 200, data
@@ -124,6 +130,8 @@ def receiving(receiver: Receiver | None = None) -> Iterator[Receiver]:
             else:
                 path = self.path.partition("?")[0]
                 self._answer(*receiver.take(path, self.headers.get("Content-Type") or "", body))
+
+        do_PATCH = do_POST
 
         def _answer(self, status: int, value: Any) -> None:
             data = json.dumps(value).encode()

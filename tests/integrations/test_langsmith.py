@@ -174,3 +174,18 @@ def test_a_missing_key_is_told_before_anything_runs() -> None:
 
     with pytest.raises(ConfigError, match="set the environment variable LANGSMITH_API_KEY"):
         load_experiment("flow=chat", "tracer=langsmith")
+
+
+def test_a_flow_in_a_traced_chain_is_one_trace_from_the_chain(home: Path, receiver: Receiver) -> None:
+    from langchain_core.tracers import LangChainTracer
+    from langsmith import Client
+
+    from llmops_flows import load_flow
+
+    flow = load_flow("chat", "model=echo", "tracer=langsmith")
+    client = Client(api_url=receiver.url, api_key="lsv2-test-key", auto_batch_tracing=False)
+    answer = flow.invoke("hello", {"callbacks": [LangChainTracer(project_name="app", client=client)]})
+    store = TraceStore(home / "traces.sqlite")
+    assert uuid.UUID(answer["run_id"]) in {uuid.UUID(root["id"]) for root in receiver.roots()}
+    assert store.trace(answer["run_id"]) is not None and store.waiting() == {}
+    store.close()

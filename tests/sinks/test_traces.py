@@ -114,3 +114,25 @@ def test_old_traces_go_and_their_values_with_them(path: Path, store: TraceStore)
     assert store.prune(days=-1) == 1
     store.close()
     assert b"why?" not in path.read_bytes()
+
+
+def test_the_chosen_options_are_part_of_a_trace(home: Path) -> None:
+    from llmops_flows import load_flow
+
+    answer = load_flow("chat", "model=echo").invoke("hello")
+    found = TraceStore(home / "traces.sqlite").trace(answer["run_id"])
+    assert found is not None and found.choices["model"] == "echo" and found.choices["prompt"] == "chat/v1"
+    assert found.inputs["question"] == "hello" and found.config
+
+
+def test_none_keeps_nothing(home: Path) -> None:
+    from llmops_flows import load_flow
+
+    load_flow("chat", "model=echo", "tracer=none").invoke("hello")
+    assert not (home / "traces.sqlite").exists()
+
+
+def test_exporters_without_a_local_store_are_refused() -> None:
+    from llmops_flows.config.experiment import outlet_faults
+
+    assert "local" in str(outlet_faults({"tracer": {"there": {}}}, {"there": Nowhere()})[0])
