@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,25 @@ def test_sending_again_changes_nothing_and_later_scores_join_their_record(tmp_pa
     assert sorted(record["record_id"][0] for record in found["records"]) == ["a", "b", "d"]
     [board] = found["board"]
     assert board["correct"] == 0.25 and board["judged"] == 0.75
+
+
+def test_what_scoring_cost_stays_when_the_scores_are_known_the_next_time(tmp_path: Path) -> None:
+    database = tmp_path / "trulens.sqlite"
+    exporter = TruLens(path=database)
+    exporter.deliver([trace()])
+    exporter.deliver([trace(id="b" * 32, steps=tuple(replace(step, state="known") for step in trace().steps))])
+    [record] = seen(database)["records"]
+    assert record["eval_cost"] == 0.5 and record["total_cost"] == 0.125
+
+
+def test_a_score_that_changed_replaces_the_old_one(tmp_path: Path) -> None:
+    database = tmp_path / "trulens.sqlite"
+    exporter = TruLens(path=database)
+    exporter.deliver([trace()])
+    model, scored = trace().steps
+    exporter.deliver([trace(id="b" * 32, steps=(model, replace(scored, output={"correct": 1.0})))])
+    [board] = seen(database)["board"]
+    assert board["correct"] == 1.0
 
 
 def test_versions_of_a_flow_stand_side_by_side(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class TruLens(Exporter):
                 first = session.get(orm, made[0]["event_id"])
                 if first is not None:
                     known_as = first.record_attributes["ai.observability.record_id"]
-                    made = [one for one in events(trace, app, known_as) if _scores(one)]
+                    again = events(trace, app, known_as)
+                    made = [one for one in again if _news(one, session.get(orm, one["event_id"]))]
                 for one in made:
                     session.merge(orm.parse(event(**one)))
                 known.add(app)
@@ -75,8 +76,13 @@ class TruLens(Exporter):
             _register(connector, app)
 
 
-def _scores(event: dict[str, Any]) -> bool:
-    return str(event["record_attributes"]["ai.observability.span_type"]) in ("eval_root", "eval")
+def _news(event: dict[str, Any], there: Any) -> bool:
+    """Whether an event tells of a score that its record does not have yet; what scoring cost stays as it was."""
+    told = event["record_attributes"]
+    if told["ai.observability.span_type"] not in ("eval_root", "eval"):
+        return False
+    scores = ("ai.observability.eval_root.score", "ai.observability.eval.score")
+    return there is None or any(there.record_attributes.get(name) != told.get(name) for name in scores)
 
 
 def connected(path: Path) -> Any:
