@@ -11,8 +11,10 @@ from pydantic import Field
 from llmops_flows.core.errors import BackendError, FlowError
 from llmops_flows.core.fingerprint import target_code
 from llmops_flows.core.resources import shared
+from llmops_flows.core.store import Store
 from llmops_flows.integrations.lazy import load, named, target_faults
 from llmops_flows.stages.roles import Embedder, Vectors
+from llmops_flows.stages.vectors import embed_known
 
 FAMILIES = ("langchain",)
 
@@ -54,9 +56,9 @@ class LangChainEmbeddings(Embedder):
         return named(self.target, FAMILIES, _bases, "LangChain Embeddings class", self.extra)(**self.params)
 
 
-def as_langchain_embeddings(embedder: Embedder) -> Any:
-    """The embedder as a LangChain Embeddings object."""
-    return langchain_embeddings_class()(embedder=embedder)
+def as_langchain_embeddings(embedder: Embedder, *, store: Store | None = None) -> Any:
+    """The embedder as a LangChain Embeddings object; texts that the store knows are not embedded again."""
+    return langchain_embeddings_class()(embedder=embedder, store=store)
 
 
 def _bases() -> tuple[type, ...]:
@@ -71,13 +73,19 @@ def langchain_embeddings_class() -> type:
     class FlowEmbeddings(base):  # type: ignore[misc,valid-type]
         """LangChain Embeddings over an embedder of llmops_flows."""
 
-        def __init__(self, embedder: Embedder) -> None:
+        def __init__(self, embedder: Embedder, store: Store | None = None) -> None:
             self.embedder = embedder
+            self.store = store
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
-            return self.embedder.embed(texts).tolist()  # type: ignore[no-any-return]
+            return self._rows(texts, query=False)
 
         def embed_query(self, text: str) -> list[float]:
-            return self.embedder.embed([text], query=True)[0].tolist()  # type: ignore[no-any-return]
+            return self._rows([text], query=True)[0]
+
+        def _rows(self, texts: list[str], *, query: bool) -> list[list[float]]:
+            numpy = load("numpy", "langchain")
+            found = embed_known(self.embedder, texts, self.store, query=query)
+            return [numpy.frombuffer(row, dtype="<f4").tolist() for row in found]
 
     return FlowEmbeddings

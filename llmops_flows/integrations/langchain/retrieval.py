@@ -57,7 +57,7 @@ class LangChainRetriever(Retriever):
         return Corpus(documents=self.documents, splitter=self.splitter)
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        retriever = shared(self, self._load)
+        retriever = shared(self, lambda: self._load(call.store))
         try:
             found = retriever.batch(list(questions)) if questions else []
         except FlowError:
@@ -66,7 +66,7 @@ class LangChainRetriever(Retriever):
             raise BackendError(f"{self.target} could not be searched: {error}") from error
         return [[_ours(d, 1 / rank) for rank, d in enumerate(documents[: self.k], 1)] for documents in found]
 
-    def _load(self) -> Any:
+    def _load(self, store: Store | None) -> Any:
         core = load("langchain_core.retrievers", self.extra, type(self).__name__)
         stores = load("langchain_core.vectorstores", self.extra, type(self).__name__)
         bases = (core.BaseRetriever, stores.VectorStore)
@@ -74,7 +74,7 @@ class LangChainRetriever(Retriever):
         is_store = issubclass(cls, stores.VectorStore)
         given = dict(self.params)
         if is_store and self.embedder is not None:
-            given["embedding"] = as_langchain_embeddings(self.embedder)
+            given["embedding"] = as_langchain_embeddings(self.embedder, store=store)
         if "k" in getattr(cls, "model_fields", {}):
             given.setdefault("k", self.k)
         if self.documents is not None and hasattr(cls, "from_documents"):
