@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench lock pins clean
+.PHONY: run test lint bench lock pins schemas clean
 
 run:            ## set up, then run the demo flow over its question set
 	@$(PYTHON) scripts/bootstrap.py run
@@ -26,6 +26,9 @@ lock:           ## write the pinned lists anew
 
 pins:           ## pin the components' code to their versions (tests/pins.json)
 	@$(BIN)/python scripts/pins.py
+
+schemas:        ## write the JSON Schemas of the option files, and the lines that name them
+	@$(BIN)/python -m scripts.schemas
 
 clean:
 	rm -rf .venv outputs multirun

@@ -13,8 +13,11 @@ from pathlib import Path
 from llmops_flows.core.errors import ConfigError, Fault, FlowError, nearest
 
 VERBS = {
+    "board": "the leaderboard of the last sweep: [FOLDER] [--report] [--csv] [--json] [--sort METRIC] [--baseline N]",
     "check": "everything wrong with a config, before anything is loaded or paid for",
+    "diff": "what two runs differ in, and where they part: folders, points of the last sweep, or run ids",
     "explain": "which file and line, or which override, set a key, and what it replaced",
+    "schema": "the JSON Schema of a component's option file: schema my_package.module.Class",
     "ship": "deliver the traces that wait in the local store: ship [langsmith …] [run=last]",
 }
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130

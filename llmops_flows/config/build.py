@@ -54,7 +54,7 @@ class Builder:
         return config
 
     def _build(self, config: Mapping[str, Any], key: str) -> Part | None:
-        cls = self._class(config[TARGET], key)
+        cls = self.component(config[TARGET], key)
         if cls is None:
             return None
         before = len(self.faults)
@@ -77,7 +77,7 @@ class Builder:
             self._fault(problem, key)
         return part
 
-    def _class(self, target: Any, key: str) -> type[Part] | None:
+    def component(self, target: Any, key: str) -> type[Part] | None:
         """The class behind a target: its package trusted before it is imported, a component defined just there."""
         place = f"{key}.{TARGET}"
         module, _, name = str(target).rpartition(".")

@@ -1,0 +1,91 @@
+"""Writes the JSON Schemas of the option files into conf/.schemas, and the line that names them into each file.
+
+`make schemas` after a component's fields or an option file changed; `--check` only says what is not up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmops_flows.config import schema
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+HEADER = "# yaml-language-server: $schema="
+_TARGET = re.compile(r"\b_target_: *([\w.]+)")
+
+
+def option_files() -> list[Path]:
+    return sorted(CONF.rglob("*.yaml"))
+
+
+def targets() -> list[str]:
+    """Every component that a shipped file names."""
+    return sorted({name for file in option_files() for name in _TARGET.findall(file.read_text(encoding="utf-8"))})
+
+
+def expected() -> dict[Path, str]:
+    """Path to text of every schema, and of every option file with its header."""
+    classes = schema.named(targets())
+    schemas: dict[str, Any] = {f"{cls.__module__}.{cls.__qualname__}.json": schema.component(cls) for cls in classes}
+    schemas |= {schema.PARTS: schema.parts(classes), schema.FLOW: schema.flow()}
+    found = {
+        CONF / schema.FOLDER / name: json.dumps(text, indent=1, ensure_ascii=False) + "\n"
+        for name, text in schemas.items()
+    }
+    return found | {file: with_header(file) for file in option_files()}
+
+
+def with_header(file: Path) -> str:
+    """The file's text with the line that names its schema: behind `# @package`, which Hydra wants first."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith(HEADER)]
+    place = next((n for n, line in enumerate(lines) if not line.startswith("# @")), len(lines))
+    where = os.path.relpath(CONF / schema.FOLDER / schema_name(file), file.parent)
+    return "\n".join([*lines[:place], f"{HEADER}{Path(where).as_posix()}", *lines[place:]]) + "\n"
+
+
+def schema_name(file: Path) -> str:
+    """The schema of an option file: of its component, of a mapping of components, or of a flow."""
+    text = file.read_text(encoding="utf-8")
+    data = yaml.safe_load(text)
+    if "# @package _global_" in text or file.parent == CONF:
+        return schema.FLOW
+    if isinstance(data, dict) and "_target_" in data:
+        return f"{data['_target_']}.json"
+    return schema.PARTS
+
+
+def stale() -> Iterator[Path]:
+    """What is not as it would be written now; schemas of components that are gone too."""
+    wanted = expected()
+    yield from (p for p, text in wanted.items() if not p.is_file() or p.read_text(encoding="utf-8") != text)
+    yield from (p for p in (CONF / schema.FOLDER).glob("*.json") if p not in wanted)
+
+
+def main() -> int:
+    found = sorted(set(stale()))
+    if "--check" in sys.argv:
+        for path in found:
+            print(f"not up to date: {path.relative_to(ROOT)}; run make schemas")
+        return 1 if found else 0
+    wanted = expected()
+    (CONF / schema.FOLDER).mkdir(exist_ok=True)
+    for path in found:
+        if path in wanted:
+            path.write_text(wanted[path], encoding="utf-8")
+        else:
+            path.unlink()
+    print(f"{len(found)} files written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
