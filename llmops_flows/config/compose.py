@@ -19,6 +19,8 @@ from .folders import search_path as search_path
 if TYPE_CHECKING:
     from .loading import Loader
 
+NO_FLOW = "no flow was chosen"
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -205,8 +207,6 @@ def _drop(raw: Any, path: tuple[str, ...]) -> None:
 
 
 def _missing(key: str) -> Fault:
-    from .experiment import NO_FLOW
-
     if key == "name":
         return Fault(NO_FLOW, mend=f"add flow=NAME; choose from: {', '.join(options('flow'))}")
     return Fault("this must be given", key=key, mend=f"{key}=VALUE")

@@ -13,8 +13,8 @@ from yaml import YAMLError
 
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 
+from .compose import NO_FLOW
 from .defaults import entry_faults, groups, option_fault, options
-from .experiment import NO_FLOW
 from .paths import ROOT
 
 if TYPE_CHECKING:

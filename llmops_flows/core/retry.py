@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 PER_BACKEND = 3
 """Requests to one backend for one call, at most."""
@@ -31,6 +30,8 @@ def parse_retry_after(value: str | None, *, now: float | None = None) -> float |
         value: the header: seconds (a fraction will do) or an HTTP date.
         now: what a date is compared with, in seconds of `time.time()`; the clock of this machine by default.
     """
+    from email.utils import parsedate_to_datetime
+
     text = (value or "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
         return min(float(text), DAY)

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -15,8 +15,8 @@ MASK = "[REDACTED]"
 
 # Each shape with the literals one of which every match holds (in lower case): looking for those first is a hundred
 # times faster. Quantifiers are bounded, or possessive, so that no text of 50 KB takes longer than milliseconds.
-_SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
-    (tuple(triggers.split()), re.compile(pattern))
+_SHAPES: tuple[tuple[tuple[str, ...], str], ...] = tuple(
+    (tuple(triggers.split()), pattern)
     for triggers, pattern in (
         ("sk- pk- rk-", r"(?<![A-Za-z0-9])[spr]k-(?:ant-|proj-|live-|test-)?[A-Za-z0-9_-]{16,400}"),
         ("k_live_ k_test_", r"(?<![A-Za-z0-9])[spr]k_(?:live|test)_[A-Za-z0-9]{16,200}"),
@@ -53,7 +53,7 @@ _SIGN = (
     rf"|=[ \t]{{0,3}}(?:{_SCHEME})?"
     rf"|:[ \t]{{1,3}}(?:{_SCHEME}|(?=[^\s\"']{{0,60}}[0-9])(?=[^\s\"']{{8}}))"
 )
-_NAMED = re.compile(
+_NAMED = (
     rf"(?i)((?:{'|'.join(_WORDS)})\\?[\"']?[ \t]{{0,3}}(?:{_SIGN}))"
     r"(?!\$\{|\[REDACTED\])([^\s\"'&,;{}\[\]<>\\]{6,400})"
 )
@@ -130,10 +130,16 @@ def _spans(text: str, known: re.Pattern[str] | None) -> Iterator[tuple[int, int]
     for triggers, pattern in _SHAPES:
         for trigger in triggers:
             if trigger in low:
-                yield from (match.span() for match in pattern.finditer(text))
+                yield from (match.span() for match in _compiled(pattern).finditer(text))
                 break
     if any(word in low for word in _WORDS):
-        yield from (match.span(2) for match in _NAMED.finditer(text))
+        yield from (match.span(2) for match in _compiled(_NAMED).finditer(text))
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Most texts suspect none of them, and compiling them all would cost every start 15 ms."""
+    return re.compile(pattern)
 
 
 def looks_like_key(text: str) -> bool:

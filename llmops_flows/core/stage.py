@@ -40,6 +40,7 @@ class Part(BaseModel):
         hide_input_in_errors=True,
         validate_default=False,
         protected_namespaces=(),
+        defer_build=True,  # most classes are never made: their schemas would cost every start
     )
     version: ClassVar[int] = 1
     requires: ClassVar[tuple[str, ...]] = ()

@@ -13,7 +13,7 @@ from .words import STOPWORDS, sentences, words
 REFUSAL = "I don't know: the documents do not say."
 
 _BEGINNING = 400
-_REFUSALS = re.compile(
+_REFUSALS = (
     r"\b(?:i|we) (?:really |simply )?(?:do not|don't|did not|didn't) (?:know|have)\b"
     r"|\b(?:i|we) (?:really |simply )?(?:can ?not|can't|could not|couldn't|will not|won't|must (?:decline|refuse))\b"
     r"|\b(?:i am|i'm|we are|we're) (?:(?:very |really |so )?sorry|unable|not (?:sure|able|aware|comfortable))\b"
@@ -21,8 +21,7 @@ _REFUSALS = re.compile(
     r"|\b(?:documents?|sources?|context|passages?|excerpts?|information(?: provided)?) (?:do|does)(?: not|n't)"
     r" (?:say|contain|mention|provide|specify|state|address)"
     r"|\bno (?:relevant |specific )?information\b|\b(?:insufficient|not enough) information\b"
-    r"|\bnot (?:mentioned|specified|stated|found) in\b",
-    re.IGNORECASE,
+    r"|\bnot (?:mentioned|specified|stated|found) in\b"
 )
 _CURLY = str.maketrans({chr(0x2019): "'", chr(0x2018): "'"})
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nor|neither|nothing|without|cannot|[a-z]+n't)\b", re.IGNORECASE)
@@ -39,7 +38,9 @@ _SPEAKERS = frozenset(("i", "me", "my", "we", "us", "our", "you", "your"))
 
 def is_refusal(answer: str) -> bool:
     """Whether an answer says that it does not answer. Only how it begins counts (its first 400 characters)."""
-    return not answer.strip() or _REFUSALS.search(answer[:_BEGINNING].translate(_CURLY)) is not None
+    return (
+        not answer.strip() or re.search(_REFUSALS, answer[:_BEGINNING].translate(_CURLY), re.IGNORECASE) is not None
+    )
 
 
 def terms(text: str) -> list[str]:
