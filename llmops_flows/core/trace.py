@@ -24,6 +24,7 @@ class Step:
         settings: those of its fields that are plain scalars.
         state: known (taken from the store), computed, shared (computed for somebody else), skipped, failed.
         started: `time.time()`. seconds: 0 for an answer that was known. first_token: seconds after `started`.
+        took: seconds that computing the answer took, whenever that was.
         inputs: slot to value. slot, output: what it wrote, where. A value that was lost is None.
         reads, address: the same values by their addresses.
         usage: tokens and cost of this call; of an answer that was known, what it cost when it was computed.
@@ -50,6 +51,7 @@ class Step:
     notes: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     first_token: float | None = None
+    took: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +197,7 @@ def _step(span: Span, about: About, record: Record) -> dict[str, Any]:
         "notes": dict(span.notes),
         "error": span.error,
         "first_token": span.first_token,
+        "took": round(span.took, 6),
     }
 
 

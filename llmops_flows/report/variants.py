@@ -59,6 +59,7 @@ def read(folder: Path, name: str = "") -> Variant:
     rows = _file(folder, "results.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line])
     config, summary = (_file(folder, file, json.loads, missing={}) for file in _FILES[1:])
     chosen = summary.get("choices") or _choices(folder)
+    chosen = {str(g): str(option) for g, option in chosen.items() if option and not g.startswith("hydra/")}
     return Variant(name or folder.name, str(summary.get("run") or ""), config, rows, summary, chosen, folder)
 
 
@@ -115,14 +116,14 @@ def _file(folder: Path, name: str, parse: Callable[[str], Any], *, missing: Any 
         raise FlowError(f"cannot read {str(path)!r}: {error}") from error
 
 
-def _choices(folder: Path) -> dict[str, str]:
+def _choices(folder: Path) -> Mapping[str, Any]:
     """Group to chosen option, from what Hydra wrote down."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         written = (folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
-        found = yaml.load(written, Loader=loader)["hydra"]["runtime"]["choices"]
+        found: Mapping[str, Any] = yaml.load(written, Loader=loader)["hydra"]["runtime"]["choices"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return {}
-    return {str(group): str(option) for group, option in found.items() if option and not group.startswith("hydra/")}
+    return found

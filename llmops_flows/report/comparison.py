@@ -1,0 +1,196 @@
+"""Two variants side by side: which keys, texts, answers and scores differ, and where their runs part."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llmops_flows.core.trace import Trace
+
+from .differences import ABSENT, Axis, axes, differing
+from .leaderboard import measured
+from .statistics import Difference, Table, lower_is_better
+from .variants import Variant
+
+Steps = Mapping[str, Mapping[str, str]]
+"""Row id to the address of what each stage wrote, in the order in which the stages ran."""
+
+_LONG = 60
+FIGURES = ("cost_usd", "seconds", "tokens")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row whose answer or error is another one. `question` is the text of the question."""
+
+    id: str
+    question: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A measure's difference (second less first), and the ids of the questions that moved, the farthest first."""
+
+    difference: Difference
+    improved: tuple[str, ...]
+    regressed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second variant against the first; what is equal is not told.
+
+    Attributes:
+        config: config keys that differ, with both values. texts: key to the unified diff of a long text.
+        answers, errors: rows that were answered, or failed, otherwise.
+        only_first, only_second: ids of rows that only one of them has.
+        scores: metric to its movement. figures: the same of cost_usd, seconds, tokens per question (what an answer
+            costs and takes when nothing is known).
+        parted: row id to the first stage that wrote something else; None when the steps of the runs are not at hand.
+    """
+
+    first: str
+    second: str
+    config: Mapping[str, tuple[Any, Any]]
+    texts: Mapping[str, tuple[str, ...]]
+    answers: tuple[Change, ...]
+    errors: tuple[Change, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    scores: Mapping[str, Moved]
+    figures: Mapping[str, Moved]
+    parted: Mapping[str, str] | None
+    rows: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs."""
+        sections = (self.config, self.texts, self.answers, self.errors, self.only_first, self.only_second)
+        return not any((*sections, self.scores, self.figures, self.parted))
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """Stage to the number of rows that part there, the most first."""
+        return dict(Counter((self.parted or {}).values()).most_common())
+
+
+def compare(first: Variant, second: Variant, steps: tuple[Steps, Steps] | None = None) -> Comparison:
+    """Everything in which two variants differ. steps: what their stages wrote, as `steps_of` finds it in traces."""
+    before, after = ({str(row.get("id")): row for row in variant.rows} for variant in (first, second))
+    both = [id for id in before if id in after]
+    found = axes([first, second])
+    return Comparison(
+        first.name, second.name,
+        {axis.key: (axis.values[0], axis.values[1]) for axis in found if not _is_text(axis)},
+        {axis.key: _diff(*axis.values) for axis in [*filter(_is_text, found), *_prompts(first, second, found)]},
+        tuple(_changes(before, after, both, "answer")), tuple(_changes(before, after, both, "error")),
+        tuple(id for id in before if id not in after), tuple(id for id in after if id not in before),
+        _moved(Table([first, second])), _moved(Table([first, second], measured), FIGURES),
+        _parted(*steps, both) if steps is not None else None, len(both),
+    )  # fmt: skip
+
+
+def steps_of(traces: Iterable[Trace]) -> dict[str, dict[str, str]]:
+    """What each stage wrote for each row of a run, by address."""
+    return {trace.record: {step.stage: step.address for step in trace.steps} for trace in traces}
+
+
+def as_data(found: Comparison) -> dict[str, Any]:
+    """The comparison as plain data, for JSON."""
+    absent = {key: [None if value is ABSENT else value for value in pair] for key, pair in found.config.items()}
+    return {**asdict(found), "config": absent, "stages": found.stages, "empty": found.empty}
+
+
+# -- config and texts ------------------------------------------------------------------------------------------------
+
+
+def _is_text(axis: Axis) -> bool:
+    return any(isinstance(value, str) and ("\n" in value or len(value) > _LONG) for value in axis.values)
+
+
+def _prompts(first: Variant, second: Variant, told: Sequence[Axis]) -> list[Axis]:
+    """The texts behind options that differ: `prompt: v1, v2` alone does not say what was asked otherwise."""
+    known = {axis.key for axis in told}
+    configs = [{key: value for key, value in v.config.items() if key != "stages"} for v in (first, second)]
+    return [axis for axis in differing(configs) if axis.key not in known and _written(axis)]
+
+
+def _written(axis: Axis) -> bool:
+    """Whether an axis is a text that somebody wrote for the model, not a path."""
+    return axis.key.startswith("prompt.") and any(isinstance(value, str) and " " in value for value in axis.values)
+
+
+def _diff(before: Any, after: Any) -> tuple[str, ...]:
+    one, other = ([] if value is ABSENT else _text(value).splitlines() for value in (before, after))
+    return tuple(list(difflib.unified_diff(one, other, lineterm="", n=2))[2:])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+# -- answers and scores ----------------------------------------------------------------------------------------------
+
+
+def _changes(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], ids: Sequence[str], field: str
+) -> list[Change]:
+    found = []
+    for id in ids:
+        one, other = before[id].get(field), after[id].get(field)
+        failed = before[id].get("error") or after[id].get("error")
+        if one != other and (field == "error" or not failed):
+            texts = ("" if value is None else _text(value) for value in (one, other))
+            found.append(Change(id, _text(after[id].get("question") or ""), *texts))
+    return found
+
+
+def _moved(table: Table, measures: Sequence[str] | None = None) -> dict[str, Moved]:
+    """Measures that differ on any question, or that only one of the two has."""
+    found: dict[str, Moved] = {}
+    against = table.against(0)[1]
+    for name in table.measures if measures is None else [m for m in measures if m in table.measures]:
+        values = table.of(name)
+        steps = dict(zip(table.questions, (values[:, 1] - values[:, 0]).tolist(), strict=True))
+        gain = -1 if lower_is_better(name) else 1
+        moved = sorted((id for id, step in steps.items() if step == step and step), key=lambda id: -abs(steps[id]))
+        if moved or (values[:, 0] == values[:, 0]).sum() != (values[:, 1] == values[:, 1]).sum():
+            improved = tuple(id for id in moved if steps[id] * gain > 0)
+            found[name] = Moved(against[name], improved, tuple(id for id in moved if steps[id] * gain < 0))
+    return found
+
+
+# -- where the runs part ---------------------------------------------------------------------------------------------
+
+
+def _parted(before: Steps, after: Steps, ids: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for id in ids:
+        if id in before and id in after:
+            stage = parting(before[id], after[id])
+            if stage is not None:
+                found[id] = stage
+    return found
+
+
+def parting(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
+    """The first stage that wrote something else, or that only one of the two runs has; None when they agree.
+
+    Stages that run side by side may end in any order: those that both have count in the order of the first run.
+    """
+    one = list(before)
+    shared = iter([stage for stage in one if stage in after])
+    other = [next(shared) if stage in before else stage for stage in after]
+    for kind, i, end, j, _ in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        if kind != "equal":
+            return other[j] if kind in ("insert", "replace") else one[i]
+        for stage in one[i:end]:
+            if before[stage] != after[stage]:
+                return stage
+    return None
