@@ -1,4 +1,4 @@
-"""Small real fakes: a clock that is set by hand, a store that fails when told to, a model that counts its calls."""
+"""Small real fakes: a store that fails when told to, a model that counts its calls over all processes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,6 @@ from llmops_flows.core.record import Message, Usage
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome
 from llmops_flows.core.store import Entry, Lease, Store
 from llmops_flows.stages.roles import Model
-
-
-class FakeClock:
-    """A clock in seconds that stands still until somebody moves it. Call it to read it."""
-
-    def __init__(self, now: float = 1_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Move it, backwards too."""
-        self.now += seconds
 
 
 class FailingStore:

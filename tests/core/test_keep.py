@@ -19,7 +19,8 @@ from llmops_flows.core.store import Entry
 from llmops_flows.core.unfailing import MOST_HELD, RETRY, Unfailing
 from llmops_flows.stores.memory import MemoryStore
 from llmops_flows.stores.sqlite import SQLiteStore
-from llmops_flows.testing.fakes import FailingStore, FakeClock
+from llmops_flows.testing.clock import FakeClock
+from llmops_flows.testing.fakes import FailingStore
 from tests.harm import read_only, small_disk
 
 from .parts import RAN, Say, Write, asked, rag, states
@@ -152,7 +153,7 @@ def test_what_changes_the_meaning_stays(one: str, two: str) -> None:
 def test_rows_that_cannot_be_written_are_known_and_written_later() -> None:
     inner, clock, told = MemoryStore(), FakeClock(), []
     failing = FailingStore(inner, "put", "lease", "release")
-    store = Unfailing(failing, lambda topic, text: told.append(text), clock=clock)
+    store = Unfailing(failing, lambda topic, text: told.append(text), clock=clock.now)
     one, two = ({f"k{n}": Entry(digest(b"%d" % n))} for n in (1, 2))
     store.put(one, {digest(b"1"): b"1"})
     assert store.entries(["k1"]) == one
@@ -162,7 +163,7 @@ def test_rows_that_cannot_be_written_are_known_and_written_later() -> None:
     store.put(two, {digest(b"2"): b"2"})
     assert failing.asked["put"] == 1  # it is left alone for a while
     failing.failing.clear()
-    clock.advance(RETRY + 1)
+    clock.time += RETRY + 1
     store.put({}, {})
     assert inner.entries(["k1", "k2"]) == {**one, **two}
     assert told and all("no space left" in text for text in told)

@@ -1,0 +1,76 @@
+"""200 questions through retrieval in one batch, against the same questions one by one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmops_flows import Flow, Record, Runner
+from llmops_flows.config.load import load_experiment
+from llmops_flows.config.paths import flow_dir
+from llmops_flows.core.stage import Stage
+from llmops_flows.stores.sqlite import SQLiteStore
+
+from .measure import say
+
+COUNT = 200
+ROUNDS = 3
+
+
+def questions() -> list[str]:
+    """Real questions, none twice."""
+    folder = flow_dir("rag_support")
+    assert folder is not None
+    rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    return list(dict.fromkeys(row["question"] for row in rows))[:COUNT]
+
+
+def seconds(retriever: Stage, asked: Sequence[str], home: Path, *, batch: bool) -> tuple[float, list[Any]]:
+    """Wall time of the questions through the runner, with an answer store in which none of them is known."""
+    flow = Flow(stages={"retrieve": retriever})
+    records = [Record.of(str(n), {"question": text}) for n, text in enumerate(asked)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = SQLiteStore(Path(folder) / "store.sqlite")
+        with Runner(store=store, home=home) as runner:
+            begun = time.perf_counter()
+            for group in [records] if batch else [[record] for record in records]:
+                runner.run(flow, group, only=("documents",))
+            spent = time.perf_counter() - begun
+        store.close()
+    return spent, [[d["id"] for d in record.get("documents")] for record in records]
+
+
+def measure(name: str, home: Path, *overrides: str) -> None:
+    retriever = dict(load_experiment("flow=rag_support", *overrides).flow.leaves())["retrieve"]
+    asked = questions()
+    seconds(retriever, ["warm up"], home, batch=True)  # the index is built, the model loaded
+    best: dict[bool, float] = {True: float("inf"), False: float("inf")}
+    found: dict[bool, list[Any]] = {}
+    for _ in range(ROUNDS):
+        for batch in (True, False):
+            spent, found[batch] = seconds(retriever, asked, home, batch=batch)
+            best[batch] = min(best[batch], spent)
+    same = sum(one == other for one, other in zip(found[True], found[False], strict=True))
+    rows = [
+        ("in one batch", f"{best[True] * 1e3:.0f} ms"),
+        ("one by one", f"{best[False] * 1e3:.0f} ms"),
+        ("one by one / batch", f"{best[False] / best[True]:.1f}"),
+        ("the same passages found", f"{same} of {len(asked)}"),
+    ]
+    say(f"{len(asked)} questions through retrieval, {name}", rows, goal="at least 5")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        measure("chroma (default embedder)", home, "retriever=chroma")
+        measure("hybrid (default embedder)", home, "retriever=hybrid")
+        measure("bm25", home, "retriever=bm25")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What every listener to events must do, as a suite to inherit."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import pytest
+
+from llmops_flows.core.events import Event, Sink
+from llmops_flows.core.flow import Flow
+from llmops_flows.core.record import Message, Record
+from llmops_flows.core.runner import Runner
+from llmops_flows.core.stage import Outcome, Stage
+
+SLOW = 0.25
+"""Seconds that taking one event may last at most: listeners are called in the path of the answers."""
+
+
+class Ask(Stage):
+    """Asks the question as it is."""
+
+    writes: ClassVar[str] = "messages"
+    inline: ClassVar[bool] = True
+
+    def run(self, question: str) -> list[Message]:
+        return [Message(role="user", content=question)]
+
+
+class Say(Stage):
+    """Repeats what it is asked; cannot answer "bad"."""
+
+    writes: ClassVar[str] = "answer"
+
+    def run(self, messages: list[Message]) -> Outcome:
+        if messages[-1]["content"] == "bad":
+            raise ValueError("no answer to that")
+        return Outcome(messages[-1]["content"], usage={"input_tokens": 1, "output_tokens": 1})
+
+
+class SinkContract(ABC):
+    """What holds for every listener. Inherit, and give `sink`."""
+
+    @abstractmethod
+    def sink(self) -> Sink:
+        """A fresh listener."""
+
+    def test_a_run_with_failures_passes_through_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        sink = self.sink()
+        with Runner(sinks=[sink]) as runner:
+            records = [
+                Record.of(text, {"question": text}) for text in ("good", "bad", "Büro 🙂 \x1b[2J", "x" * 20_000)
+            ]
+            runner.run(Flow(stages={"ask": Ask(), "say": Say()}), records)
+        sink.close()
+        assert [record.id for record in records if record.error is not None] == ["bad"]
+        assert "missed events" not in caplog.text
+
+    def test_it_listens_to_several_runs_at_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        sink = self.sink()
+        flow = Flow(stages={"ask": Ask(), "say": Say()})
+        with Runner(sinks=[sink]) as runner:
+            running = [runner.start(flow, [Record.of("1", {"question": str(n)})]) for n in range(8)]
+            for one in running:
+                one.outcome.result(30)
+        sink.close()
+        assert "missed events" not in caplog.text
+
+    def test_it_takes_an_event_quickly(self) -> None:
+        sink, slowest = self.sink(), 0.0
+
+        class Timed:
+            def on(self, event: Event) -> None:
+                nonlocal slowest
+                begun = time.perf_counter()
+                sink.on(event)
+                slowest = max(slowest, time.perf_counter() - begun)
+
+            def close(self) -> None:
+                """Nothing to release."""
+
+        flow = Flow(stages={"ask": Ask(), "say": Say()})
+        with Runner(sinks=[Timed()]) as runner:
+            runner.run(flow, [Record.of("0", {"question": "warm"})])
+            slowest = 0.0
+            runner.run(flow, [Record.of(str(n), {"question": str(n)}) for n in range(20)])
+        sink.close()
+        assert slowest < SLOW
+
+    def test_it_can_be_closed_twice_and_without_any_event(self) -> None:
+        sink = self.sink()
+        sink.close()
+        sink.close()
