@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> int:
 
     experiment = load_experiment(*expanded(arguments), owner=True)
     if experiment.settings.question is None and experiment.settings.questions.path is not None:
-        experiment.settings.questions.rows()
+        experiment.settings.questions.rows(experiment.settings.inputs)
     print(f"{experiment.flow.name}: nothing wrong")
     for name, stage in experiment.flow.leaves():
         print(f"  {name:<14} {', '.join(stage.reads)} -> {stage.slot}   {type(stage).__name__}")

@@ -62,14 +62,17 @@ def execute(experiment: Experiment, folder: Path) -> int:
     from llmops_flows.sinks.console import progress
 
     settings = experiment.settings
-    rows = [{"question": settings.question}] if settings.question is not None else settings.questions.rows()
+    one = settings.question
+    rows = settings.questions.rows(settings.inputs) if one is None else [{"question": one}]
     asked = records(rows, settings.samples)
     begun, run = time.perf_counter(), uuid.uuid4().hex
     with opened(experiment, progress()) as (runner, flow):
         try:
             runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config, run=run)
         except KeyboardInterrupt:
-            _finish(experiment, [r for r in asked if r.answer is not None], time.perf_counter() - begun, folder, run)
+            finished = [record for record in asked if record.answer is not None]
+            _finish(experiment, finished, time.perf_counter() - begun, folder, run)
+            print(f"interrupted after {len(finished)} of {len(asked)}; the same command goes on from here")
             raise
         return _finish(experiment, asked, time.perf_counter() - begun, folder, run)
 
@@ -85,8 +88,8 @@ def _finish(experiment: Experiment, records: list[Record], seconds: float, folde
         print(_one(records[0]))
     else:
         print(table.results(records))
-    print("", table.scores(summary), "", table.stages(summary), "", table.totals(summary), sep="\n")
-    print(f"\n{_near(folder)}")
+    parts = [table.scores(summary), table.stages(summary), table.totals(summary), str(_near(folder))]
+    print("", "\n\n".join(part for part in parts if part), sep="\n")
     failed = summary["errors"]["records"] + summary["errors"]["evaluations"]
     return 1 if failed else 0
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 from llmops_flows.core.record import Record
+
+MOST_FAULTS = 20
+LONGEST_ROW = 10_000_000
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "id": ((str, int), "text"),
+    "question": ((str,), "text"),
+    "reference": ((str,), "text"),
+    "gold": ((list,), "a list of page ids"),
+    "answerable": ((bool,), "true or false"),
+}
 
 
 class Questions(BaseModel):
@@ -30,15 +40,18 @@ class Questions(BaseModel):
     seed: int = 0
     unanswerable: float | None = Field(default=None, ge=0, le=1)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The chosen rows, in the order of the file.
+    def rows(self, inputs: Sequence[str] = ("question",)) -> list[dict[str, Any]]:
+        """The chosen rows, in the order of the file. A row without an id is named by its place in the file.
+
+        Args:
+            inputs: what every row must hold: the slots that the flow's caller fills.
 
         Raises:
-            ConfigError: the file is not there, or a line is no JSON object.
+            ConfigError: the file is not there or holds no question, or rows are wrong: each with its line.
         """
         if self.path is None:
             raise ConfigError(Fault("no questions", key="questions.path", mend="give question=… or questions.path=…"))
-        rows = list(_read(Path(self.path)))
+        rows = read(Path(self.path), inputs)
         return rows if self.limit is None or self.limit >= len(rows) else self._draw(rows, self.limit)
 
     def _draw(self, rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
@@ -64,16 +77,71 @@ def records(rows: list[dict[str, Any]], samples: int = 1) -> list[Record]:
     return found
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
+def read(path: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Every row of a file of JSON lines; see `Questions.rows`."""
     if not path.is_file():
-        raise ConfigError(Fault(f"there is no file {str(path)!r}", key="questions.path"))
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(Fault(f"this line is no JSON: {error}", "questions.path", f"{path}:{number}")) from None
-        if not isinstance(row, dict):
-            raise ConfigError(Fault("this line is no JSON object", "questions.path", f"{path}:{number}"))
-        yield row
+        raise _wrong(f"there is no file {str(path)!r}")
+    rows: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+    lines: dict[str, int] = {}
+    for number, line in _lines(path):
+        row, wrong = _row(line, inputs)
+        if row is not None:
+            name = str(row.setdefault("id", f"q{len(rows)}"))
+            if name in lines:
+                wrong = [*wrong, f"the id {name!r} stands in line {lines[name]} too"]
+            lines.setdefault(name, number)
+            rows.append(row)
+        faults += [Fault(what, "questions.path", f"{path}:{number}") for what in wrong]
+        if len(faults) > MOST_FAULTS:
+            faults.append(Fault("and more after that", "questions.path", str(path)))
+            break
+    if faults:
+        raise ConfigError(faults)
+    if not rows:
+        raise _wrong(f"{str(path)!r} holds no question")
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not blank, with their numbers; a byte order mark is no part of the text."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+    except UnicodeDecodeError:
+        raise _wrong("this line is not UTF-8 text", f"{path}:{number + 1}") from None
+    except OSError as error:
+        raise _wrong(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+
+
+def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:
+    """A row and what is wrong with it."""
+    if len(line) > LONGEST_ROW:
+        return None, [f"this line has {len(line):,} characters; a row has at most {LONGEST_ROW:,}"]
+    try:
+        row = json.loads(line, parse_constant=_no_number)
+    except RecursionError:
+        return None, ["this line nests too deep"]
+    except ValueError as error:
+        return None, [f"this line is no JSON: {error}"]
+    if not isinstance(row, dict):
+        return None, ["this line is no JSON object"]
+    wrong = [f"there is no {name!r}; {did_you_mean(name, row)}" for name in inputs if row.get(name) is None]
+    for name, (kinds, told) in _KINDS.items():
+        value = row.get(name)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            wrong.append(f"{name} must be {told}; it is {value!r}"[:300])
+    if isinstance(row.get("gold"), list) and not all(isinstance(page, str) for page in row["gold"]):
+        wrong.append("gold must be a list of page ids, as text")
+    return row, wrong
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _wrong(what: str, where: str = "") -> ConfigError:
+    return ConfigError(Fault(what, key="questions.path", where=where))

@@ -1,0 +1,107 @@
+"""The rows of a question set: bad ones are named with their line, odd files are read as they are meant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_flows import ConfigError
+from llmops_flows.config.questions import LONGEST_ROW, Questions, records
+
+GOOD = {"id": "a", "question": "A?", "reference": "yes", "gold": ["p#page=1"], "answerable": True}
+
+
+def rows(path: Path, text: str | bytes, **options: Any) -> list[dict[str, Any]]:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return Questions(path=str(path), limit=options.pop("limit", None), **options).rows()
+
+
+def told(path: Path, text: str | bytes) -> str:
+    with pytest.raises(ConfigError) as caught:
+        rows(path, text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "no JSON object"),
+        ('"text"', "no JSON object"),
+        ('{"id": "b"}', "there is no 'question'"),
+        ('{"qestion": "B?"}', "did you mean 'qestion'?"),
+        ('{"question": 3}', "question must be text; it is 3"),
+        ('{"question": "B?", "gold": "p"}', "gold must be a list of page ids"),
+        ('{"question": "B?", "gold": [1]}', "gold must be a list of page ids"),
+        ('{"question": "B?", "answerable": "no"}', "answerable must be true or false"),
+        ('{"question": "B?", "answerable": 1}', "answerable must be true or false"),
+        ('{"question": "B?", "reference": ["x"]}', "reference must be text"),
+        ('{"question": "B?", "id": true}', "id must be text"),
+        ('{"id": "a", "question": "B?"}', "the id 'a' stands in line 1 too"),
+        ('{"question": "B?", "weight": NaN}', "NaN is no number of JSON"),
+        ("[" * 100_000, "nests too deep"),
+        ('{"question": "' + "x" * LONGEST_ROW + '"}', "a row has at most"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_line(tmp_path: Path, line: str, words: str) -> None:
+    text = told(tmp_path / "q.jsonl", f"{json.dumps(GOOD)}\n\n{line}\n")
+    assert "q.jsonl:3" in text and words in text
+
+
+def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:
+    assert told(tmp_path / "q.jsonl", "{\n" * 5).count("no JSON") == 5
+    assert "and more after that" in told(tmp_path / "q.jsonl", "{\n" * 500)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
+def test_a_file_without_questions_is_a_mistake(tmp_path: Path, text: str) -> None:
+    assert "holds no question" in told(tmp_path / "q.jsonl", text)
+
+
+def test_text_that_is_no_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
+    assert "UTF-8" in told(tmp_path / "q.jsonl", b'{"question": "A?"}\n\xff\xfe\n')
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_text(tmp_path: Path) -> None:
+    found = rows(tmp_path / "q.jsonl", "\ufeff" + json.dumps(GOOD) + "\r\n" + '{"question": "B?"}' + "\r\n")
+    assert [row["question"] for row in found] == ["A?", "B?"]
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_only_a_line_feed_ends_a_row(tmp_path: Path, mark: str) -> None:
+    [row] = rows(tmp_path / "q.jsonl", json.dumps({"question": f"A{mark}?"}, ensure_ascii=False))
+    assert "A" in row["question"]
+
+
+def test_rows_without_an_id_are_named_by_their_place_in_the_file(tmp_path: Path) -> None:
+    text = "".join(f'{{"question": "Q{n}"}}\n' for n in range(30))
+    drawn = rows(tmp_path / "q.jsonl", text, limit=5)
+    assert all(row["id"] == row["question"].replace("Q", "q") for row in drawn)
+    assert [record.id for record in records(drawn)] == [row["id"] for row in drawn]
+
+
+def test_more_questions_than_there_are_is_all_of_them(tmp_path: Path) -> None:
+    assert len(rows(tmp_path / "q.jsonl", json.dumps(GOOD), limit=100)) == 1
+
+
+def test_the_draw_is_repeated_by_its_seed(tmp_path: Path) -> None:
+    text = "".join(f'{{"question": "Q{n}"}}\n' for n in range(100))
+    one, two = (rows(tmp_path / "q.jsonl", text, limit=10, seed=seed) for seed in (1, 2))
+    assert one == rows(tmp_path / "q.jsonl", text, limit=10, seed=1)
+    assert one != two
+
+
+def test_a_flow_with_other_inputs_asks_for_those(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"claim": "It rains."}\n')
+    assert Questions(path=str(path)).rows(inputs=("claim",))
+    with pytest.raises(ConfigError, match="no 'question'"):
+        Questions(path=str(path)).rows()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.jsonl"):
+        Questions(path=str(tmp_path / "nowhere.jsonl")).rows()
