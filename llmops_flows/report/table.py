@@ -66,12 +66,18 @@ def totals(summary: Mapping[str, Any]) -> str:
 
 
 def scores(summary: Mapping[str, Any]) -> str:
-    """Every metric with its mean, interval and number of records; n/a where all that could be scored failed."""
+    """Every metric with its mean, interval and number of records; n/a where what could be scored failed.
+
+    Where nothing failed, a metric that had nothing to say (no reference, no gold pages) is left out.
+    """
+    failed = any(summary["errors"][what] for what in ("records", "evaluations"))
     rows = [
-        [name, number(found["mean"]), _range(found), str(found["n"])] for name, found in summary["scores"].items()
+        [name, number(found["mean"]), _range(found), str(found["n"])]
+        for name, found in summary["scores"].items()
+        if found["n"] or failed
     ]
     if not rows:
-        return "scores n/a" if any(summary["errors"][what] for what in ("records", "evaluations")) else ""
+        return "scores n/a" if failed else ""
     return grid(["score", "mean", "95 %", "n"], rows, 120)
 
 
