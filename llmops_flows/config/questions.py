@@ -55,15 +55,16 @@ class Questions(BaseModel):
         return rows if self.limit is None or self.limit >= len(rows) else self._draw(rows, self.limit)
 
     def _draw(self, rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-        chance = random.Random(self.seed)
-        numbers = range(len(rows))
+        """A larger limit draws the same questions and more, so that only the new ones have to be answered."""
         if self.unanswerable is None:
-            return [rows[n] for n in sorted(chance.sample(numbers, limit))]
-        bad = [n for n in numbers if rows[n].get("answerable") is False]
-        good = [n for n in numbers if rows[n].get("answerable") is not False]
+            return [rows[n] for n in sorted(self._shuffled(range(len(rows)))[:limit])]
+        bad = [n for n, row in enumerate(rows) if row.get("answerable") is False]
+        good = [n for n, row in enumerate(rows) if row.get("answerable") is not False]
         wanted = min(len(bad), round(limit * self.unanswerable), limit)
-        chosen = chance.sample(bad, wanted) + chance.sample(good, min(len(good), limit - wanted))
-        return [rows[n] for n in sorted(chosen)]
+        return [rows[n] for n in sorted([*self._shuffled(bad)[:wanted], *self._shuffled(good)[: limit - wanted]])]
+
+    def _shuffled(self, numbers: Sequence[int]) -> list[int]:
+        return random.Random(self.seed).sample(numbers, len(numbers))
 
 
 def records(rows: list[dict[str, Any]], samples: int = 1) -> list[Record]:

@@ -47,9 +47,19 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "first_token": {"p50": quantile(first, 0.5), "p95": quantile(first, 0.95)},
         "usage": dict(usage),
         "judging": dict(judging),
+        "anew": anew(fine),
         "stages": stages(records),
         "scores": scores(records),
     }  # fmt: skip
+
+
+def anew(records: Sequence[Record]) -> dict[str, Any]:
+    """What answering takes and costs where nothing is known: known answers count as they once did, scoring apart."""
+    whole = [sum(max(s.took, s.seconds) for s in r.spans if not scoring(r, s)) for r in records]
+    usage = Usage()
+    for record in records:
+        usage = add_usage(usage, full_usage(record))
+    return {"latency": {"p50": quantile(whole, 0.5), "p95": quantile(whole, 0.95)}, "usage": dict(usage)}
 
 
 def scoring(record: Record, span: Span) -> bool:

@@ -54,6 +54,8 @@ def totals(summary: Mapping[str, Any]) -> str:
         f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
         f"cost {usage.get('cost_usd', 0.0):.4f} USD",
     ]
+    if any(counts.get("known") for counts in summary["stages"].values()):
+        lines.append(_anew(summary["anew"]))
     if judging:
         tokens = f"{judging.get('input_tokens', 0)} in, {judging.get('output_tokens', 0)} out"
         lines.append(f"  of them for judging: tokens {tokens}; cost {judging.get('cost_usd', 0.0):.4f} USD")
@@ -63,6 +65,15 @@ def totals(summary: Mapping[str, Any]) -> str:
         )
         lines += [f"  {count} x {cause}" for cause, count in errors["causes"].items()]
     return "\n".join(lines)
+
+
+def _anew(found: Mapping[str, Any]) -> str:
+    waited, usage = found["latency"], found["usage"]
+    return (
+        f"if nothing were known: latency p50 {_seconds(waited['p50'])}, p95 {_seconds(waited['p95'])}; "
+        f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
+        f"cost {usage.get('cost_usd', 0.0):.4f} USD"
+    )
 
 
 def scores(summary: Mapping[str, Any]) -> str:

@@ -105,3 +105,15 @@ def test_a_flow_with_other_inputs_asks_for_those(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.jsonl"):
         Questions(path=str(tmp_path / "nowhere.jsonl")).rows()
+
+
+@pytest.mark.parametrize("unanswerable", [None, 0.25])
+def test_a_larger_limit_draws_the_same_questions_and_more(tmp_path: Path, unanswerable: float | None) -> None:
+    lines = [json.dumps({"id": f"q{n}", "question": f"{n}?", "answerable": n % 3 > 0}) for n in range(90)]
+    (tmp_path / "many.jsonl").write_text("\n".join(lines))
+    drawn: list[set[str]] = [
+        {row["id"] for row in Questions(path=str(tmp_path / "many.jsonl"), limit=n, unanswerable=unanswerable).rows()}
+        for n in (4, 8, 20, 60)
+    ]
+    assert [len(names) for names in drawn] == [4, 8, 20, 60]
+    assert drawn[0] < drawn[1] < drawn[2] < drawn[3]
