@@ -59,3 +59,51 @@ class Store(Protocol):
     def close(self) -> None:
         """Release files and connections. A closed store may be used again; it reopens itself."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What is there. `bytes` counts values; `oldest` is seconds since the longest unused entry was used."""
+
+    entries: int
+    values: int
+    bytes: int
+    oldest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How many entries and values are good, and why which others are not: key or address to reason."""
+
+    entries: int
+    values: int
+    lost: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """What was let go."""
+
+    entries: int
+    values: int
+    bytes: int
+
+
+@runtime_checkable
+class Tended(Protocol):
+    """A store that can be looked after while others read and write it. Every method may raise StoreError."""
+
+    def stats(self) -> Stats:
+        """How much there is."""
+        ...
+
+    def verify(self, *, repair: bool = True) -> Verified:
+        """Check every entry and value; with `repair`, those that cannot be trusted are dropped."""
+        ...
+
+    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
+        """Let go of entries unused for `older_than` seconds, then of the longest unused ones beyond `max_bytes`.
+
+        Whoever asks for an evicted answer computes it again.
+        """
+        ...

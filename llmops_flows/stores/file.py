@@ -58,6 +58,22 @@ class File:
             except _ERRORS as error:
                 raise self._told(error) from error
 
+    def shrink(self) -> None:
+        """Give the room of removed rows back to the disk, unless somebody is writing just now."""
+        with self._lock:
+            try:
+                db = self._open()
+                if self.read_only:
+                    return
+                [(free,)], [(pages,)] = (db.execute(f"PRAGMA {name}").fetchall() for name in _PAGES)
+                if free * 4 > pages:
+                    db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except _ERRORS as error:
+                if isinstance(error, sqlite3.Error) and broken(error):
+                    raise self._told(error) from error
+                log.info("the room of what was evicted is used again, but not yet given back: %s", error)
+
     def close(self) -> None:
         with self._lock:
             self._leave()
@@ -130,6 +146,7 @@ class File:
 
 # MemoryError: a damaged length asks for more than there is.
 _ERRORS = (sqlite3.Error, OSError, MemoryError)
+_PAGES = ("freelist_count", "page_count")
 _files: weakref.WeakSet[File] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
 

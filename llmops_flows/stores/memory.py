@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Lease
+from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+
+from .care import Use, evicted, statistics, verified
 
 _ERROR_SECONDS = 5.0
 
@@ -19,12 +21,15 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._values: dict[str, bytes] = {}
+        self._used: dict[str, float] = {}
         self._leases: dict[str, tuple[str, float, bytes]] = {}
         self._clock = clock
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         with self._lock:
-            return {key: self._entries[key] for key in keys if key in self._entries}
+            found = {key: self._entries[key] for key in keys if key in self._entries}
+            self._used.update(dict.fromkeys(found, self._clock()))
+        return found
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
         with self._lock:
@@ -35,6 +40,7 @@ class MemoryStore:
         with self._lock:
             self._values.update(values)
             self._entries.update(entries)
+            self._used.update(dict.fromkeys(entries, self._clock()))
 
     def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
         with self._lock:
@@ -63,6 +69,43 @@ class MemoryStore:
         """Drop every value and keep what is known about them, as a store does that evicts by size."""
         with self._lock:
             self._values.clear()
+
+    # -- care ------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        return statistics(self)
+
+    def verify(self, *, repair: bool = True) -> Verified:
+        return verified(self, repair=repair)
+
+    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
+        return evicted(self, max_bytes=max_bytes, older_than=older_than)
+
+    def uses(self) -> Sequence[Use]:
+        with self._lock:
+            now = self._clock()
+            return [Use(key, entry.address, now - self._used[key]) for key, entry in self._entries.items()]
+
+    def sizes(self) -> Mapping[str, int]:
+        with self._lock:
+            return {address: len(data) for address, data in self._values.items()}
+
+    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+        with self._lock:
+            return {key: self._entries[key] for key in keys if key in self._entries}, []
+
+    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        good = dict(self.values(addresses))
+        return good, [address for address in addresses if address in self._values and address not in good]
+
+    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._entries.pop(key, None)
+            needed = {entry.address for entry in self._entries.values()}
+            for address in addresses:
+                if address not in needed:
+                    self._values.pop(address, None)
 
     def close(self) -> None:
         """Nothing to release."""

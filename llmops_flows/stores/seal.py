@@ -7,6 +7,7 @@ import hmac
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from llmops_flows.core.errors import StoreError
 
@@ -19,6 +20,14 @@ def seal(key: bytes, *parts: str | bytes) -> bytes:
     listed = [part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part for part in parts]
     lengths = b",".join([b"%d" % len(part) for part in listed])
     return hmac.digest(key, lengths + b":" + b"".join(listed), "sha256")
+
+
+def fits(kept: Any, key: bytes, table: str, *parts: Any) -> bool:
+    """Whether a row is as it was written: the right types (texts, and bytes last), and every bit."""
+    *texts, data = parts
+    if type(kept) is not bytes or type(data) is not bytes or any(type(text) is not str for text in texts):
+        return False
+    return len(kept) == LENGTH and hmac.compare_digest(kept, seal(key, table, *parts))
 
 
 def sealing_key(path: Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
 import os
 import sqlite3
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import Entry, Lease
+from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
 
+from .care import TOUCHED, Use, evicted, statistics, verified
 from .file import File
-from .seal import LENGTH, seal, write_key
+from .seal import fits, seal, write_key
 
 log = logging.getLogger("llmops_flows.store")
 
@@ -52,25 +52,16 @@ class SQLiteStore:
     # -- what the runner asks ------------------------------------------------------------------------------------
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        rows = self._rows("SELECT key, entries.address, meta, seal FROM entries JOIN contents "
+        rows = self._rows("SELECT key, entries.address, meta, seal, used FROM entries JOIN contents "
                           "ON contents.address = entries.address WHERE key IN ", keys)  # fmt: skip
-        found, bad = {}, []
-        for key, address, meta, kept in rows:
-            if self._sealed(kept, "entry", key, address, meta):
-                found[key] = Entry(address, meta)
-            else:
-                bad.append(key)
+        found, bad = self._good(rows)
         self._drop("entries", "key", bad, "bad_seal")
+        before = time.time() - TOUCHED
+        self._touch([row[0] for row in rows if row[0] in found and type(row[4]) is float and row[4] < before])
         return found
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        rows = self._rows("SELECT address, data FROM contents WHERE address IN ", addresses)
-        found, bad = {}, []
-        for address, data in rows:
-            if type(data) is bytes and hashlib.sha256(data).hexdigest() == address:
-                found[address] = data
-            else:
-                bad.append(address)
+        found, bad = self.check(addresses)
         self._drop("contents", "address", bad, "bad_value")
         return found
 
@@ -116,34 +107,54 @@ class SQLiteStore:
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def stats(self) -> dict[str, int]:
-        """How many entries and values there are, and how many bytes the values hold."""
-        with self._file.reading() as db:
-            [(entries,)] = db.execute("SELECT count(*) FROM entries").fetchall()
-            [(values, size)] = db.execute("SELECT count(*), coalesce(sum(length(data)), 0) FROM contents").fetchall()
-        return {"entries": entries, "values": values, "bytes": size}
+    def stats(self) -> Stats:
+        """How much there is."""
+        return statistics(self)
 
-    def verify(self) -> dict[str, Any]:
-        """Check every entry and value; bad ones are dropped.
+    def verify(self, *, repair: bool = True) -> Verified:
+        """Check every entry and value; with `repair`, bad ones are dropped."""
+        with self._file.reading():
+            writable = not self._file.read_only
+        return verified(self, repair=repair and writable)
 
-        Returns how many were good (`entries`, `values`), how many were dropped and why (`bad_seal`, `bad_value`), and
-        which (`lost`: keys of entries, addresses of values).
-        """
-        before = Counter(self.counters)
+    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
+        """Let go of what is too old or too much, and give the room back to the disk."""
+        gone = evicted(self, max_bytes=max_bytes, older_than=older_than)
+        self._file.shrink()
+        return gone
+
+    def uses(self) -> Sequence[Use]:
         with self._file.reading() as db:
-            keys = [str(key) for (key,) in db.execute("SELECT key FROM entries").fetchall()]
-            addresses = [str(address) for (address,) in db.execute("SELECT address FROM contents").fetchall()]
-        values: set[str] = set()
-        entries: set[str] = set()
-        for n in range(0, len(addresses), _MOST):
-            values.update(self.values(addresses[n : n + _MOST]))
-        for n in range(0, len(keys), _MOST):
-            entries.update(self.entries(keys[n : n + _MOST]))
-        lost = [name for name in (*keys, *addresses) if name not in entries and name not in values]
-        if lost and not self._file.read_only:
-            orphans = "DELETE FROM entries WHERE address NOT IN (SELECT address FROM contents)"
-            self._file.write(lambda db: db.execute(orphans))
-        return {"entries": len(entries), "values": len(values), **(self.counters - before), "lost": lost}
+            rows = db.execute("SELECT key, address, CAST(used AS REAL) FROM entries").fetchall()
+        now = time.time()
+        return [Use(str(key), str(address), now - used) for key, address, used in rows]
+
+    def sizes(self) -> Mapping[str, int]:
+        with self._file.reading() as db:
+            rows = db.execute("SELECT address, length(data) FROM contents").fetchall()
+        return {str(address): int(size or 0) for address, size in rows}
+
+    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+        return self._good(self._rows("SELECT key, address, meta, seal FROM entries WHERE key IN ", keys))
+
+    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        found, bad = {}, []
+        for address, data in self._rows("SELECT address, data FROM contents WHERE address IN ", addresses):
+            if type(data) is bytes and hashlib.sha256(data).hexdigest() == address:
+                found[address] = data
+            else:
+                bad.append(address)
+        return found, bad
+
+    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+            if addresses:
+                needed = {address for (address,) in db.execute("SELECT DISTINCT address FROM entries").fetchall()}
+                unneeded = [(address,) for address in addresses if address not in needed]
+                db.executemany("DELETE FROM contents WHERE address = ?", unneeded)
+
+        self._file.write(work)
 
     def backup(self, path: Path | str) -> None:
         """Copy the store as it is now, with its key, to another file (replaced whole); others go on writing."""
@@ -174,7 +185,7 @@ class SQLiteStore:
     def _held(self, row: tuple[Any, ...], owner: str, seconds: float) -> Lease | None:
         """The lease of a row, unless it is over, or not as it was written: then nobody has it."""
         key, holder, expires, error, kept = row
-        if type(expires) is not float or not self._sealed(kept, "lease", key, holder, repr(expires), error):
+        if type(expires) is not float or not fits(kept, self._file.key, "lease", key, holder, repr(expires), error):
             self._count("bad_seal", 1)
             return None
         now = time.time()
@@ -197,12 +208,24 @@ class SQLiteStore:
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
-    def _sealed(self, kept: Any, table: str, *parts: Any) -> bool:
-        """Whether a row is as this store wrote it: the right types, and every bit."""
-        *texts, data = parts
-        if type(kept) is not bytes or type(data) is not bytes or any(type(text) is not str for text in texts):
-            return False
-        return len(kept) == LENGTH and hmac.compare_digest(kept, seal(self._file.key, table, *parts))
+    def _good(self, rows: list[Any]) -> tuple[dict[str, Entry], list[str]]:
+        """Of rows of key, address, meta, seal: the entries that are as they were written, the keys of the others."""
+        found, bad = {}, []
+        for key, address, meta, kept, *_ in rows:
+            if fits(kept, self._file.key, "entry", key, address, meta):
+                found[key] = Entry(address, meta)
+            else:
+                bad.append(key)
+        return found, bad
+
+    def _touch(self, stale: list[str]) -> None:
+        """Note that entries are in use, once a day; what cannot be written is only noted too late."""
+        if stale and not self._file.read_only:
+            try:
+                now = [(time.time(), key) for key in stale]
+                self._file.write(lambda db: db.executemany("UPDATE entries SET used = ? WHERE key = ?", now))
+            except StoreError as error:
+                log.debug("what is in use could not be noted: %s", error)
 
     def _rows(self, query: str, names: Sequence[str]) -> list[Any]:
         rows: list[Any] = []

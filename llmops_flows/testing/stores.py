@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Store
+from llmops_flows.core.store import Entry, Evicted, Store, Tended, Verified
 
 
 class StoreContract(ABC):
@@ -125,6 +125,84 @@ class StoreContract(ABC):
         store.close()
         store.close()
         store.entries(["key"])
+
+
+class TendedContract(StoreContract):
+    """What holds for stores that can be looked after: they tell what they hold, what was lost, and let go of it."""
+
+    def tended(self, count: int = 0, size: int = 1000) -> tuple[Store, Tended, list[Entry]]:
+        """A store with `count` entries named k0, k1 …, written one after the other, each with a value of `size`."""
+        store = self.store()
+        assert isinstance(store, Tended)
+        entries = []
+        for n in range(count):
+            data = b"%d" % n + bytes(size - len(str(n)))
+            entries.append(Entry(digest(data)))
+            store.put({f"k{n}": entries[-1]}, {digest(data): data})
+            time.sleep(0.002)
+        return store, store, entries
+
+    def test_it_says_how_much_it_holds(self) -> None:
+        _, care, _ = self.tended(3)
+        found = care.stats()
+        assert (found.entries, found.values, found.bytes) == (3, 3, 3000)
+        assert 0 <= found.oldest < 60
+
+    def test_a_whole_store_is_found_whole(self) -> None:
+        _, care, _ = self.tended(3)
+        assert care.verify() == Verified(3, 3, {})
+
+    def test_a_value_that_does_not_fit_is_named_first_and_dropped_when_that_is_wished(self) -> None:
+        store, care, [entry] = self.tended(1)
+        store.put({"bad": Entry(digest(b"right"))}, {digest(b"right"): b"wrong"})
+        for repair in (False, True):
+            assert set(care.verify(repair=repair).lost) == {"bad", digest(b"right")}
+        assert care.verify() == Verified(1, 1, {})
+        assert store.entries(["k0", "bad"]) == {"k0": entry}
+
+    def test_what_is_too_much_goes_and_the_latest_stays(self) -> None:
+        store, care, entries = self.tended(10)
+        assert care.evict(max_bytes=3500) == Evicted(7, 7, 7000)
+        names = [f"k{n}" for n in range(10)]
+        assert set(self.again(store).entries(names)) == {"k7", "k8", "k9"}
+        assert len(store.values([entry.address for entry in entries])) == 3
+        assert care.verify() == Verified(3, 3, {})
+
+    def test_what_is_too_old_goes(self) -> None:
+        store, care, entries = self.tended(2)
+        time.sleep(0.3)
+        store.put({"new": entries[0]}, {})
+        assert care.evict(older_than=0.25) == Evicted(2, 1, 1000)
+        assert store.entries(["k0", "k1", "new"]) == {"new": entries[0]}
+        assert set(store.values([entry.address for entry in entries])) == {entries[0].address}
+
+    def test_nothing_goes_while_there_is_room(self) -> None:
+        _, care, _ = self.tended(3)
+        assert care.evict(max_bytes=3000, older_than=60) == Evicted(0, 0, 0)
+
+    def test_while_others_evict_what_is_read_is_right_or_unknown(self) -> None:
+        store, care, entries = self.tended(30)
+        names = [f"k{n}" for n in range(30)]
+        done = threading.Event()
+        wrong: list[object] = []
+
+        def read(n: int) -> None:
+            while not done.is_set():
+                known = self.again(store).entries(names)
+                data = store.values([entry.address for entry in known.values()])
+                wrong.extend(name for name, entry in known.items() if entry != entries[int(name[1:])])
+                wrong.extend(address for address, value in data.items() if digest(value) != address)
+
+        readers = [threading.Thread(target=read, args=(n,)) for n in range(3)]
+        for reader in readers:
+            reader.start()
+        for room in range(30_000, -1, -3_000):
+            care.evict(max_bytes=room)
+        done.set()
+        for reader in readers:
+            reader.join()
+        assert wrong == []
+        assert care.stats().entries == 0
 
 
 def _together(count: int, work: object) -> None:

@@ -232,9 +232,9 @@ def test_a_full_disk_loses_no_finished_row_and_is_gone_on_with(
             filler.unlink()
             caplog.clear()
             runner.run(rag(), asked("space is back"))
-            assert store.stats()["entries"] > 30
+            assert store.stats().entries > 30
         again = SQLiteStore(disk / "store.sqlite")
-        assert again.verify()["lost"] == []
+        assert again.verify().lost == {}
         RAN.clear()
         with Runner(store=again) as runner:
             runner.run(rag(), asked(*long[:5], "space is back"))

@@ -11,15 +11,15 @@ from llmops_flows.core.unfailing import Unfailing
 from llmops_flows.stores.memory import MemoryStore
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore
-from llmops_flows.testing.stores import StoreContract
+from llmops_flows.testing.stores import StoreContract, TendedContract
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(TendedContract):
     def store(self) -> Store:
         return MemoryStore()
 
 
-class TestSQLiteStore(StoreContract):
+class TestSQLiteStore(TendedContract):
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
         self.path = tmp_path / "deep" / "store.sqlite"

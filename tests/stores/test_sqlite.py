@@ -14,7 +14,7 @@ import pytest
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry
+from llmops_flows.core.store import Entry, Stats, Verified
 from llmops_flows.stores.schema import APPLICATION, SCHEMA
 from llmops_flows.stores.sqlite import SQLiteStore
 from tests.harm import harm, read_only
@@ -102,9 +102,9 @@ def test_verify_names_what_was_lost(store: SQLiteStore, path: Path) -> None:
     raw(path, "UPDATE entries SET meta = ? WHERE key = ?", b"{}", one)
     raw(path, "UPDATE contents SET data = ? WHERE address = ?", b"other", entries[two].address)
     found = store.verify()
-    assert (found["bad_seal"], found["bad_value"]) == (1, 1)
-    assert set(found["lost"]) == {one, entries[two].address, two}
-    assert store.verify() == {"entries": 3, "values": 4, "lost": []}
+    assert set(found.lost) == {one, entries[two].address, two}
+    assert "seal" in found.lost[one] and "value is lost" in found.lost[two]
+    assert store.verify() == Verified(3, 4, {})
 
 
 def test_damaged_rows_are_misses_counted_and_told_once(
@@ -392,3 +392,30 @@ def test_a_backup_is_whole_with_its_key(store: SQLiteStore, path: Path, tmp_path
     assert copy.entries(list(entries)) == entries
     assert copy.values(list(values)) == values
     copy.close()
+
+
+# -- room ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_evicted_gives_its_room_back(store: SQLiteStore, path: Path) -> None:
+    store.put(*rows(200, size=20_000))
+    store.evict(max_bytes=0)
+    assert path.stat().st_size < 200_000
+    assert store.stats() == Stats(0, 0, 0, 0.0)
+
+
+def test_what_is_read_counts_as_used(store: SQLiteStore, path: Path) -> None:
+    entries, values = rows(3)
+    store.put(entries, values)
+    read, *_ = entries
+    raw(path, "UPDATE entries SET used = used - 5 * 86400")
+    store.entries([read])
+    assert store.evict(older_than=86400).entries == 2
+    assert store.entries(list(entries)) == {read: entries[read]}
+
+
+def test_eviction_of_a_damaged_row_is_no_trouble(store: SQLiteStore, path: Path) -> None:
+    store.put(*rows(3))
+    raw(path, "UPDATE entries SET used = 'never'")
+    store.entries(list(rows(3)[0]))
+    assert store.evict(older_than=60).entries == 3
