@@ -50,6 +50,7 @@ class Keeper:
         self._warn = warn
         self._owner = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex}"
         self._late: tuple[dict[str, Entry], dict[str, bytes]] = ({}, {})
+        self._written = time.monotonic()
 
     def look_up(self, keys: Sequence[str]) -> dict[str, Known]:
         """The known ones of the keys, by address only."""
@@ -84,12 +85,13 @@ class Keeper:
             else:
                 self._late[0][key] = Entry(known.address, meta)
                 self._late[1][known.address] = data
-                if not put_off:
+                if not put_off or time.monotonic() > self._written + _PUT_OFF:
                     self.write()
         return known
 
     def write(self) -> None:
         """Write down what was put off."""
+        self._written = time.monotonic()
         entries, values = self._late
         if entries and self.store is not None:
             self._late = ({}, {})
@@ -106,6 +108,8 @@ class Keeper:
         return Flight(self, list(keys), None if alone else self.store, self._owner)
 
 
+_PUT_OFF = 1.0
+"""Seconds after which also answers that come in numbers are written down."""
 _SECRET = "an answer{} holds something that looks like a secret: it is not kept, and computed anew in every run"
 
 

@@ -117,8 +117,11 @@ class Work:
     async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
         kept = _kept(stage, [r for records in groups.values() for r in records])
 
+        # What comes in one piece is written in one piece.
+        together = stage.inline or (type(stage).run_many is not None and len(groups) > 1)
+
         def landed(done: Done) -> None:
-            self._finish(name, stage, groups[done.job.key], done, kept, fatal)
+            self._finish(name, stage, groups[done.job.key], done, kept, fatal, put_off=together)
             flight.landed(done.job.key, done.error)
 
         async with self.keeper.flight(list(groups), alone=not kept or stage.inline) as flight:
@@ -202,7 +205,15 @@ class Work:
         )
 
     def _finish(
-        self, name: str, stage: Stage, records: Sequence[Record], done: Done, kept: bool, fatal: bool
+        self,
+        name: str,
+        stage: Stage,
+        records: Sequence[Record],
+        done: Done,
+        kept: bool,
+        fatal: bool,
+        *,
+        put_off: bool = False,
     ) -> None:
         """Keep a computed answer, and hand it to every record that waits for it."""
         if done.outcome is None:
@@ -211,7 +222,7 @@ class Work:
                 self._fail(name, record, error, fatal, done.started, done.seconds, done.job.key)
             return
         try:
-            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=stage.inline, stage=name)
+            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=put_off, stage=name)
         except (TypeError, ValueError) as error:
             told = StageError(f"the answer is not plain data: {error}", stage=name)
             for record in records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,9 @@ from llmops_flows.stages.passages import scored
 COLLECTION = "passages"
 ADD_AT_ONCE = 5000
 """Chroma refuses more than 5,461 records in one call."""
+
+HELD_AT_MOST = 20_000
+"""Passages that an open index keeps at hand; with more, it begins anew."""
 
 
 class Chroma(Dense):
@@ -68,16 +71,31 @@ class _Index:
         self._client = _client(Path(self._folder.name))
         self._collection = self._client.get_collection(COLLECTION, embedding_function=None)
         self._count: int = self._collection.count()
+        self._held: dict[str, Document] = {}
 
     def search(self, vectors: Sequence[bytes], k: int) -> list[list[Document]]:
         """The k nearest passages for each vector, nearest first; the score is the cosine."""
         found = self._collection.query(
-            query_embeddings=_matrix(vectors),
-            n_results=min(k, self._count),
-            include=["distances", "documents", "metadatas"],
+            query_embeddings=_matrix(vectors), n_results=min(k, self._count), include=["distances"]
         )
-        columns = (found["ids"], found["documents"], found["metadatas"], found["distances"])
-        return [[_document(*row) for row in zip(*lists, strict=True)] for lists in zip(*columns, strict=True)]
+        passages = self._passages({name for names in found["ids"] for name in names})
+        return [
+            [scored(passages[name], 1.0 - distance) for name, distance in zip(names, distances, strict=True)]
+            for names, distances in zip(found["ids"], found["distances"], strict=True)
+        ]
+
+    def _passages(self, names: Iterable[str]) -> Mapping[str, Document]:
+        """The passages of these names; each is read from the index once, since questions find the same ones."""
+        wanted = set(names)
+        held = self._held
+        missing = sorted(wanted - held.keys())
+        if missing:
+            if len(held) + len(missing) > HELD_AT_MOST:
+                held = {name: held[name] for name in wanted & held.keys()}
+            read = self._collection.get(ids=missing, include=["documents", "metadatas"])
+            rows = zip(read["ids"], read["documents"], read["metadatas"], strict=True)
+            self._held = held = {**held, **{name: _document(name, *row) for name, *row in rows}}
+        return held
 
     def close(self) -> None:
         self._client.close()
@@ -95,5 +113,5 @@ def _matrix(vectors: Sequence[bytes]) -> Any:
     return numpy.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1)
 
 
-def _document(name: str, text: str, metadata: dict[str, str], distance: float) -> Document:
-    return scored(Document(id=name, page_content=text, metadata=json.loads(metadata["json"])), 1.0 - distance)
+def _document(name: str, text: str, metadata: dict[str, str]) -> Document:
+    return Document(id=name, page_content=text, metadata=json.loads(metadata["json"]))
