@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import encode
 from llmops_flows.core.flow import Flow
+from llmops_flows.core.memory import MemoryStore
 from llmops_flows.core.record import Record
 from llmops_flows.core.runner import Runner
 from llmops_flows.core.stage import Stage
 from llmops_flows.stages.roles import Evaluator, Guardrail, Model
-from llmops_flows.stores.memory import MemoryStore
 
 Slots = Mapping[str, Any]
 
