@@ -1,5 +1,111 @@
-"""The store in memory, among the stores that a config names. It lives in core, where test suites reach it too."""
+"""A store in memory: for tests, and for flows that should keep nothing beyond the process."""
 
-from llmops_flows.core.memory import MemoryStore
+from __future__ import annotations
 
-__all__ = ["MemoryStore"]
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from llmops_flows.core.fingerprint import digest
+from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+
+from .care import Use, evicted, statistics, verified
+
+_ERROR_SECONDS = 5.0
+
+
+class MemoryStore:
+    """Entries, values and leases in dicts. `clock` counts seconds, monotonically."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+        self._values: dict[str, bytes] = {}
+        self._used: dict[str, float] = {}
+        self._leases: dict[str, tuple[str, float, bytes]] = {}
+        self._clock = clock
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        with self._lock:
+            found = {key: self._entries[key] for key in keys if key in self._entries}
+            self._used.update(dict.fromkeys(found, self._clock()))
+        return found
+
+    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        with self._lock:
+            found = {a: self._values[a] for a in addresses if a in self._values}
+        return {a: data for a, data in found.items() if digest(data) == a}
+
+    def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
+        with self._lock:
+            self._values.update(values)
+            self._entries.update(entries)
+            self._used.update(dict.fromkeys(entries, self._clock()))
+
+    def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
+        with self._lock:
+            return {key: self._claim(key, owner, seconds) for key in keys}
+
+    def _claim(self, key: str, owner: str, seconds: float) -> Lease:
+        now = self._clock()
+        held = self._leases.get(key)
+        if held is None or held[1] <= now or (held[0] == owner and not held[2]):
+            self._leases[key] = (owner, now + seconds, b"")
+            return Lease(key, owner, True)
+        return Lease(key, held[0], False, held[2])
+
+    def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
+        with self._lock:
+            for key in keys:
+                held = self._leases.get(key)
+                if held is None or held[0] != owner:
+                    continue
+                if error:
+                    self._leases[key] = (owner, self._clock() + _ERROR_SECONDS, error)
+                else:
+                    del self._leases[key]
+
+    def forget_values(self) -> None:
+        """Drop every value and keep what is known about them, as a store does that evicts by size."""
+        with self._lock:
+            self._values.clear()
+
+    # -- care ------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        return statistics(self)
+
+    def verify(self, *, repair: bool = True) -> Verified:
+        return verified(self, repair=repair)
+
+    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
+        return evicted(self, max_bytes=max_bytes, older_than=older_than)
+
+    def uses(self) -> Sequence[Use]:
+        with self._lock:
+            now = self._clock()
+            return [Use(key, entry.address, now - self._used[key]) for key, entry in self._entries.items()]
+
+    def sizes(self) -> Mapping[str, int]:
+        with self._lock:
+            return {address: len(data) for address, data in self._values.items()}
+
+    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+        with self._lock:
+            return {key: self._entries[key] for key in keys if key in self._entries}, []
+
+    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        good = dict(self.values(addresses))
+        return good, [address for address in addresses if address in self._values and address not in good]
+
+    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._entries.pop(key, None)
+            needed = {entry.address for entry in self._entries.values()}
+            for address in addresses:
+                if address not in needed:
+                    self._values.pop(address, None)
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,4 +1,4 @@
-"""Small real fakes: a store that fails when told to, a model that counts its calls over all processes."""
+"""Small real fakes: stores (one fails when told to), and a model that counts its calls over all processes."""
 
 from __future__ import annotations
 
@@ -54,6 +54,33 @@ class FailingStore:
 
     def close(self) -> None:
         self.store.close()
+
+
+class DictStore:
+    """The least that a store can be: two dicts. Whoever asks for a lease has it."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._values: dict[str, bytes] = {}
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        return {key: self._entries[key] for key in keys if key in self._entries}
+
+    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        return {address: self._values[address] for address in addresses if address in self._values}
+
+    def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
+        self._entries.update(entries)
+        self._values.update(values)
+
+    def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
+        return {key: Lease(key, owner, True) for key in keys}
+
+    def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
+        """Nothing is held."""
+
+    def close(self) -> None:
+        """Nothing to release."""
 
 
 class CountedModel(Model):

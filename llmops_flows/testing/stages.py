@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import encode
 from llmops_flows.core.flow import Flow
-from llmops_flows.core.memory import MemoryStore
 from llmops_flows.core.record import Record
 from llmops_flows.core.runner import Runner
 from llmops_flows.core.stage import Stage
 from llmops_flows.stages.roles import Evaluator, Guardrail, Model
+
+from .fakes import DictStore
 
 Slots = Mapping[str, Any]
 
@@ -37,7 +38,7 @@ class StageContract(ABC):
 
     @pytest.fixture
     def runner(self, tmp_path: Any) -> Any:
-        with Runner(store=MemoryStore(), home=tmp_path / "home") as runner:
+        with Runner(store=DictStore(), home=tmp_path / "home") as runner:
             yield runner
 
     def ask(self, runner: Runner, *asked: Slots, sinks: Any = ()) -> list[Record]:
