@@ -46,9 +46,9 @@ def main(arguments: Sequence[str]) -> int:
         width = shutil.get_terminal_size((_WIDE, 24)).columns
         print(board_text.text(found, width=width, color=here), end="")
     if "--report" in flags:
-        from llmops_flows.report import page
+        from llmops_flows.report.page import write
 
-        written = page.write(folder / "report.html", points, found)
+        written = write(folder / "report.html", points, found)
         print(f"\n{written}", file=sys.stderr if flags & {"--json", "--csv"} else sys.stdout)
     return 0
 

@@ -16,7 +16,7 @@ from .variants import Variant
 
 CELLS = 250_000
 """Variants x rows that a page shows at most."""
-TEXTS = 16_000_000
+TEXTS = 32_000_000
 """Characters of all answers and questions together, at most."""
 _LENGTHS = (20_000, 5000, 2000, 1000, 500, 250, 120, 60)
 _VALUE = 2000

@@ -88,3 +88,4 @@ function start() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again("questions"));
 }
 start();
+document.documentElement.dataset.drawn = Math.round(performance.now());

@@ -1,0 +1,226 @@
+"""The page of a sweep has all that a reader needs, and nothing that can act: parsed, and in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_flows.report import page_data
+from llmops_flows.report.leaderboard import board
+from llmops_flows.report.page import inert, page, write
+from llmops_flows.report.page_data import data
+from llmops_flows.report.variants import Variant
+from tests.browser import Parsed, Shown, needs_browser, show
+from tests.report.payloads import PAYLOADS
+from tests.report.sweeps import row, sweep
+from tests.servers import Reply, Server
+
+METRICS = ("answer_correctness", "groundedness", "over_refusal")
+ACTIVE = {
+    "iframe", "img", "object", "embed", "link", "base", "form", "video", "audio", "source", "input", "marquee",
+    "math", "picture", "textarea", "frame", "applet", "animate", "image", "use", "foreignobject",
+}  # fmt: skip
+
+LINKS = ("href", "src", "action", "xlink:href")
+
+
+def drawn(variants: list[Variant], folder: Path, address: str = "") -> Shown:
+    write(folder / "report.html", variants, board(variants))
+    return show(Path(f"{folder}/report.html{address}"))
+
+
+def parts(text: str, tag: str) -> list[str]:
+    return re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", text, re.DOTALL)
+
+
+# -- the text of the page --------------------------------------------------------------------------------------------
+
+
+def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> None:
+    variants = sweep(3, 4, METRICS)
+    text = page(variants, board(variants))
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+
+    def digest(part: str) -> str:
+        return "'sha256-" + base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() + "'"
+
+    script, style = parts(text, "script")[1], parts(text, "style")[0]
+    assert policy.split("; ") == [
+        "default-src 'none'", "base-uri 'none'", "form-action 'none'",
+        f"style-src {digest(style)}", f"script-src {digest(script)}",
+    ]  # fmt: skip
+
+
+def test_the_page_names_no_address_outside_itself() -> None:
+    variants = sweep(3, 4, METRICS)
+    text = page(variants, board(variants))
+    assert set(re.findall(r"https?://[^\s\"'`<)]+", text)) <= {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|srcdoc", text)
+
+
+@pytest.mark.parametrize("value", ["</script>", "<!--", "a&b", "\u2028", "\ud800", {"</script>": ["<"]}])
+def test_data_can_neither_end_its_element_nor_lose_a_character(value: Any) -> None:
+    text = inert(value)
+    assert json.loads(text) == value and not set(text) & set("<>&\u2028\u2029") and text.encode()
+
+
+def test_what_is_no_number_never_becomes_broken_json() -> None:
+    rows = [row("a", m=float("nan")), row("b", m=float("inf")), row("c", m=0.5)]
+    variants = [Variant("0", rows=rows)]
+    assert data(variants, board(variants))["variants"][0]["scores"][0][:2] == [0.5, None]
+
+
+def test_secrets_of_rows_that_nobody_masked_do_not_reach_the_page() -> None:
+    key = "sk-proj-" + "a1B2" * 8
+    variants = [Variant("0", config={"k": key}, rows=[row("a", answer=key, m=1.0)]), Variant("1", config={"k": "x"})]
+    assert key not in page(variants, board(variants))
+
+
+def test_an_answer_that_many_variants_gave_is_kept_once() -> None:
+    rows = [row("a", answer="The same long answer. " * 20, m=1.0)]
+    variants = [Variant(str(n), rows=rows) for n in range(50)]
+    assert page(variants, board(variants)).count("The same long answer. The same") == 10
+
+
+def test_what_a_page_that_would_be_too_large_leaves_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_data, "CELLS", 200)
+    monkeypatch.setattr(page_data, "TEXTS", 3000)
+    variants = [replace(v, rows=[{**r, "answer": f"{v.name} {r['id']} " + "x" * 300} for r in v.rows])
+                for v in sweep(30, 20, METRICS)]  # fmt: skip
+    found = data(variants, board(variants))
+    assert [len(found["variants"]), len(found["questions"])] == [10, 20]
+    assert any(v["name"] == "0" for v in found["variants"]) and found["variants"][found["baseline"]]["name"] == "0"
+    assert found["cut"][0] == "the best 10 of 30 variants are shown; board --csv has all"
+    assert "texts are cut to 60 characters" in found["cut"][1] and max(map(len, found["texts"])) <= 62
+
+
+def test_a_sweep_without_answers_or_scores_has_a_page() -> None:
+    for variants in ([Variant("0")], [Variant("0", rows=[row("a", error="down")])]):
+        assert "</html>" in page(variants, board(variants))
+
+
+# -- in a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    variants = sweep(12, 10, METRICS)
+    variants[3].rows[2].update(error="model: <b>down</b>", answer=None, scores={})  # type: ignore[attr-defined]
+    yield drawn(variants, tmp_path_factory.mktemp("page"), "#sort=point&down=1&a=0&b=5&q=4")
+
+
+@needs_browser
+def test_the_page_draws_itself_without_a_complaint(seen: Shown) -> None:
+    assert seen.errors == () and "data-drawn" in seen.html
+
+
+@needs_browser
+def test_the_leaderboard_is_sorted_as_asked_and_has_every_variant(seen: Shown) -> None:
+    body = parts(seen.html, "tbody")[0]
+    names = [re.findall(r"<td[^>]*>(.*?)</td>", line)[1] for line in parts(body, "tr")]
+    assert names == [str(n) for n in range(12)]
+    assert 'aria-sort="ascending"' in seen.html and "no real difference" in body
+
+
+@needs_browser
+def test_every_part_of_the_page_is_drawn(seen: Shown) -> None:
+    parsed = seen.parsed
+    dots = [a for tag, a in parsed.elements if tag == "circle"]
+    assert sum("front" in str(a["class"]) for a in dots) >= 1 and len(dots) >= 2
+    assert sum(a.get("class") == "bar" for tag, a in parsed.elements if tag == "rect") > 12
+    assert any(tag == "canvas" and int(a.get("width") or 0) > 100 for tag, a in parsed.elements)
+    assert "s of work, instead of" in parsed.text() and "retrieve" in parsed.text()
+
+
+@needs_browser
+def test_two_answers_stand_side_by_side_with_their_changed_words_marked(seen: Shown) -> None:
+    assert len(parts(seen.html, "del")) == len(parts(seen.html, "ins")) >= 1
+    assert "answers changed" in seen.parsed.text()
+
+
+@needs_browser
+def test_all_that_can_be_chosen_is_reached_by_the_keyboard(seen: Shown) -> None:
+    focusable = {"button", "select", "a", "summary"}
+    by_key = [tag for tag, a in seen.parsed.elements if tag in focusable or a.get("tabindex") == "0"]
+    assert {"button", "select", "a", "summary", "tr", "canvas", "circle"} <= set(by_key)
+
+
+@needs_browser
+def test_500_variants_and_200_questions_open_at_once(tmp_path: Path) -> None:
+    shown = drawn(sweep(500, 200, METRICS), tmp_path)
+    [milliseconds] = re.findall(r'data-drawn="(\d+)"', shown.html)
+    assert int(milliseconds) < 5000 and shown.errors == ()
+    assert len(parts(parts(shown.html, "tbody")[0], "tr")) == 500
+    assert (tmp_path / "report.html").stat().st_size < 10_000_000
+
+
+# -- promise 26: reports are inert -----------------------------------------------------------------------------------
+
+
+def hostile(hit: str) -> list[Variant]:
+    """Every payload in every field: flow, names, keys, values, metrics, stages, questions, answers, errors."""
+    texts = [text.replace("{hit}", hit) for text in PAYLOADS]
+    scores = dict.fromkeys(texts, 0.5)
+    stages, took = dict.fromkeys(texts, "computed"), dict.fromkeys(texts, 0.1)
+    rows = [
+        {**row(text), "question": text, "answer": f"{text} {text}", "reference": text, "scores": scores,
+         "stages": stages, "took": took} for text in texts
+    ]  # fmt: skip
+    rows += [{**row(f"error {text}"), "error": text, "question": text} for text in texts]
+    return [
+        Variant(text, run=text, rows=rows if n < 2 else [], choices={text: f"{text}{n}" for text in texts},
+                config={"name": text, text: n, "value": text}) for n, text in enumerate(texts)
+    ]  # fmt: skip
+
+
+def is_inert(parsed: Parsed) -> bool:
+    """Whether the page has only its own two scripts and style, no element that loads, no handler, no foreign link."""
+    attributes = [(name.lower(), value or "") for _, found in parsed.elements for name, value in found.items()]
+    return (
+        parsed.count("script") == 2 and parsed.count("style") == 1 and not parsed.tags & ACTIVE
+        and not any(name.startswith("on") for name, _ in attributes)
+        and all(value.startswith("#") for name, value in attributes if name in LINKS)
+        and sum(found.get("http-equiv") is not None for tag, found in parsed.elements if tag == "meta") <= 1
+    )  # fmt: skip
+
+
+def test_sixty_payloads_are_sixty_different_ones() -> None:
+    assert len(PAYLOADS) == len(set(PAYLOADS)) == 60
+
+
+def test_sixty_payloads_in_every_field_leave_the_page_inert_when_parsed() -> None:
+    variants = hostile("http://127.0.0.1:9/x")
+    assert is_inert(Parsed.of(page(variants, board(variants))))
+
+
+@needs_browser
+def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
+    """Without this, the next tests could pass because nothing ever reaches the server."""
+    with Server(Reply(body="x")) as server:
+        careless = tmp_path / "careless.html"
+        careless.write_text(f"<html><body>{PAYLOADS[4].replace('{hit}', server.url + '/hit')}</body></html>")
+        shown = show(careless)
+        assert server.asked and "<title>acted</title>" in shown.html and not is_inert(shown.parsed)
+
+
+@needs_browser
+@pytest.mark.parametrize("policy", [True, False], ids=["as it is", "also without its policy"])
+def test_sixty_payloads_in_every_field_do_nothing_in_a_browser(tmp_path: Path, policy: bool) -> None:
+    with Server(Reply(body="x")) as server:
+        variants = hostile(server.url + "/hit")
+        place = write(tmp_path / "report.html", variants, board(variants))
+        if not policy:
+            text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", place.read_text(encoding="utf-8"))
+            place.write_text(text, encoding="utf-8")
+        shown = show(Path(f"{place}#b=1&q=3"))
+        assert not server.asked and shown.errors == () and "data-drawn" in shown.html
+        assert is_inert(shown.parsed) and "<title>acted" not in shown.html
+        assert f"<script>{PAYLOADS[0][8:30]}" in shown.parsed.text()
