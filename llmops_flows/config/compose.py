@@ -24,11 +24,15 @@ NO_FLOW = "no flow was chosen"
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed config. `config` is the app's part of it, unresolved; `choices` maps group to chosen option."""
+    """A composed config. `config` is the app's part of it, unresolved; `choices` maps group to chosen option.
+
+    `loader` is what composed it, and knows the files that it comes from.
+    """
 
     config: DictConfig
     overrides: tuple[str, ...] = ()
     choices: dict[str, str] = field(default_factory=dict)
+    loader: Loader | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def raw(self) -> dict[str, Any]:
@@ -137,7 +141,7 @@ def composing(ours: Loader, overrides: Sequence[str]) -> Composed:
     OmegaConf.set_struct(whole, False)
     OmegaConf.set_readonly(whole, False)
     whole.pop("hydra")
-    composed = Composed(whole, tuple(overrides), choices)
+    composed = Composed(whole, tuple(overrides), choices, ours)
     dangers = References(composed.raw).dangers
     if dangers:
         raise ConfigError(list(dangers.values()))

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from llmops_flows.core.errors import Fault, did_you_mean
 
 from .paths import ROOT
-from .yamlfile import Page
 
 if TYPE_CHECKING:
     from .loading import Loader
 
 
 def entry_faults(ours: Loader, chosen: Mapping[str, Any]) -> list[Fault]:
-    """Faults of the defaults lists of every file that these choices (group to option) reach."""
+    """Faults of the defaults lists of every file that these choices (group to option) reach.
+
+    From then on the loader leaves the faulty entries out, so that the rest of those files can be looked at.
+    """
     seen: set[str] = set()
     found = list(_visit(ours, ROOT, dict(chosen), seen))
     for group, values in chosen.items():
@@ -37,57 +39,64 @@ def _visit(ours: Loader, path: str, chosen: dict[str, Any], seen: set[str]) -> I
     for number, item in enumerate(listed if isinstance(listed, list) else ()):
         found = page.node(["defaults", str(number)])
         where = f"{page.name}:{found[1] if found else 1}"
-        if isinstance(item, Mapping) and len(item) == 1:
-            [(key, value)] = item.items()
-            yield from _group(ours, _Entry(str(key), value, where, page), path, chosen, seen)
-        elif isinstance(item, str) and item.partition("@")[0] != "_self_":
-            name = _absolute(item.partition("@")[0], path)
-            if "${" not in name and not ours.repository.config_exists(name):
-                yield _unknown(ours, name, where, also=("_self_",))
-            else:
-                yield from _visit(ours, name, chosen, seen)
+        faults, onward = _looked_at(ours, item, where, path, chosen)
+        if faults:
+            holder.dropped.setdefault(path, set()).add(number)
+        yield from faults
+        for further in onward:
+            yield from _visit(ours, further, chosen, seen)
+
+
+def _looked_at(
+    ours: Loader, item: Any, where: str, path: str, chosen: Mapping[str, Any]
+) -> tuple[list[Fault], list[str]]:
+    """The faults of an entry, and the files that it leads to."""
+    if isinstance(item, Mapping) and len(item) == 1:
+        [(key, value)] = item.items()
+        return _group(ours, _Entry(str(key), value, where), path, chosen)
+    name = _absolute(item.partition("@")[0], path) if isinstance(item, str) else "_self_"
+    if name.rpartition("/")[2] == "_self_" or "${" in name:
+        return [], []
+    if ours.repository.config_exists(name):
+        return [], [name]
+    group, _, option = name.rpartition("/")
+    return [option_fault(ours, group, option, where=where, also=("_self_",))], []
 
 
 class _Entry:
     """`- override /prompt@package: rag_support/v2` taken apart."""
 
-    def __init__(self, key: str, value: Any, where: str, page: Page) -> None:
+    def __init__(self, key: str, value: Any, where: str) -> None:
         *self.words, group = key.split()
         self.group = group.partition("@")[0]
         self.value = value
         self.where = where
 
 
-def _group(ours: Loader, entry: _Entry, path: str, chosen: dict[str, Any], seen: set[str]) -> Iterator[Fault]:
+def _group(ours: Loader, entry: _Entry, path: str, chosen: Mapping[str, Any]) -> tuple[list[Fault], list[str]]:
     group = _absolute(entry.group, path)
     unknown = [word for word in entry.words if word not in ("override", "optional")]
     if unknown:
         mend = did_you_mean(unknown[0], ("override", "optional"))
-        yield Fault(f"{unknown[0]!r} means nothing before a group", where=entry.where, mend=mend)
-    elif not ours.repository.group_exists(group):
-        if "optional" not in entry.words:
-            yield Fault(f"there is no group {group!r}", where=entry.where, mend=did_you_mean(group, groups(ours)))
-        return
-    own = entry.value if not (group in chosen and not entry.words) else chosen[group]  # the command line chooses
-    values = own if isinstance(own, list) else [own]
-    for value in values:
+        return [Fault(f"{unknown[0]!r} means nothing before a group", where=entry.where, mend=mend)], []
+    optional = "optional" in entry.words
+    if not ours.repository.group_exists(group):
+        mend = did_you_mean(group, groups(ours))
+        return [] if optional else [Fault(f"there is no group {group!r}", where=entry.where, mend=mend)], []
+    own = chosen.get(group, entry.value)  # the command line chooses
+    faults, onward = [], []
+    for value in own if isinstance(own, list) else [own]:
         if not isinstance(value, str) or "${" in value or value == "???":
             continue
-        if not ours.repository.config_exists(f"{group}/{value}"):
-            if "optional" not in entry.words:
-                yield option_fault(ours, group, value, where=entry.where)
-        else:
-            yield from _visit(ours, f"{group}/{value}", chosen, seen)
+        if ours.repository.config_exists(f"{group}/{value}"):
+            onward.append(f"{group}/{value}")
+        elif not optional:
+            faults.append(option_fault(ours, group, value, where=entry.where))
+    return faults, onward
 
 
 def _absolute(name: str, path: str) -> str:
     return name[1:] if name.startswith("/") else str(PurePosixPath(path).parent / name).removeprefix("./")
-
-
-def _unknown(ours: Loader, name: str, where: str, also: Sequence[str]) -> Fault:
-    group, _, option = name.rpartition("/")
-    found = option_fault(ours, group, option, where=where, also=also)
-    return found
 
 
 def option_fault(

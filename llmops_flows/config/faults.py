@@ -15,6 +15,7 @@ from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 
 from .compose import NO_FLOW
 from .defaults import entry_faults, groups, option_fault, options
+from .fields import NOTHING
 from .paths import ROOT
 
 if TYPE_CHECKING:
@@ -85,12 +86,14 @@ def _beyond(ours: Loader, overrides: list[str], keys: list[str], known: list[Fau
     except FAILURES as error:
         one_by_one = [fault for key in keys for fault in _alone(ours, overrides, keys, key)]
         return one_by_one or ([] if known else told(error))
-    bad = {fault.where.partition(":")[0] for fault in known if ".yaml" in fault.where}
+    unread = any(found for folder in ours.folders() for found in folder.faults.values())
     try:
         assembled(composed)
     except ConfigError as error:
         # A file that could not be read counts as empty: what is missing because of that is no news.
-        return [f for f in error.faults if not (bad and _follows(f))]
+        dropped = any(folder.dropped for folder in ours.folders())
+        found = [f for f in error.faults if not (dropped and f.what.startswith(NOTHING))]
+        return [f for f in found if not (unread and _follows(f))]
     return []
 
 

@@ -12,6 +12,7 @@ from llmops_flows.core.errors import Fault, did_you_mean, nearest
 from llmops_flows.core.stage import Part
 
 TARGET = "_target_"
+NOTHING = "nothing is chosen"
 MISSING = "this field must be given"
 
 
@@ -74,6 +75,8 @@ def no_component(value: Any, key: str, beside: Sequence[str] = ()) -> Fault:
         if nearest(key.rpartition(".")[2], ["defaults"]):
             mend = f"did you mean 'defaults'? {mend}"
         return Fault(f"{what}: it is {value!r}"[:300], key=key, mend=mend)
+    if not value:
+        return Fault(f"{NOTHING} for {key!r}", key=key, mend=f"choose an option: {key.partition('.')[0]}=NAME")
     sibling = nearest(key.rpartition(".")[2], beside)
     if sibling:
         return Fault(what, key=key, mend=f"did you mean {sibling!r}?")

@@ -83,7 +83,7 @@ def _files(composed: Composed) -> Iterator[tuple[Path, str, str]]:
     """The files that were composed, in order; the package that each one fills; the override behind it."""
     from hydra.types import RunMode
 
-    ours = loader()
+    ours = composed.loader or loader()
     listed = ours.compute_defaults_list(ROOT, list(composed.overrides), RunMode.RUN)
     for default in listed.defaults:
         path = default.config_path or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
@@ -28,6 +29,7 @@ class Folder(ConfigSource):
         super().__init__(provider, path)
         self.root = Path(self.path)
         self.faults: dict[str, tuple[Fault, ...]] = {}
+        self.dropped: dict[str, set[int]] = {}
 
     def __deepcopy__(self, memo: dict[int, object]) -> Folder:
         """Hydra copies the sources for every composing; what they found is asked for afterwards."""
@@ -73,9 +75,16 @@ class Folder(ConfigSource):
         return ConfigResult(
             provider=self.provider,
             path=f"{self.scheme()}://{self.path}",
-            config=OmegaConf.create({} if faults else page.data),
+            config=OmegaConf.create({} if faults else self._kept(config_path, page.data)),
             header=dict(header),
         )
+
+    def _kept(self, config_path: str, data: dict[str, Any]) -> dict[str, Any]:
+        """The data without the entries of its defaults list that are known to be wrong."""
+        dropped = self.dropped.get(config_path)
+        if not dropped:
+            return data
+        return {**data, "defaults": [item for n, item in enumerate(data["defaults"]) if n not in dropped]}
 
     def available(self) -> bool:
         return self.root.is_dir()

@@ -1,0 +1,227 @@
+"""No traceback for a user's mistake, whatever is typed and whatever a project's files hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmops_flows import ConfigError
+from llmops_flows.cli.main import main
+from llmops_flows.config.load import load_experiment
+
+RUN = ("flow=chat", "model=echo", "question=hi", "store=memory", "tracer=none")
+FUZZ = settings(
+    max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(place: Path, text: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main([*arguments]) == 2
+    found = capsys.readouterr().err
+    assert "Traceback" not in found
+    return found
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "flow",
+            "model",
+            "retriever",
+            "k",
+            "=",
+            ".",
+            ",",
+            "[",
+            "]",
+            "{",
+            "}",
+            "+",
+            "~",
+            "++",
+            "@",
+            ":",
+            "'",
+            '"',
+            "\\",
+        ),
+        *(
+            "${",
+            "hydra",
+            "/",
+            "null",
+            "chat",
+            "echo",
+            "???",
+            "(",
+            ")",
+            "choice",
+            "glob",
+            "*",
+            "stages",
+            " ",
+            "\n",
+            "é",
+        ),
+    ]
+)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=7).map("".join).filter(lambda t: not t.startswith("-")))
+@FUZZ
+def test_any_override_gives_a_config_or_an_error_of_ours(text: str) -> None:
+    try:
+        load_experiment("flow=chat", "model=echo", text)
+    except ConfigError as error:
+        assert error.faults and all(fault.what for fault in error.faults)
+
+
+KEYS = st.sampled_from(["_target_", "defaults", "hydra", "k", "model", "stages", "questions", "a.b", "1"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.sampled_from(["x", "???", "${model}", "${x}", "${", ""])
+VALUES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
+)
+PACKAGES = st.sampled_from(["", "# @package _global_\n", "# @package a b\n", "# @package x.y\n", "# @\n"])
+
+
+@given(data=VALUES, package=PACKAGES)
+@FUZZ
+def test_any_file_of_a_project_gives_a_config_or_an_error_of_ours(data: object, package: str) -> None:
+    import json
+
+    write(Path("conf/debug/x.yaml"), package + json.dumps(data))
+    try:
+        load_experiment("flow=chat", "model=echo", "+debug=x")
+    except ConfigError as error:
+        assert error.faults
+
+
+@given(st.binary(max_size=60))
+@FUZZ
+def test_any_bytes_in_a_file_give_a_config_or_an_error_of_ours(data: bytes) -> None:
+    place = Path("conf/debug/x.yaml")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    try:
+        load_experiment("flow=chat", "model=echo", "+debug=x")
+    except ConfigError as error:
+        assert error.faults
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\na: 2\n", ["x.yaml:2", "twice"]),
+        ("a:\n\tb: 1\n", ["x.yaml:2", "tab"]),
+        ("a: {b: 1\n", ["x.yaml:", "no YAML"]),
+        ("- a\n- b\n", ["x.yaml:1", "a list"]),
+        ("defaults: {model: echo}\n", ["x.yaml:1", "`defaults` must be a list"]),
+        ("defaults: [{override /prompt: chat/v}]\n", ["x.yaml:1", "did you mean 'chat/v1'?"]),
+        ("defaults: [{override /modl: echo}]\n", ["x.yaml:1", "did you mean 'model'?"]),
+        ("defaults: [nowhere]\n", ["x.yaml:1", "'nowhere'"]),
+        ("defaults: [3]\n", ["x.yaml:1", "3 is no entry"]),
+        ("questions:\n  limt: 3\n", ["x.yaml:2", "did you mean 'limit'?"]),
+        ("model:\n  _target_: os.system\n", ["x.yaml:2", "trusted package"]),
+        ("tenant: ${tenat}\n", ["x.yaml:1", "did you mean 'tenant'"]),
+        ("tenant: ${oc.evn:HOME}\n", ["x.yaml:1", "did you mean 'oc.env'?"]),
+        ("stages: {model: {_traget_: x}}\n", ["x.yaml:1", "did you mean '_target_'?"]),
+        ("stages: 3\n", ["x.yaml:1", "must map names"]),
+        ("questions: {limit: many}\n", ["x.yaml:1", "valid integer"]),
+        ("trust: evil\n", ["x.yaml:1", "trust"]),
+    ],
+)
+def test_a_mistake_in_a_users_file_says_file_line_and_how_to_mend(
+    text: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path("conf/debug/x.yaml"), text)
+    found = told(capsys, *RUN, "+debug@_global_=x")
+    for word in words:
+        assert word in found, found
+
+
+def test_mistakes_in_files_overrides_and_parts_are_told_at_once(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(
+        project / "conf" / "flow" / "mine.yaml",
+        "# @package _global_\ndefaults:\n  - override /prompt: chat/v9\n\nname: mine\nquestions: {limt: 3}\n"
+        "stages: {prompt: '${prompt}', model: '${model}', more: '${modl}'}\n",
+    )
+    found = told(capsys, "flow=mine", "model=smolm2", "retriver.k=3", "model.temperature=9", "x")
+    for word in (
+        "chat/v1",
+        "'limit'",
+        "'model'",
+        "'smollm2'",
+        "'retriever'",
+        "less than or equal to 2",
+        "cannot be read",
+    ):
+        assert word in found, found
+    assert "7 mistakes" in found
+
+
+def test_the_line_of_the_issue_tells_both_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, "flow=rag_support", "model=smolm2", "retriver.k=3")
+    assert "2 mistakes" in found and "'smollm2'" in found and "'retriever'" in found and "+retriver" not in found
+
+
+def test_a_dead_key_is_refused_with_a_plus_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'retriever'?" in told(capsys, "flow=rag_support", "+retriver.k=3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no flow was chosen"),
+        (["flow="], "no flow is named"),
+        (["flow=chat", "flow=rag_support"], "two flows were chosen"),
+        (["flow=chat", "model=llamacpp"], "model.path"),
+        (["flow=chat", "model=openai"], "export OPENAI_API_KEY"),
+        (["flow=chat", "samples=1,2"], "Ambiguous value"),
+        (["flow=rag_support", "prompt=rag_support/v"], "'rag_support/v1' or 'rag_support/v2'"),
+        (["flow=chat", "stages.prompt=null"], "'messages'"),
+        (["flow=chat", "questions.path=nowhere.jsonl"], "nowhere.jsonl"),
+        (["chek"], "did you mean 'check'?"),
+        (["flow=chat", "--config-dir", "nowhere"], "there is no folder"),
+        (["flow=chat", "--cfg", "job", "--info", "config"], "at a time"),
+        (["-m", "flow=chat", "modl=echo,replay"], "did you mean 'model'?"),
+        (["-m", "flow=chat", "model=echo,replai"], "did you mean 'replay'?"),
+        (["flow=chat", "--cfg", "job", "modl=echo"], "did you mean 'model'?"),
+        (["check", "flow=chat", "modl=echo"], "did you mean 'model'?"),
+        (["explain", "model.name", "flow=chat", "modl=echo"], "did you mean 'model'?"),
+    ],
+)
+def test_a_mistake_ends_with_2_and_says_how_to_mend(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in told(capsys, *arguments)
+
+
+def test_an_option_with_another_ending_is_said_to_need_its_name(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project / "conf" / "model" / "mine.yml", "_target_: llmops_flows.stages.replay.Echo\n")
+    assert "rename mine.yml to mine.yaml" in told(capsys, "flow=chat", "model=mine")
+
+
+def test_a_folder_named_on_the_command_line_comes_first(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(project / "more" / "model" / "mine.yaml", "_target_: llmops_flows.stages.replay.Echo\n")
+    assert main([*RUN[:1], *RUN[2:], "model=mine", "--config-dir", "more"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "hi"
+    assert main(["check", "flow=chat", "model=mine", "--config-dir=more"]) == 0
+    assert main(["check", "flow=chat", "model=mine"]) == 2
