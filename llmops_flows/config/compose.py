@@ -15,6 +15,7 @@ from llmops_flows.core.errors import ConfigError, Fault
 from . import paths
 from .folders import options as options
 from .folders import search_path as search_path
+from .text import is_text
 
 if TYPE_CHECKING:
     from .loading import Loader
@@ -73,7 +74,7 @@ def _flow_data(flow: str, name: str) -> str:
 
 def expanded(overrides: Sequence[str]) -> list[str]:
     """The overrides with `glob(…)` written out: Hydra's own looks at the first level of a group only."""
-    return [_expanded(override) if "=glob(" in override else override for override in overrides]
+    return [_expanded(o) if "=glob(" in o and not is_text(o) else o for o in overrides]
 
 
 def _expanded(override: str) -> str:

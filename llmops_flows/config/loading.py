@@ -53,6 +53,9 @@ class Loader(ConfigLoaderImpl):
             raise ConfigError(self.found)
         return config
 
+    def _process_config_searchpath(self, *args: Any, **options: Any) -> None:
+        """Nothing: Hydra would import what `hydra.searchpath` names (`pkg://`), for a completed line too."""
+
     def folders(self) -> list[Folder]:
         """The folders of options, first found first taken."""
         return [source for source in self.repository.get_sources() if isinstance(source, Folder)]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import Distribution
+from importlib.metadata import Distribution, EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -42,11 +42,18 @@ def _plugins(places: tuple[str, ...]) -> tuple[Plugin, ...]:
     for folder in places:
         for info in _infos(Path(folder or ".")):
             dist = Distribution.at(info)
-            for point in dist.entry_points:
-                if point.group == GROUP:
-                    package = point.value.partition(":")[0].partition(".")[0].strip()
-                    found.setdefault(point.name, Plugin(point.name, package, _conf(dist, package)))
+            for point in _points(dist):
+                package = point.value.partition(":")[0].partition(".")[0].strip()
+                found.setdefault(point.name, Plugin(point.name, package, _conf(dist, package)))
     return tuple(found[name] for name in sorted(found))
+
+
+def _points(dist: Distribution) -> list[EntryPoint]:
+    """The entry points of our group; none where an installer left something that cannot be read."""
+    try:
+        return [point for point in dist.entry_points if point.group == GROUP]
+    except (TypeError, ValueError, AttributeError, LookupError):
+        return []
 
 
 def _infos(folder: Path) -> Iterator[Path]:

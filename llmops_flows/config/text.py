@@ -14,9 +14,14 @@ def quoted(overrides: Sequence[str]) -> list[str]:
     return [_quoted(override) for override in overrides]
 
 
+def is_text(override: str) -> bool:
+    """Whether the value of an override is free text."""
+    return override.partition("=")[0].lstrip("+") in FREE_TEXT
+
+
 def _quoted(override: str) -> str:
     key, equals, text = override.partition("=")
-    if not equals or key.lstrip("+") not in FREE_TEXT or text in ("", "null"):
+    if not equals or not is_text(override) or text in ("", "null"):
         return override
     return f"{key}={quote(text)}"
 

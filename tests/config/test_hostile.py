@@ -231,6 +231,17 @@ def test_a_header_cannot_put_a_file_into_hydra(work: Path, capsys: pytest.Captur
     assert "x.yaml:1" in refused(capsys, *RUN, "+debug=x")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completing_a_hostile_line_runs_nothing(shell: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in (
+        "hydra.searchpath=[pkg://evil] mod",
+        "+hydra.callbacks.x._target_=evil.Thing model.",
+        "model=../x m",
+    ):
+        monkeypatch.setenv("COMP_LINE", f"llmops-flows {line}")
+        assert main(["-sc", f"query={shell}"]) == 0
+
+
 def test_an_option_outside_the_folder_is_not_reached(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(work / "outside.yaml", "_target_: llmops_flows.stages.replay.Echo\n")
     refused(capsys, "flow=chat", "question=hi", "model=../../outside")
