@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import omegaconf
 from omegaconf import DictConfig, OmegaConf
 
 from llmops_flows.core.errors import ConfigError, Fault
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .loading import Loader
 
 NO_FLOW = "no flow was chosen"
+_OLD = omegaconf.__version__.startswith("2.3.")
+"""Before OmegaConf 2.4: there `register_resolver` is the name of something older, and deprecated."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ class Composed:
 
 def register() -> None:
     """Make our resolvers known to OmegaConf; harmless when repeated (workers do not inherit them)."""
+    add: Any = getattr(OmegaConf, "register_new_resolver" if _OLD else "register_resolver")
     if not OmegaConf.has_resolver("flow_data"):
-        OmegaConf.register_new_resolver("flow_data", _flow_data)
+        add("flow_data", _flow_data)
     if not OmegaConf.has_resolver("llmops_home"):
-        OmegaConf.register_new_resolver("llmops_home", lambda: str(paths.home()))
+        add("llmops_home", lambda: str(paths.home()))
 
 
 def _flow_data(flow: str, name: str) -> str:

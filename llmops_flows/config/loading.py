@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +24,24 @@ from .source import Folder
 _lock = threading.Lock()
 
 
+class Repository(ConfigRepository):
+    """Takes `prompt: chat/v1` as the option `chat/v1` of the group `prompt`, as every command line does.
+
+    Hydra 1.4 takes it in a defaults list as the option `v1` of a group `prompt/chat`, which nothing can override.
+    """
+
+    def _create_defaults_list(self, config_path: str, defaults: Any) -> Any:
+        found = super()._create_defaults_list(config_path, defaults)
+        entries: list[Any] = list(found)
+        for default in entries:
+            if getattr(default, "normalized_shorthand", False):
+                default.value = f"{default.group.removeprefix(f'{default.original_group}/')}/{default.value}"
+                default.group = default.original_group
+                default.normalized_shorthand = False
+                default.original_group = None
+        return entries
+
+
 class Loader(ConfigLoaderImpl):
     """Composes configs. Every way to a config goes through `_load_configuration_impl`, in Hydra 1.3 and 1.4 alike.
 
@@ -32,6 +52,10 @@ class Loader(ConfigLoaderImpl):
 
     strict: bool = True
     found: tuple[Fault, ...] = ()
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = Repository(config_search_path)
 
     def _load_configuration_impl(self, *args: Any, **options: Any) -> DictConfig:
         overrides = options["overrides"] if "overrides" in options else args[1]
