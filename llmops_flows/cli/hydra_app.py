@@ -23,6 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         ConfigError: with everything that is wrong with the overrides and the files.
     """
+    import hydra
     from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import get_args_parser
@@ -37,7 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     parser = get_args_parser()
     wanted = parser.parse_intermixed_args(text.quoted(arguments))
     _refuse(wanted)
-    version.setbase("1.3")
+    if hydra.__version__.startswith("1.3."):
+        version.setbase("1.3")  # later versions have one behaviour only
     ours = compose.loader()
     overrides = compose.expanded(wanted.overrides)
     refused = [] if wanted.shell_completion else faults.refused(overrides, owner=True)
