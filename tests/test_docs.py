@@ -55,34 +55,39 @@ def test_a_command_of_the_docs_runs(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def sessions() -> list[tuple[str, str, str, int]]:
-    """Page, command, what it prints, exit code of every `$ command` of the console blocks.
+Step = tuple[str, str, int]
 
-    In what is printed, `…` stands for any text. `# exit code N` behind a command says how it ends (otherwise 0).
+
+def sessions() -> list[tuple[str, list[Step]]]:
+    """For each console block its page and its commands: command, what it prints, exit code.
+
+    The commands of one block run in one folder. In what is printed, `…` stands for any text. `# exit code N` behind
+    a command says how it ends (otherwise 0).
     """
     found = []
     for page, text in blocks("console"):
+        steps = []
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, printed = part.partition("\n")
             command, _, code = command.partition("   # exit code ")
-            found.append((page, command.strip(), printed, int(code or 0)))
+            steps.append((command.strip(), printed, int(code or 0)))
+        found.append((page, steps))
     return found
 
 
-@pytest.mark.parametrize(("page", "command", "printed", "code"), sessions())
-def test_a_console_block_shows_what_is_printed(
-    page: str, command: str, printed: str, code: int, tmp_path: Path
-) -> None:
-    words = [sys.executable if word == "python" else word for word in shlex.split(command)]
-    done = subprocess.run(
-        words,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=110,
-        env=dict(os.environ),
-    )
-    pieces = [re.escape(" ".join(piece.split())) for piece in printed.split("…")]
-    assert re.search(r"\s?.*?\s?".join(pieces), " ".join(done.stdout.split())), done.stdout
-    assert done.returncode == code
+@pytest.mark.parametrize(("page", "steps"), sessions())
+def test_a_console_block_shows_what_is_printed(page: str, steps: list[Step], tmp_path: Path) -> None:
+    for command, printed, code in steps:
+        words = [sys.executable if word == "python" else word for word in shlex.split(command)]
+        done = subprocess.run(
+            words,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=110,
+            env=dict(os.environ),
+        )
+        pieces = [re.escape(" ".join(piece.split())) for piece in printed.split("…")]
+        assert re.search(r"\s?.*?\s?".join(pieces), " ".join(done.stdout.split())), done.stdout
+        assert done.returncode == code

@@ -86,7 +86,7 @@ def _best(found: Board) -> list[str]:
         return [f"no variant has a score by {metric}"]
     said = [f"best: {_called(found, best)}: {metric} {score.mean:.3f}{_interval(score.low, score.high)}"]
     if best is base:
-        return [*said, "it is the baseline"] if len(found.lines) > 1 else said
+        return [f"{said[0]}; it is the baseline"] if len(found.lines) > 1 else said
     difference = best.against[metric]
     sure = f", p {_p(difference.adjusted)} after correction" if difference.adjusted is not None else ""
     step = "" if difference.mean is None else f", {difference.mean:+.3f}{_interval(difference.low, difference.high)}"

@@ -42,27 +42,26 @@ def _scores(found: Comparison, width: int) -> list[str]:
     rows = [[name, *_movement(moved, 3), moved.difference.verdict] for name, moved in found.scores.items()]
     if not rows:
         return []
-    heads = ["metric", "difference", "95 %", "p", "n", "improved", "regressed", "verdict"]
-    lines = grid(heads, rows, width - 2, stretch=1).splitlines()
+    lines = grid(["metric", "difference", "95 %", "p", "n", "verdict"], rows, width - 2).splitlines()
     for name, moved in found.scores.items():
         for word, ids in (("improved", moved.improved), ("regressed", moved.regressed)):
             if ids:
-                lines.append(f"{name} {word}: {_few(ids)}")
+                lines.append(f"{name} {word} ({len(ids)}): {_few(ids)}")
     return lines
 
 
 def _figures(found: Comparison, width: int) -> list[str]:
-    rows = [[name, *_movement(moved, 5)[:4]] for name, moved in found.figures.items()]
-    return grid(["figure", "difference", "95 %", "p", "n"], rows, width - 2, stretch=1).splitlines() if rows else []
+    rows = [[name, *_movement(moved, 5)] for name, moved in found.figures.items()]
+    return grid(["figure", "difference", "95 %", "p", "n"], rows, width - 2).splitlines() if rows else []
 
 
 def _movement(moved: Moved, digits: int) -> list[str]:
     step = moved.difference
     if step.mean is None:
-        return ["n/a", "n/a", "n/a", str(step.n), "0", "0"]
+        return ["n/a", "n/a", "n/a", str(step.n)]
     span = "n/a" if step.low is None or step.high is None else f"{step.low:+.{digits}f} to {step.high:+.{digits}f}"
-    p = "n/a" if step.p is None else f"{step.p:.4f}"
-    return [f"{step.mean:+.{digits}f}", span, p, str(step.n), str(step.improved), str(step.regressed)]
+    p = "n/a" if step.p is None else "< 0.0001" if step.p < 0.0001 else f"{step.p:.4f}"
+    return [f"{step.mean:+.{digits}f}", span, p, str(step.n)]
 
 
 def _stages(found: Comparison) -> list[str]:
