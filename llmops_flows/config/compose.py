@@ -55,6 +55,13 @@ class Composed:
         return resolved(self.config)
 
     @cached_property
+    def files(self) -> list[tuple[Path, str, str]]:
+        """The files that it comes from, in order; the package that each one fills; the override that chose it."""
+        from .origin import files
+
+        return list(files(self))
+
+    @cached_property
     def names(self) -> dict[str, str]:
         """Stage to the config key that it is taken from, where the flow takes it by interpolation."""
         stages = self.raw.get("stages")
@@ -109,12 +116,13 @@ def loader() -> Loader:
     return loading.loader(search_path())
 
 
-def compose(overrides: Sequence[str] = (), *, owner: bool = False) -> Composed:
+def compose(overrides: Sequence[str] = (), *, owner: bool = False, typed: bool = True) -> Composed:
     """The config that these overrides give.
 
     Args:
         overrides: as typed; free text (`question=`) needs no quoting.
         owner: they come from the command line itself, which alone may set `hydra.*`.
+        typed: False where they are in Hydra's grammar already, their free text quoted.
 
     Raises:
         ConfigError: with every fault of the overrides and files, not only the first.
@@ -122,7 +130,7 @@ def compose(overrides: Sequence[str] = (), *, owner: bool = False) -> Composed:
     from .faults import FAILURES, diagnose, refused
     from .text import quoted
 
-    listed = quoted(overrides)
+    listed = quoted(overrides) if typed else list(overrides)
     ours = loader()
     try:
         faults = refused(listed, owner=owner)

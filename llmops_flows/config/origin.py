@@ -33,7 +33,7 @@ def origins(key: str, composed: Composed) -> list[Origin]:
     """Every place that set a key, in the order in which they count: the last one won."""
     steps = _steps(key)
     found = []
-    for file, package, chosen in _files(composed):
+    for file, package, chosen in composed.files:
         inside = _inside(steps, _steps(package))
         node = yamlfile.read(file).node(inside) if inside is not None else None
         if node is not None:
@@ -79,7 +79,7 @@ def place(key: str, composed: Composed) -> str:
     return ""
 
 
-def _files(composed: Composed) -> Iterator[tuple[Path, str, str]]:
+def files(composed: Composed) -> Iterator[tuple[Path, str, str]]:
     """The files that were composed, in order; the package that each one fills; the override behind it."""
     from hydra.types import RunMode
 

@@ -10,8 +10,6 @@ from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 GROUP = "llmops_flows"
 
@@ -87,8 +85,14 @@ def _conf(dist: Distribution, package: str) -> Path | None:
 
 def _editable(dist: Distribution) -> Path | None:
     """The project folder of a distribution that is installed as editable."""
+    text = dist.read_text("direct_url.json")
+    if not text:
+        return None
+    from urllib.parse import unquote, urlsplit
+    from urllib.request import url2pathname  # brings ssl along: only where it is needed
+
     try:
-        about = json.loads(dist.read_text("direct_url.json") or "{}")
+        about = json.loads(text)
         url = urlsplit(about["url"])
         if url.scheme == "file" and about["dir_info"]["editable"]:
             return Path(url2pathname(unquote(url.path)))
