@@ -152,9 +152,9 @@ def measured(variant: Variant, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known(rows: Sequence[Mapping[str, Any]]) -> float:
-    """The share of stage answers that were known, or computed for somebody else."""
+    """The share of stage answers that were known (of an equal or a similar question), or computed for another."""
     states = [state for row in rows for state in (row.get("stages") or {}).values() if state != "skipped"]
-    return sum(1 for state in states if state in ("known", "shared")) / len(states) if states else 0.0
+    return sum(1 for state in states if state in ("known", "similar", "shared")) / len(states) if states else 0.0
 
 
 # -- as files --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ TEXTS = 32_000_000
 """Characters of all answers and questions together, at most."""
 _LENGTHS = (20_000, 5000, 2000, 1000, 500, 250, 120, 60)
 _VALUE = 2000
-_STATES = ("known", "shared", "computed", "skipped", "failed")
+_STATES = ("known", "similar", "shared", "computed", "skipped", "failed")
 
 
 @dataclass

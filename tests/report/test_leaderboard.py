@@ -52,6 +52,12 @@ def test_an_answer_takes_what_its_stages_took_also_where_they_were_known_and_sco
     assert line.cost_usd == pytest.approx(0.03) and (line.input_tokens, line.output_tokens) == (3000, 300)
 
 
+def test_known_is_what_was_not_computed_for_this_variant() -> None:
+    states = {"a": "known", "b": "similar", "c": "shared", "d": "computed", "e": "skipped"}
+    [line] = board([Variant("0", rows=[{**row("q0", m=1.0), "stages": states}])]).lines
+    assert line.known == 3 / 4
+
+
 def test_an_error_is_never_a_score() -> None:
     broken = Variant("1", rows=[*(row(f"q{n}", answer_correctness=1.0) for n in range(7)), row("q7", error="down")])
     found = board([variant("0", [0.0] * 8), broken])
