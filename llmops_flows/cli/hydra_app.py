@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     job.codes.clear()
     job.errors.clear()
     try:
-        _do(app, wanted, overrides, parser, job.task)
+        _do(app, wanted, overrides, parser, job)
     except faults.FAILURES as error:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     return max(job.codes, default=0)
 
 
-def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, task: Any) -> None:
+def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, job: Any) -> None:
     from hydra.types import RunMode
 
     from llmops_flows.config.paths import ROOT as root
@@ -76,13 +76,41 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, task: An
     elif wanted.info:
         mode = RunMode.MULTIRUN if wanted.multirun else RunMode.RUN
         app.show_info(wanted.info, config_name=root, overrides=overrides, run_mode=mode)
+    elif (wanted.multirun or "hydra.mode=MULTIRUN" in overrides) and not _elsewhere(overrides):
+        try:
+            job.codes.append(_sweep(app, root, overrides))
+        except ConfigError as error:
+            job.errors.append(error)
     elif wanted.multirun or "hydra.mode=MULTIRUN" in overrides:
         from llmops_flows.config.hydra_files import masked_saves
 
         with masked_saves():
-            app.multirun(config_name=root, task_function=task, overrides=overrides)
+            app.multirun(config_name=root, task_function=job.task, overrides=overrides)
     else:
-        app.run(config_name=root, task_function=task, overrides=overrides)
+        app.run(config_name=root, task_function=job.task, overrides=overrides)
+
+
+def _elsewhere(overrides: Sequence[str]) -> bool:
+    """Whether a sweeper or launcher of Hydra's was asked for: then Hydra runs each point as a job of its own."""
+    return any(word.lstrip("+").startswith(("hydra/sweeper=", "hydra/launcher=")) for word in overrides)
+
+
+def _sweep(app: Any, root: str, overrides: list[str]) -> int:
+    """All points side by side in this process."""
+    from pathlib import Path
+
+    from hydra.types import RunMode
+
+    from llmops_flows.config.cells import SWEEP, cells
+
+    from .sweep import run
+
+    ours = [word for word in overrides if not word.lstrip("+").startswith(SWEEP)]
+    config = app.compose_config(
+        config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False
+    )
+    hydra = [word for word in overrides if not word.lstrip("+~").startswith("hydra.")]
+    return run(cells(hydra), Path(str(config.hydra.sweep.dir)))
 
 
 def _complete(app: Any, overrides: list[str]) -> None:

@@ -17,6 +17,7 @@ VERBS = {
     "check": "everything wrong with a config, before anything is loaded or paid for",
     "diff": "what two runs differ in, and where they part: folders, points of the last sweep, or run ids",
     "explain": "which file and line, or which override, set a key, and what it replaced",
+    "plan": "what a sweep or run would compute, stage by stage, and what of it is known: plan -m flow=NAME key=A,B",
     "schema": "the JSON Schema of a component's option file: schema my_package.module.Class",
     "ship": "deliver the traces that wait in the local store: ship [langsmith …] [run=last]",
 }

@@ -77,7 +77,7 @@ def points(grid: Grid) -> list[Point]:
 
 
 def _composed(grid: Grid, overrides: Sequence[str]) -> Composed:
-    return compose([*grid.fixed, *overrides])
+    return compose([*grid.fixed, *overrides], typed=False)
 
 
 def _point(overrides: Sequence[str], composed: Composed) -> Point:

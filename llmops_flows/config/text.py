@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-FREE_TEXT = ("question",)
+FREE_TEXT = ("question", "sweep.where")
 """Keys whose value is text, never grammar: no sweep, no interpolation, no quoting by hand."""
 
 

@@ -30,7 +30,7 @@ class Cache(Part):
     def addresses(self, stage: Stage, slots: dict[str, Slot]) -> dict[str, str]:
         """Slot to address, for the slots that a stage reads and that are there."""
         found = {name: slots[name].address for name in stage.reads if name in slots}
-        if self.mode == "normalized" and "question" in found:
+        if self.mode == "normalized" and "question" in found and slots["question"].here:
             found["question"] = address(normalize(str(slots["question"].value)))
         return found
 

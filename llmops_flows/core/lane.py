@@ -21,7 +21,7 @@ class Lane:
         records: filled in as they go; each belongs to this lane alone.
         evaluators: stages that score the records afterwards; where one fails, the answer still stands.
         run: the id of this run.
-        config: its config as plain data, for the sinks.
+        config: its config as plain data, for the sinks. choices: config group to chosen option, for them too.
     """
 
     flow: Flow
@@ -29,6 +29,7 @@ class Lane:
     evaluators: Mapping[str, Stage] = field(default_factory=dict)
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     config: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.records:

@@ -15,6 +15,7 @@ from .flow import Flow
 from .gate import GATE, Gate
 from .lane import Lane
 from .loop import Running, adrive, drive
+from .plan import Count, plan
 from .recall import recall, remember
 from .record import Record
 from .stage import Stage
@@ -88,6 +89,10 @@ class Runner:
     def run_all(self, lanes: Sequence[Lane], *, sinks: Sequence[Sink] = ()) -> None:
         """Many runs side by side, from plain code: what several of them need is computed once, for all together."""
         drive(self._walk(lanes, sinks))
+
+    def plan(self, lanes: Sequence[Lane]) -> dict[str, Count]:
+        """Stage to the distinct answers that `run_all` would find known, and would compute. Runs nothing."""
+        return drive(plan(self, lanes))
 
     async def _run(
         self,
@@ -166,6 +171,7 @@ def _about(lane: Lane, host: Any) -> dict[str, Any]:
         "identity": lane.flow.identity,
         "records": len(lane.records),
         "config": lane.config,
+        "choices": lane.choices,
         "host": host,
     }
 

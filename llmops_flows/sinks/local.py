@@ -85,12 +85,8 @@ class LocalTraces:
     ) -> None:
         self.store = store
         self.shipper = shipper
-        self._config = encode(config)
-        self._about = {
-            "tenant": str(config.get("tenant") or ""),
-            "tags": [str(tag) for tag in config.get("tags") or ()],
-            "choices": {k: v for k, v in (choices or {}).items() if not k.startswith("hydra/")},
-        }
+        self._config = config
+        self._choices = choices or {}
         self._exporters = exporters
         self._keep_days = keep_days
         self._prune_at = time.monotonic() + _DAY
@@ -126,20 +122,31 @@ class LocalTraces:
     def _begin(self, event: Event) -> None:
         from .traces import Run
 
-        run = Run(event.run, event.data["flow"], event.time, event.data["records"], config=digest(self._config))
+        config = encode(event.data.get("config") or self._config)
+        run = Run(event.run, event.data["flow"], event.time, event.data["records"], config=digest(config))
         host = event.data.get("host")
         due = {n: e.destination(run.flow) for n, e in self._exporters.items() if e.delivers(host)}
-        self._open[event.run] = _Open(run, {**self._about, "identity": event.data["identity"]}, due)
+        self._open[event.run] = _Open(run, {**self._said(event), "identity": event.data["identity"]}, due, config)
         if due and self.shipper is not None:
             self.shipper.start()
         if run.records > 1:
             self.store.begin(run)
 
+    def _said(self, event: Event) -> dict[str, Any]:
+        """What a run's config says about all its traces. Runs with configs of their own may share a sink."""
+        config = event.data.get("config") or self._config
+        choices = event.data.get("choices") or self._choices
+        return {
+            "tenant": str(config.get("tenant") or ""),
+            "tags": [str(tag) for tag in config.get("tags") or ()],
+            "choices": {group: option for group, option in choices.items() if not group.startswith("hydra/")},
+        }
+
     def _finish(self, open: _Open, event: Event) -> None:
         from dataclasses import replace
 
         run = replace(open.run, seconds=event.data["seconds"], interrupted=event.data["interrupted"])
-        values = {**open.values, run.config: self._config}
+        values = {**open.values, run.config: open.config}
         self.store.add(run, open.stored, values, exporters=tuple(open.due))
         if open.due and self.shipper is not None:
             self.shipper.wake()
@@ -151,8 +158,11 @@ class LocalTraces:
 class _Open:
     """A run that is at work, with what it has to tell so far."""
 
-    def __init__(self, run: Run, about: Mapping[str, Any], due: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, run: Run, about: Mapping[str, Any], due: Mapping[str, Mapping[str, Any]], config: bytes
+    ) -> None:
         self.run = run
+        self.config = config
         self.due = due
         self.stages: dict[str, About] = {}
         self.stored: list[dict[str, Any]] = []

@@ -28,9 +28,9 @@ class SemanticCache(Cache):
     """Exact, and where that knows nothing: the answer to an earlier question that is alike enough.
 
     Two questions count as the same when the cosine of their vectors reaches `threshold` and they state the same
-    facts (`alike.same_facts`: numbers, negations, opposites, names, quoted text, directions). All else must be equal: flow,
-    prompts, models, documents, policies, tenant, history. Such answers have the state `similar`, and their notes say
-    which question was answered.
+    facts (`alike.same_facts`: numbers, negations, opposites, names, quoted text, directions). All else is equal:
+    flow, prompts, models, documents, policies, tenant, history. Such answers have the state `similar`, and their
+    notes say which question was answered.
 
     Attributes:
         threshold: cosine from which questions count as alike. `benchmarks/semantic_cache.py` measures what it costs.

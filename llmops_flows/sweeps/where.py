@@ -55,7 +55,10 @@ class Where:
             ConfigError: two values cannot be compared, or a key that is compared by size is not there.
         """
         try:
-            return bool(self._value(self._tree, look))
+            found = self._value(self._tree, look)
+            if not isinstance(found, bool):
+                raise TypeError("it is neither true nor false")
+            return found
         except TypeError as error:
             raise ConfigError(Fault(f"{self.text!r} cannot be decided: {error}", key="sweep.where")) from None
 

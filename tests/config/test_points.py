@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -34,9 +35,9 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The overrides of everything that is composed in full during a test."""
     seen: list[tuple[str, ...]] = []
 
-    def counting(overrides: list[str]) -> composing.Composed:
+    def counting(overrides: list[str], **options: Any) -> composing.Composed:
         seen.append(tuple(overrides))
-        return compose(overrides)
+        return compose(overrides, **options)
 
     monkeypatch.setattr(pointing, "compose", counting)
     return seen
