@@ -14,7 +14,7 @@ from llmops_flows.config.load import load_experiment
 
 RUN = ("flow=chat", "model=echo", "question=hi", "store=memory", "tracer=none")
 FUZZ = settings(
-    max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

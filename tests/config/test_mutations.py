@@ -92,7 +92,7 @@ def tried(sample: Sequence[tuple[Word, str]], folder: Path) -> None:
 def test_slips_in_the_files_of_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chance = random.Random(0)
-    tried([(word, slips(word.name, chance, 1)[0]) for word in chance.sample(words(), 60)], tmp_path)
+    tried([(word, slips(word.name, chance, 1)[0]) for word in chance.sample(words(), 40)], tmp_path)
 
 
 @pytest.mark.slow
