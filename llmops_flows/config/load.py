@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.core.events import Sink
 from llmops_flows.core.flow import Flow
-from llmops_flows.core.runner import Runner
 from llmops_flows.stores.config import StoreConfig
 
-from . import tracing
 from .compose import NO_FLOW
 from .experiment import Experiment, build
 
 if TYPE_CHECKING:
+    from llmops_flows.core.runner import Runner
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
 
     from .compose import Composed
@@ -88,6 +87,10 @@ def _same(fault: Fault, key: str) -> bool:
 
 def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
+    from llmops_flows.core.runner import Runner
+
+    from . import tracing
+
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
     return Runner(
         store=store,

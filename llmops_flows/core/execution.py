@@ -10,8 +10,9 @@ from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar, cast
 
 from .errors import BackendError, DeadlineExceeded, FlowError, StageError
-from .gate import Gate, Limits
+from .gate import Gate
 from .job import Done, Job, Watch
+from .limits import Limits
 from .loop import together
 from .retry import Allowance
 from .stage import Call, Outcome, Stage

@@ -8,15 +8,14 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from .backend import Backend
 from .breaker import Breaker
 from .clock import Clock, WallClock
 from .door import Door
 from .errors import BackendError, DeadlineExceeded, StageError
-from .retry import FINAL, PER_BACKEND, PER_CALL, Allowance, backoff
-from .stage import Seconds
+from .limits import PER_BACKEND
+from .limits import Limits as Limits
+from .retry import FINAL, PER_CALL, Allowance, backoff
 
 T = TypeVar("T")
 
@@ -26,21 +25,6 @@ MARGIN = 1.02
 
 _CLOSED = (401, 402, 429)
 """Statuses of a service that answers nobody with this key, now or ever."""
-
-
-class Limits(BaseModel):
-    """How a service may be called. Nothing here decides an answer.
-
-    timeout: seconds for one call with all its retries and the pauses between them, counted from when the gate lets
-    it go (waiting in our own queue for a place or for the rate is not the service's fault). attempts: tries per
-    backend, the first included. requests_per_minute, parallel: what the service allows (None: no limit).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-    timeout: Seconds = 60.0
-    attempts: int = Field(default=PER_BACKEND, ge=1, le=PER_BACKEND)
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    parallel: int | None = Field(default=None, gt=0)
 
 
 class Gate:

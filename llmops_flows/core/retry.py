@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC
 
-PER_BACKEND = 3
-"""Requests to one backend for one call, at most."""
+from .limits import PER_BACKEND as PER_BACKEND
 
 PER_CALL = 6
 """Requests for one call with all its fallbacks, at most."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from llmops_flows.core.errors import BackendError, ConfigError, Fault
-from llmops_flows.core.gate import Limits
+from llmops_flows.core.limits import Limits
 from llmops_flows.core.resources import shared
 from llmops_flows.core.stage import OPERATIONAL, Positive
 from llmops_flows.integrations.lazy import load

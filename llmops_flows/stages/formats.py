@@ -8,13 +8,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import Any
 
 TEXT_KEYS = ("page_content", "text", "content", "body")
 _PAGE = re.compile(r"^[ \t]*<!--\s*page\s+(\d+)\s*-->[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_BLOCKS = "p div li tr h1 h2 h3 h4 h5 h6 section article header footer table ul ol br pre"
 _TITLE = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
 
 
@@ -65,16 +63,6 @@ def markdown_pages(data: bytes) -> Iterator[Page]:
         yield Page(_COMMENT.sub("", page), {**known, "page": int(number)})
 
 
-def html_page(data: bytes) -> Iterator[Page]:
-    """What a reader sees of an HTML page; its <title> is the title."""
-    reader = _Visible()
-    reader.feed(decoded(data))
-    reader.close()
-    text = re.sub(r"[ \t]*\n\s*", "\n", re.sub(r"[ \t]+", " ", "".join(reader.text)))
-    title = " ".join("".join(reader.title).split())
-    yield Page(text, {"title": title} if title else {})
-
-
 def json_lines(data: bytes) -> Iterator[Page]:
     """One JSON object a line: its text under `text`, `page_content`, `content` or `body`, the rest is metadata."""
     for number, line in enumerate(decoded(data).splitlines(), 1):
@@ -106,35 +94,3 @@ def _row(row: dict[str, Any], number: int, unit: str) -> Page:
     known = {**(row if key else {}), **(extra if isinstance(extra, dict) else {})}
     name = known.pop("id", None)
     return Page(text, {unit: number, **known}, str(name) if name else "")
-
-
-class _Visible(HTMLParser):
-    hidden = frozenset({"script", "style", "noscript", "template", "svg"})
-    blocks = frozenset(_BLOCKS.split())
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.text: list[str] = []
-        self.title: list[str] = []
-        self.inside: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in self.hidden or tag == "title":
-            self.inside.append(tag)
-        elif tag in self.blocks:
-            self.text.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.inside:
-            while self.inside.pop() != tag:
-                pass
-        elif tag in self.blocks:
-            self.text.append("\n")
-        elif tag in ("td", "th"):
-            self.text.append(" ")
-
-    def handle_data(self, data: str) -> None:
-        if self.inside and self.inside[-1] == "title":
-            self.title.append(data)
-        elif not self.inside:
-            self.text.append(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -53,6 +52,8 @@ async def listen(model: Model, call: Call, ask: Callable[[Heard, float], Awaitab
         DeadlineExceeded: the call's time was used up.
         BackendError: the service refused or failed, or its answer broke off.
     """
+    import asyncio
+
     seconds = model.limits.timeout if call.deadline is None else max(call.deadline - time.monotonic(), 0.001)
     heard = Heard(call)
     try:

@@ -16,7 +16,7 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.secrets import redact
 from llmops_flows.core.stage import Positive
 
-from .formats import Page, csv_rows, html_page, json_lines, markdown_pages, text_page
+from .formats import Page, csv_rows, json_lines, markdown_pages, text_page
 from .roles import Loader
 
 log = logging.getLogger("llmops_flows.documents")
@@ -28,8 +28,8 @@ READERS: dict[str, Read | str] = {
     ".text": text_page,
     ".md": markdown_pages,
     ".markdown": markdown_pages,
-    ".html": html_page,
-    ".htm": html_page,
+    ".html": "llmops_flows.stages.html_text:html_page",
+    ".htm": "llmops_flows.stages.html_text:html_page",
     ".jsonl": json_lines,
     ".csv": csv_rows,
     ".pdf": "llmops_flows.integrations.pdf:pages",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmops_flows.core.gate import Limits
+from llmops_flows.core.limits import Limits
 from llmops_flows.core.record import Document, Message, Usage
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Part, Positive, Stage
 

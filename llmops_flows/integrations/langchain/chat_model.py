@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from llmops_flows.core.errors import ConfigError
 from llmops_flows.core.events import Event
 from llmops_flows.core.flow import Flow
-from llmops_flows.core.gate import Limits
+from llmops_flows.core.limits import Limits
 from llmops_flows.core.loop import Running
 from llmops_flows.core.record import Record
 from llmops_flows.core.runner import Runner
