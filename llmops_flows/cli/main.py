@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -22,6 +23,7 @@ VERBS = {
     "ship": "deliver the traces that wait in the local store: ship [langsmith …] [run=last]",
 }
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+_OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        mend = "run in a folder that can be written, or name others: hydra.run.dir=FOLDER home=FOLDER"
+        print(f"{error.strerror}: {error.filename or 'a file of this run'!r}\n    {mend}", file=sys.stderr)
+        return FAILED
 
 
 def _run(arguments: list[str]) -> int:

@@ -58,7 +58,7 @@ class Folder(Loader):
         documents, problems = self.read()
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            log.warning("%d of the documents could not be read; the others are used:\n%s", len(problems), listed)
+            log.warning("some documents could not be read; the others are used:\n%s", listed)
         yield from documents
 
     def read(self) -> tuple[list[Document], list[str]]:
@@ -66,7 +66,9 @@ class Folder(Loader):
         documents: list[Document] = []
         problems: list[str] = []
         base = self.path if self.path.is_dir() else self.path.parent
-        found = [path for path in files(self.path) if path.suffix.lower() in READERS]
+        every = files(self.path)
+        found = [path for path in every if path.suffix.lower() in READERS]
+        problems += _left_out([path for path in every if path.suffix.lower() not in READERS])
         if len(found) > self.max_files:
             problems.append(f"{len(found) - self.max_files} files beyond the first {self.max_files} (max_files)")
         for path in found[: self.max_files]:
@@ -85,6 +87,30 @@ class Folder(Loader):
         if not any(document["page_content"] for document in found):
             raise ValueError("there is no text in it")
         return [document for document in found if document["page_content"]]
+
+
+def nothing_to_read(path: Path) -> str:
+    """Why there is no document at a path; empty where there is a file of a kind that is read."""
+    kinds = f"read are {', '.join(READERS)}"
+    if not path.exists():
+        return f"there is no file or folder {str(path)!r}"
+    if path.is_file():
+        known = path.suffix.lower() in READERS
+        return "" if known else f"{str(path)!r} is of a kind that is not read; {kinds}"
+    known = any(file.suffix.lower() in READERS for file in path.rglob("*"))
+    return "" if known else f"the folder {str(path)!r} holds no file that can be read; {kinds}"
+
+
+def _left_out(paths: list[Path]) -> list[str]:
+    """A line for each kind of files that no reader takes: a document that is silently missing is never found."""
+    kinds: dict[str, list[str]] = {}
+    for path in paths:
+        kinds.setdefault(path.suffix.lower() or "(no suffix)", []).append(path.name)
+    return [f"{names[0]}{_others(names)}: files of kind {kind} are not read" for kind, names in sorted(kinds.items())]
+
+
+def _others(names: list[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _document(page: Page, source: str) -> Document:

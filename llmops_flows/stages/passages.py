@@ -15,7 +15,7 @@ from llmops_flows.core.fingerprint import content
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Part
 
-from .loaders import Folder
+from .loaders import Folder, nothing_to_read
 from .roles import Loader, Splitter
 
 Documents = Annotated[Path | SerializeAsAny[Loader], "a file or folder, or a loader"]
@@ -97,7 +97,7 @@ class Corpus(Part):
         if isinstance(self.documents, Path) and content(self.documents) != self.documents_address:
             raise StageError(f"the documents in {str(self.documents)!r} changed while they were read: run again")
         if not documents:
-            raise StageError(f"no document could be read from {str(self.documents)!r}: see the warnings above")
+            raise StageError(f"no document could be read from {_named(self.documents)}")
         return unique(self.splitter.split(documents) if self.splitter else documents)
 
 
@@ -106,8 +106,11 @@ def loader(documents: Path | Loader) -> Loader:
     return documents if isinstance(documents, Loader) else Folder(path=documents)
 
 
+def _named(documents: Path | Loader) -> str:
+    return repr(str(documents)) if isinstance(documents, Path) else f"a {type(documents).__name__}"
+
+
 def missing(documents: Path | Loader) -> list[str]:
     """What is wrong with the place of the documents."""
-    if isinstance(documents, Loader) or documents.exists():
-        return []
-    return [f"documents: there is no file or folder {str(documents)!r}"]
+    problem = nothing_to_read(documents) if isinstance(documents, Path) else ""
+    return [f"documents: {problem}"] if problem else []

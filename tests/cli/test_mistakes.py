@@ -225,3 +225,13 @@ def test_a_folder_named_on_the_command_line_comes_first(project: Path, capsys: p
     assert capsys.readouterr().out.splitlines()[0] == "hi"
     assert main(["check", "flow=chat", "model=mine", "--config-dir=more"]) == 0
     assert main(["check", "flow=chat", "model=mine"]) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    (project / "taken").write_text("a file where a folder should be")
+    for more in ([], ["-m", "samples=1,2"]):
+        folder = "hydra.sweep.dir" if more else "hydra.run.dir"
+        assert main([*more, *RUN, f"{folder}=taken/out"]) == 1
+        told = capsys.readouterr().err
+        assert "Not a directory: 'taken" in told and "hydra.run.dir=FOLDER" in told
+        assert "Traceback" not in told

@@ -11,6 +11,7 @@ import pytest
 
 from llmops_flows.core.record import Document
 from llmops_flows.stages.loaders import Folder
+from llmops_flows.stages.passages import missing
 
 
 def load(path: Path, **options: int) -> list[Document]:
@@ -139,3 +140,23 @@ def pdf(*texts: str) -> bytes:
     out.write(f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}".encode())
     out.write(f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n".encode())
     return out.getvalue()
+
+
+def test_files_of_kinds_that_nobody_reads_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.txt", "slides.docx", "more/other.docx", "photo.PNG", "LICENSE"):
+        put(tmp_path, name, "text")
+    with caplog.at_level(logging.WARNING, "llmops_flows.documents"):
+        assert [d["id"] for d in load(tmp_path)] == ["a.txt"]
+    told = caplog.text
+    assert "other.docx and 1 more: files of kind .docx are not read" in told
+    assert "photo.PNG: files of kind .png are not read" in told
+    assert "LICENSE: files of kind (no suffix) are not read" in told
+
+
+def test_a_place_without_a_readable_file_is_a_mistake_of_the_config(tmp_path: Path) -> None:
+    put(tmp_path, "void/slides.docx", "text")
+    put(tmp_path, "full/deep/a.md", "text")
+    assert "holds no file that can be read; read are .txt, " in missing(tmp_path / "void")[0]
+    assert "is of a kind that is not read; read are .txt, " in missing(tmp_path / "void" / "slides.docx")[0]
+    assert "there is no file or folder" in missing(tmp_path / "nix")[0]
+    assert missing(tmp_path / "full") == missing(tmp_path / "full" / "deep" / "a.md") == []
