@@ -101,6 +101,7 @@ def _sweep(app: Any, root: str, overrides: list[str]) -> int:
 
     from hydra.types import RunMode
 
+    from llmops_flows.config import hydra_files
     from llmops_flows.config.cells import SWEEP, cells
 
     from .sweep import run
@@ -109,8 +110,10 @@ def _sweep(app: Any, root: str, overrides: list[str]) -> int:
     config = app.compose_config(
         config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False
     )
-    hydra = [word for word in overrides if not word.lstrip("+~").startswith("hydra.")]
-    return run(cells(hydra), Path(str(config.hydra.sweep.dir)))
+    found = cells([word for word in overrides if not word.lstrip("+~").startswith("hydra.")])
+    folder = Path(str(config.hydra.sweep.dir))
+    hydra_files.write_sweep(folder, config)
+    return run(found, folder)
 
 
 def _complete(app: Any, overrides: list[str]) -> None:

@@ -28,6 +28,12 @@ def write(folder: Path, config: DictConfig, hydra: Any) -> None:
     (place / "overrides.yaml").write_text(_yaml(about["overrides"]["task"]), encoding="utf-8")
 
 
+def write_sweep(folder: Path, config: DictConfig) -> None:
+    """Leave `multirun.yaml` in a sweep's folder, as Hydra's own sweeper does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "multirun.yaml").write_text(_yaml(OmegaConf.to_container(config, resolve=False)), encoding="utf-8")
+
+
 @contextmanager
 def masked_saves() -> Iterator[None]:
     """Within the block, whatever is saved through OmegaConf is masked: sweepers save the whole config that way."""

@@ -20,7 +20,7 @@ from llmops_flows.config.load import load_experiment
 from llmops_flows.config.text import quote
 from llmops_flows.stages.prompt import fill, variables
 
-SECONDS = 0.2
+SECONDS = 1.0
 BYTES = 50_000_000
 _ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
