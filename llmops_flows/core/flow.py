@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
@@ -93,9 +93,3 @@ class Fallback(Composite):
     """The first of its stages that does not fail answers, record by record."""
 
     ordered: ClassVar[bool] = False
-
-
-def stage_named(flow: Composite, name: str) -> Stage:
-    """The stage with a dotted name. Raises KeyError when there is none."""
-    found: Mapping[str, Stage] = dict(flow.leaves())
-    return found[name]

@@ -134,8 +134,8 @@ class Record:
     """Slot name to value, with what every stage did on the way.
 
     A record is `live` until a stage fails (`error`), answers for good (`ended` names that stage), or a similar
-    question's answer was taken (`recalled`). While a guardrail
-    wants another answer, `feedback` is what to tell the model, and `instead` what is answered if that does not help.
+    question's answer was taken (`recalled`). While a guardrail wants another answer, `feedback` is what to tell the
+    model, and `instead` what is answered if that does not help.
     `given` are the slots as the caller filled them, whatever stages wrote over them.
     """
 
@@ -148,7 +148,6 @@ class Record:
     ended: str = ""
     feedback: str = ""
     instead: Slot | None = None
-    first_token: float | None = None
     recalled: bool = False
     given: Mapping[str, Slot] = field(default_factory=dict)
 
