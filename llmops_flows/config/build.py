@@ -61,18 +61,18 @@ class Builder:
         fields = {str(k): self.value(v, f"{key}.{k}") for k, v in config.items() if k != TARGET}
         broken = bare(cls, fields, key)
         self.faults += [fault for found in broken.values() for fault in found]
-        if len(self.faults) > before:
+        nested = len(self.faults) > before
+        if nested:
             fields = {k: v for k, v in fields.items() if not _has_target(config.get(k)) and k not in broken}
         try:
             part = cls(**fields)
         except ValidationError as error:
-            self.faults += [
-                f for f in told(error, cls, key, fields) if not (before < len(self.faults) and _missing(f))
-            ]
-            return None
-        if len(self.faults) > before:
+            self.faults += [f for f in told(error, cls, key, fields) if not (nested and _missing(f))]
+            self._libraries(cls, key)
             return None
         self._libraries(part, key)
+        if nested:
+            return None
         for problem in part.faults():
             self._fault(problem, key)
         return part
@@ -99,7 +99,7 @@ class Builder:
             return None
         return found
 
-    def _libraries(self, part: Part, key: str) -> None:
+    def _libraries(self, part: Part | type[Part], key: str) -> None:
         for library in part.requires:
             if importlib.util.find_spec(library) is None:
                 extra = part.extra

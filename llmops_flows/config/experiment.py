@@ -111,10 +111,14 @@ def _settings(config: Mapping[str, Any], builder: Builder) -> Settings | None:
         builder.faults.append(Fault(f"there is no key {key!r}", key=key, mend=did_you_mean(key, known)))
         del wanted[key]
     try:
-        return Settings(**wanted)
+        settings = Settings(**wanted)
     except ValidationError as error:
         builder.faults += told(error, Settings, "", wanted)
         return None
+    if settings.question is not None and not settings.question.strip():
+        mend = "question=TEXT asks one; without question= the question set is asked"
+        builder.faults.append(Fault("the question is empty", key="question", mend=mend))
+    return settings
 
 
 def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .loading import Loader
 
 LINE = "command line"
+SEVERAL = "several values are given, and this is one run"
+_SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'")
 FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, TypeError, AssertionError)
 """What composing raises when a user made a mistake. Hydra checks some of what users write by assert."""
 
@@ -215,6 +218,9 @@ def told(error: BaseException) -> list[Fault]:
     cause = error
     while cause.__cause__ is not None and not str(cause).strip():
         cause = cause.__cause__
+    several = _SEVERAL.search(str(cause))
+    if several is not None:
+        return [Fault(SEVERAL, several[1], LINE, "run them all: -m; as one list: key=[a,b]; as text: key='a,b'")]
     lines = [
         line
         for line in str(cause).splitlines()

@@ -14,6 +14,12 @@ from llmops_flows.core.stage import Part
 TARGET = "_target_"
 NOTHING = "nothing is chosen"
 MISSING = "this field must be given"
+_WORDS = {
+    "tuple_type": "input should be a list: [a,b]",
+    "list_type": "input should be a list: [a,b]",
+    "path_type": "input should be the path of a file or folder",
+}
+"""What pydantic says in words of Python, in words of a config."""
 
 
 def told(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Fault]:
@@ -91,6 +97,7 @@ def _wrong(found: Any) -> str:
     shown = found.get("input")
     plain = isinstance(shown, (str, int, float, bool, type(None)))
     message = str(found["msg"]).removeprefix("Value error, ")
+    message = _WORDS.get(str(found["type"]), message)
     what = message[:1].lower() + message[1:]
     return what + (f"; it is {shown!r}"[:300] if plain else "")
 

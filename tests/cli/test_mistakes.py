@@ -192,7 +192,7 @@ def test_a_dead_key_is_refused_with_a_plus_too(capsys: pytest.CaptureFixture[str
         (["flow=chat", "flow=rag_support"], "two flows were chosen"),
         (["flow=chat", "model=llamacpp"], "model.path"),
         (["flow=chat", "model=openai"], "export OPENAI_API_KEY"),
-        (["flow=chat", "samples=1,2"], "Ambiguous value"),
+        (["flow=chat", "samples=1,2"], "several values are given"),
         (["flow=rag_support", "prompt=rag_support/v"], "'rag_support/v1' or 'rag_support/v2'"),
         (["flow=chat", "stages.prompt=null"], "'messages'"),
         (["flow=chat", "questions.path=nowhere.jsonl"], "nowhere.jsonl"),
@@ -235,3 +235,30 @@ def test_a_folder_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixtu
         told = capsys.readouterr().err
         assert "Not a directory: 'taken" in told and "hydra.run.dir=FOLDER" in told
         assert "Traceback" not in told
+
+
+def test_mistakes_are_told_in_words_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "-m; as one list" in told(capsys, "flow=chat", "model=echo,extractive", "question=hi")
+    assert "-m; as one list" in told(capsys, "flow=chat", "model=echo", "samples=range(1,3)", "question=hi")
+    assert "should be a list: [a,b]; it is 'a'" in told(capsys, *RUN, "tags=a")
+    assert "should be the path of a file or folder" in told(
+        capsys, "flow=rag_support", "retriever=bm25", "retriever.documents=[a]"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_question_is_a_mistake(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    found = told(capsys, "flow=chat", "model=echo", f"question={text}", "store=memory", "tracer=none")
+    assert "question (override question" in found and "the question is empty" in found
+
+
+def test_libraries_that_are_missing_are_all_told_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import util
+
+    real = util.find_spec
+    gone = {"wordllama", "chromadb"}
+    monkeypatch.setattr(util, "find_spec", lambda name, package=None: None if name in gone else real(name, package))
+    found = told(capsys, "check", "flow=rag_support", "retriever=chroma", "model=extractive")
+    assert "'llmops-flows[wordllama]'" in found and "'llmops-flows[chroma]'" in found
