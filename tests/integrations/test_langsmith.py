@@ -162,10 +162,10 @@ def test_an_application_that_traces_itself_is_not_doubled() -> None:
     class LangChainTracer:
         pass
 
-    class Manager:
+    class Callbacks:
         handlers = [LangChainTracer()]
 
-    assert not LangSmith().delivers({"callbacks": Manager()})
+    assert not LangSmith().delivers({"callbacks": Callbacks()})
     assert LangSmith().delivers({"callbacks": None}) and LangSmith().delivers(None)
 
 
