@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str]) -> int:
     """Compose and build the config. Prints what the flow is made of; raises ConfigError with every fault."""
-    from llmops_flows.config.compose import expanded
+    from llmops_flows.config.compose import compose, expanded
     from llmops_flows.config.folders import shadows
-    from llmops_flows.config.load import load_experiment
+    from llmops_flows.config.idle import idle
+    from llmops_flows.config.load import assembled
     from llmops_flows.config.yamlfile import shown
 
-    experiment = load_experiment(*expanded(arguments), owner=True)
+    composed = compose(expanded(arguments), owner=True)
+    experiment = assembled(composed)
     if experiment.settings.question is None and experiment.settings.questions.path is not None:
         experiment.settings.questions.rows(experiment.settings.inputs)
     print(f"{experiment.flow.name}: nothing wrong")
@@ -20,6 +22,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"  {name:<14} {', '.join(stage.reads)} -> {stage.slot}   {type(stage).__name__}")
     if experiment.evaluators:
         print(f"  scores         {', '.join(experiment.evaluators)}")
+    for told in idle(composed):
+        print(f"  {told}")
     for name, own, _ in shadows():
         print(f"  {name:<14} is taken from {shown(own)}, not from what is shipped under that name")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import uuid
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from llmops_flows.config.experiment import Experiment
     from llmops_flows.core.record import Record
+
+log = logging.getLogger("llmops_flows")
 
 codes: list[int] = []
 """Exit codes of the jobs of this process, in order."""
@@ -47,12 +50,17 @@ def _job(config: DictConfig, folder: Path) -> int:
 
     from llmops_flows.config import hydra_files
     from llmops_flows.config.compose import Composed
+    from llmops_flows.config.idle import idle
     from llmops_flows.config.load import assembled
 
     hydra = HydraConfig.get()
     hydra_files.write(folder, config, hydra)
     chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
-    return execute(assembled(Composed(config, tuple(hydra.overrides.task), chosen)), folder)
+    composed = Composed(config, tuple(hydra.overrides.task), chosen)
+    experiment = assembled(composed)
+    for told in idle(composed):
+        log.warning("%s", told)
+    return execute(experiment, folder)
 
 
 def execute(experiment: Experiment, folder: Path) -> int:
