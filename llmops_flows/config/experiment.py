@@ -115,7 +115,7 @@ def _settings(config: Mapping[str, Any], builder: Builder) -> Settings | None:
     except ValidationError as error:
         builder.faults += told(error, Settings, "", wanted)
         return None
-    if settings.question is not None and not settings.question.strip():
+    if settings.question == "":  # as `question="$Q"` without a Q
         mend = "question=TEXT asks one; without question= the question set is asked"
         builder.faults.append(Fault("the question is empty", key="question", mend=mend))
     return settings
