@@ -1,1 +1,1 @@
-"""Where answers are kept: SQLite, memory."""
+"""Where answers are kept: SQLite, Redis, PostgreSQL, memory."""

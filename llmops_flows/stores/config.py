@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from llmops_flows.core.stage import Part
+from pydantic import Field
+
+from llmops_flows.core.stage import Part, Seconds
 from llmops_flows.core.store import Store
+
+from .service import NAME
 
 
 class StoreConfig(Part):
@@ -29,6 +33,56 @@ class SQLite(StoreConfig):
         from .sqlite import SQLiteStore
 
         return SQLiteStore(self.path)
+
+
+class Server(StoreConfig):
+    """A store on a server that many machines share.
+
+    Attributes:
+        url_env: name of the environment variable that holds the server's URL, never the URL itself.
+        namespace: stores of different namespaces on one server know nothing of each other.
+        timeout: seconds for connecting, and for each answer.
+        seal_env: name of the environment variable that holds the sealing secret (16 characters or more). Machines
+            that are given the same one share their answers. Without it, `key` is used.
+        key: file with a key of this machine alone, made when it is first needed.
+    """
+
+    url_env: str
+    namespace: str = Field(default="llmops_flows", pattern=r"^[\w.-]{1,100}$")
+    timeout: Seconds = 5.0
+    seal_env: str = "LLMOPS_FLOWS_SEAL"
+    key: Path
+
+    def faults(self) -> list[str]:
+        return [
+            f"{name} must be the NAME of an environment variable; it is none (an address or key never stands here)"
+            for name in ("url_env", "seal_env")
+            if not NAME.fullmatch(getattr(self, name))
+        ]
+
+
+class Redis(Server):
+    """A Redis server, version 7 or newer."""
+
+    requires: ClassVar[tuple[str, ...]] = ("redis",)
+    extra: ClassVar[str] = "redis"
+
+    def open(self) -> Store:
+        from .redis import RedisStore
+
+        return RedisStore(self)
+
+
+class Postgres(Server):
+    """A PostgreSQL database, version 12 or newer. Its tables are made when they are first needed."""
+
+    requires: ClassVar[tuple[str, ...]] = ("psycopg",)
+    extra: ClassVar[str] = "postgres"
+
+    def open(self) -> Store:
+        from .postgres import PostgresStore
+
+        return PostgresStore(self)
 
 
 class Memory(StoreConfig):

@@ -1,0 +1,360 @@
+"""A store in a PostgreSQL database (12 or newer): many machines know what one of them has computed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llmops_flows.core.errors import StoreError
+from llmops_flows.core.secrets import redact
+from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+
+from .care import TOUCHED, Use, batches, evicted, statistics, verified
+from .seal import fits, seal
+from .service import ERROR_SECONDS, key_of, load, server, space_of
+
+if TYPE_CHECKING:
+    from .config import Postgres
+
+T = TypeVar("T")
+log = logging.getLogger("llmops_flows.store")
+
+# The number is that of the schema: another one gets tables of its own, and both versions go on working.
+ENTRIES, CONTENTS, LEASES = "llmops_flows_entries_1", "llmops_flows_contents_1", "llmops_flows_leases_1"
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS {ENTRIES} (
+    space text, key text, address text NOT NULL, meta bytea NOT NULL, seal bytea NOT NULL, used timestamptz NOT NULL,
+    PRIMARY KEY (space, key));
+CREATE INDEX IF NOT EXISTS {ENTRIES}_address ON {ENTRIES} (space, address);
+CREATE TABLE IF NOT EXISTS {CONTENTS} (space text, address text, data bytea NOT NULL, PRIMARY KEY (space, address));
+ALTER TABLE {CONTENTS} ALTER data SET STORAGE EXTERNAL;
+CREATE TABLE IF NOT EXISTS {LEASES} (
+    space text, key text, owner text NOT NULL, error bytea NOT NULL, seal bytea NOT NULL,
+    expires timestamptz NOT NULL, PRIMARY KEY (space, key));
+"""
+# Whoever waits for a row that another one is claiming sees the outcome: `on conflict` locks the row. The server's
+# clock alone decides when a lease is over; one that ends absurdly late is nobody's.
+_CLAIM = f"""
+INSERT INTO {LEASES} AS held (space, key, owner, error, seal, expires)
+SELECT %s, wanted.key, %s, '', wanted.seal, clock_timestamp() + make_interval(secs => %s)
+FROM unnest(%s::text[], %s::bytea[]) AS wanted (key, seal)
+ON CONFLICT (space, key) DO UPDATE SET owner = excluded.owner, error = '', seal = excluded.seal,
+    expires = excluded.expires
+WHERE held.expires <= clock_timestamp() OR held.expires > clock_timestamp() + make_interval(secs => %s)
+    OR (held.owner = excluded.owner AND held.error = '')
+RETURNING key
+"""
+
+
+class PostgresStore:
+    """Rows sealed by a key that the server does not know, values checked against their address.
+
+    What cannot be trusted is dropped and counted in `counters` (`bad_seal`, `bad_value`). A connection that broke
+    is opened again once; every operation may safely be done twice.
+
+    Raises:
+        ConfigError: the environment has no URL, or a sealing secret that is none.
+        MissingExtra: psycopg is not installed.
+        StoreError: the server cannot be reached, or refuses.
+    """
+
+    def __init__(self, config: Postgres) -> None:
+        self._config = config
+        self.counters: Counter[str] = Counter()
+        self._key = key_of(config.namespace, config.seal_env, config.key)
+        self._space = space_of(config.namespace, self._key)
+        self._pool = _Pool(config)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PostgresStore, (self._config,)
+
+    # -- what the runner asks ------------------------------------------------------------------------------------
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        known: dict[str, Entry] = {}
+        for part in batches(keys):
+            rows = self._rows(
+                f"SELECT key, e.address, meta, seal, extract(epoch FROM now() - used)::float8 FROM {ENTRIES} e "
+                f"JOIN {CONTENTS} c ON c.space = e.space AND c.address = e.address "
+                "WHERE e.space = %s AND key = ANY(%s)",
+                part,
+            )
+            found, bad = self._good(rows)
+            known.update(found)
+            if bad:
+                self._dropped(ENTRIES, "key", bad, "bad_seal")
+            self._touch([row[0] for row in rows if row[0] in found and row[4] > TOUCHED])
+        return known
+
+    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        known: dict[str, bytes] = {}
+        for part in batches(addresses, 50):
+            found, bad = self.check(part)
+            known.update(found)
+            if bad:
+                self._dropped(CONTENTS, "address", bad, "bad_value")
+        return known
+
+    def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
+        # Sorted: two that write the same rows in another order would lock each other out.
+        data = [(self._space, address, value) for address, value in sorted(values.items())]
+        rows = [
+            (self._space, key, e.address, e.meta, seal(self._key, "entry", key, e.address, e.meta))
+            for key, e in sorted(entries.items())
+        ]
+
+        def write(cursor: Any) -> None:
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (self._space,))
+            if data:
+                cursor.executemany(f"INSERT INTO {CONTENTS} VALUES (%s, %s, %b) ON CONFLICT DO NOTHING", data)
+            if rows:
+                cursor.executemany(
+                    f"INSERT INTO {ENTRIES} VALUES (%s, %s, %s, %b, %b, now()) ON CONFLICT (space, key) "
+                    "DO UPDATE SET "
+                    "address = excluded.address, meta = excluded.meta, seal = excluded.seal, used = excluded.used",
+                    rows,
+                )
+
+        if data or rows:
+            self._pool.do(write)
+
+    def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
+        found: dict[str, Lease] = {}
+        for part in batches(sorted(set(keys))):
+            found.update(self._leased(part, owner, seconds))
+        return found
+
+    def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
+        listed = sorted(set(keys))
+        seals = [seal(self._key, "lease", key, owner, error) for key in listed]
+        if not error:
+            text = f"DELETE FROM {LEASES} WHERE space = %s AND owner = %s AND key = ANY(%s)"
+            values: tuple[Any, ...] = (self._space, owner, listed)
+        else:
+            text = (
+                f"UPDATE {LEASES} l SET error = %b, seal = gone.seal, "
+                "expires = clock_timestamp() + make_interval(secs => %s) FROM unnest(%s::text[], %s::bytea[]) "
+                "AS gone (key, seal) WHERE l.space = %s AND l.owner = %s AND l.key = gone.key"
+            )
+            values = (error, ERROR_SECONDS, listed, seals, self._space, owner)
+
+        def write(cursor: Any) -> None:
+            cursor.execute(text, values)
+            if error:
+                over = f"DELETE FROM {LEASES} WHERE space = %s AND expires < now() - interval '1 hour'"
+                cursor.execute(over, (self._space,))
+
+        if listed:
+            self._pool.do(write)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    # -- care ------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        return statistics(self)
+
+    def verify(self, *, repair: bool = True) -> Verified:
+        return verified(self, repair=repair)
+
+    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
+        return evicted(self, max_bytes=max_bytes, older_than=older_than)
+
+    def uses(self) -> Sequence[Use]:
+        age = "extract(epoch FROM clock_timestamp() - used)::float8"
+        return [Use(*row) for row in self._rows(f"SELECT key, address, {age} FROM {ENTRIES} WHERE space = %s")]
+
+    def sizes(self) -> Mapping[str, int]:
+        return dict(self._rows(f"SELECT address, octet_length(data) FROM {CONTENTS} WHERE space = %s"))
+
+    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+        text = f"SELECT key, address, meta, seal FROM {ENTRIES} WHERE space = %s AND key = ANY(%s)"
+        return self._good(self._rows(text, keys))
+
+    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        text = f"SELECT address, data FROM {CONTENTS} WHERE space = %s AND address = ANY(%s)"
+        there = dict(self._rows(text, addresses))
+        good = {address: data for address, data in there.items() if hashlib.sha256(data).hexdigest() == address}
+        return good, [address for address in there if address not in good]
+
+    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        unneeded = f"NOT EXISTS (SELECT FROM {ENTRIES} e WHERE e.space = c.space AND e.address = c.address)"
+
+        def write(cursor: Any) -> None:
+            # Not while somebody writes an entry that relies on a value which is there.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (self._space,))
+            cursor.execute(f"DELETE FROM {ENTRIES} WHERE space = %s AND key = ANY(%s)", (self._space, list(keys)))
+            cursor.execute(
+                f"DELETE FROM {CONTENTS} c WHERE space = %s AND address = ANY(%s) AND {unneeded}",
+                (self._space, list(addresses)),
+            )
+
+        self._pool.do(write)
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _rows(self, text: str, *more: Sequence[str]) -> list[Any]:
+        if any(not names for names in more):
+            return []
+        values = (self._space, *map(list, more))
+        return self._pool.do(lambda cursor: cursor.execute(text, values).fetchall())
+
+    def _good(self, rows: list[Any]) -> tuple[dict[str, Entry], list[str]]:
+        found, bad = {}, []
+        for key, address, meta, kept, *_ in rows:
+            if fits(kept, self._key, "entry", key, address, meta):
+                found[key] = Entry(address, meta)
+            else:
+                bad.append(key)
+        return found, bad
+
+    def _touch(self, keys: list[str]) -> None:
+        """Note that entries are in use, once a day; what cannot be written is only noted too late."""
+        if keys:
+            text = f"UPDATE {ENTRIES} SET used = now() WHERE space = %s AND key = ANY(%s)"
+            try:
+                self._pool.do(lambda cursor: cursor.execute(text, (self._space, sorted(keys))))
+            except StoreError as error:
+                log.debug("what is in use could not be noted: %s", error)
+
+    def _dropped(self, table: str, column: str, names: list[str], reason: str) -> None:
+        if not self.counters[reason]:
+            log.warning("the store postgres (%s) holds damaged rows: they are computed again", self._config.url_env)
+        self.counters[reason] += len(names)
+        text = f"DELETE FROM {table} WHERE space = %s AND {column} = ANY(%s)"
+        self._pool.do(lambda cursor: cursor.execute(text, (self._space, names)))
+
+    # -- leases ----------------------------------------------------------------------------------------------------
+
+    def _leased(self, keys: list[str], owner: str, seconds: float) -> dict[str, Lease]:
+        """Claim sorted keys. A lease that nobody of us wrote counts as none."""
+        seals = {key: seal(self._key, "lease", key, owner, b"") for key in keys}
+        longest = 2 * max(seconds, ERROR_SECONDS)
+        theirs = f"SELECT key, owner, error, seal FROM {LEASES} WHERE space = %s AND key = ANY(%s)"
+
+        def claim(cursor: Any) -> dict[str, Lease]:
+            wanted, found = keys, {}
+            for _ in range(3):  # what was given back, or forged, between the two statements is claimed again
+                row = (self._space, owner, seconds, wanted, [seals[key] for key in wanted], longest)
+                found.update({key: Lease(key, owner, True) for (key,) in cursor.execute(_CLAIM, row).fetchall()})
+                rest = [key for key in wanted if key not in found]
+                for key, holder, error, kept in cursor.execute(theirs, (self._space, rest)).fetchall():
+                    if fits(kept, self._key, "lease", key, holder, error):
+                        found[key] = Lease(key, holder, False, error)
+                    else:
+                        self.counters["bad_seal"] += 1
+                        forged = f"DELETE FROM {LEASES} WHERE space = %s AND key = %s AND seal = %b"
+                        cursor.execute(forged, (self._space, key, kept))
+                wanted = [key for key in wanted if key not in found]
+                if not wanted:
+                    return found
+            raise StoreError("leases change hands faster than they can be claimed")
+
+        return self._pool.do(claim)
+
+
+class _Pool:
+    """Connections for the threads of this process: one that is free is used again."""
+
+    def __init__(self, config: Postgres) -> None:
+        self._psycopg = load("psycopg", config.extra, "store=postgres")
+        self._config = config
+        self._url = server(config.url_env, "postgresql://user:password@host/database")
+        self._lock = threading.Lock()
+        self._free: list[Any] = []
+        self._prepared = False
+        self._pid = os.getpid()
+        self._inherited: list[Any] = []
+
+    def do(self, work: Callable[[Any], T]) -> T:
+        """Do work with a cursor in one transaction; once more where the connection was lost, or locks crossed."""
+        psycopg = self._psycopg
+        for again in (True, False):
+            try:
+                with (
+                    self._connection() as connection,
+                    connection.transaction(),
+                    connection.cursor(binary=True) as cursor,
+                ):
+                    return work(cursor)
+            except psycopg.Error as error:
+                if again and isinstance(error, psycopg.OperationalError) and self._another(error):
+                    continue
+                raise self._told(error) from error
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        with self._lock:
+            self._leave_inherited()
+            free, self._free = self._free, []
+        for connection in free:
+            connection.close()
+
+    def _told(self, error: Exception) -> StoreError:
+        return StoreError(redact(f"the store postgres ({self._config.url_env}) failed: {error}".strip()))
+
+    def _another(self, error: Exception) -> bool:
+        """Whether another attempt may help: not after a time limit."""
+        if isinstance(error, self._psycopg.errors.QueryCanceled):
+            return False
+        self.close()  # the others that were idle are as dead as this one
+        return True
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        with self._lock:
+            self._leave_inherited()
+            connection = self._free.pop() if self._free else None
+        if connection is None:
+            connection = self._open()
+        try:
+            yield connection
+        finally:
+            if connection.closed or connection.broken:
+                connection.close()
+            else:
+                with self._lock:
+                    self._free.append(connection)
+
+    def _open(self) -> Any:
+        seconds = self._config.timeout
+        try:
+            connection = self._psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=max(2, round(seconds)),
+                options=f"-c statement_timeout={int(seconds * 1000)} -c client_min_messages=warning",
+                application_name="llmops_flows",
+                keepalives_idle=30,
+                tcp_user_timeout=int(seconds * 2000),
+            )
+        except self._psycopg.Error as error:
+            raise self._told(error) from error  # to be told at once, and not after a second attempt
+        with self._lock:
+            if not self._prepared:
+                _prepare(connection)
+                self._prepared = True
+        return connection
+
+    def _leave_inherited(self) -> None:
+        """Connections that were inherited by a fork belong to the parent: closing them would end its own."""
+        if self._pid != os.getpid():
+            self._inherited += self._free
+            self._free, self._pid = [], os.getpid()
+
+
+def _prepare(connection: Any) -> None:
+    """Make the tables, once for all who come at the same time; a user who may not make any uses those there are."""
+    there = f"SELECT to_regclass('{ENTRIES}') IS NOT NULL AND to_regclass('{LEASES}') IS NOT NULL"
+    if connection.execute(there).fetchone()[0]:
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmops_flows tables', 0))")
+        connection.execute(_TABLES)

@@ -1,0 +1,312 @@
+"""A store on a Redis server (7 or newer, or Valkey): many machines know what one of them has computed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llmops_flows.core.errors import StoreError
+from llmops_flows.core.secrets import redact
+from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+
+from .care import TOUCHED, Use, batches, evicted, statistics, verified
+from .seal import LENGTH, fits, seal
+from .service import ERROR_SECONDS, key_of, load, server, space_of
+
+if TYPE_CHECKING:
+    from .config import Redis
+
+T = TypeVar("T")
+log = logging.getLogger("llmops_flows.store")
+
+# A lease is `seal owner \n error`, with a time to live: Redis's clock alone decides when it is over.
+_CLAIM = """
+local found = {}
+for n, key in ipairs(KEYS) do
+  local held, left = redis.call('GET', key), redis.call('PTTL', key)
+  if held and held ~= ARGV[n + 2] and left >= 0 and left <= tonumber(ARGV[2]) then
+    found[n] = held
+  else
+    redis.call('SET', key, ARGV[n + 2], 'PX', ARGV[1])
+    found[n] = ''
+  end
+end
+return found
+"""
+_RELEASE = """
+for n, key in ipairs(KEYS) do
+  local held = redis.call('GET', key)
+  if held and string.sub(held, 33, 33 + #ARGV[1]) == ARGV[1] .. '\\n' then
+    if ARGV[n + 2] == '' then redis.call('DEL', key) else redis.call('SET', key, ARGV[n + 2], 'PX', ARGV[2]) end
+  end
+end
+"""
+_FORGED = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+class RedisStore:
+    """Rows sealed by a key that the server does not know, values checked against their address.
+
+    What cannot be trusted is dropped and counted in `counters` (`bad_seal`, `bad_value`). Rows may vanish at any
+    time (eviction by the server, a restart without persistence): then they are computed again. A connection that
+    broke is opened again once; every operation may safely be done twice.
+
+    Raises:
+        ConfigError: the environment has no URL, or a sealing secret that is none.
+        MissingExtra: redis-py is not installed.
+        StoreError: the server cannot be reached, or refuses (no memory, a read-only replica).
+    """
+
+    def __init__(self, config: Redis) -> None:
+        self._redis = load("redis", config.extra, "store=redis")
+        self._config = config
+        self.counters: Counter[str] = Counter()
+        self._key = key_of(config.namespace, config.seal_env, config.key)
+        # Braces: on a cluster, all rows of a space lie on one node, as scripts and transactions want it.
+        self._prefix = f"llmops_flows:{{{space_of(config.namespace, self._key)}}}"
+        self._client = self._connected(server(config.url_env, "redis://:password@host:6379/0"))
+        self._claim, self._release, self._forged = map(self._client.register_script, (_CLAIM, _RELEASE, _FORGED))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RedisStore, (self._config,)
+
+    # -- what the runner asks ------------------------------------------------------------------------------------
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        known: dict[str, Entry] = {}
+        for part in batches(keys):
+            found, bad = self.look(part)
+            if bad:
+                self._dropped("e", bad, "bad_seal")
+            known.update(self._with_value(found))
+        return known
+
+    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        known: dict[str, bytes] = {}
+        for part in batches(addresses, 50):
+            found, bad = self.check(part)
+            if bad:
+                self._dropped("v", bad, "bad_value")
+            known.update(found)
+        return known
+
+    def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
+        if not entries and not values:
+            return
+
+        def write() -> None:
+            now = time.time()
+            with self._client.pipeline(transaction=True) as pipe:
+                if values:
+                    pipe.mset({self._name("v", address): data for address, data in values.items()})
+                if entries:
+                    pipe.mset({self._name("e", key): self._row(key, entry) for key, entry in entries.items()})
+                    pipe.zadd(self._used, dict.fromkeys(entries, now))
+                pipe.execute()
+
+        self._ask(write)
+
+    def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
+        found: dict[str, Lease] = {}
+        for part in batches(keys):
+            found.update(self._leased(part, owner, seconds))
+        forged = [key for key, lease in found.items() if not lease.owner]
+        return {**found, **self._leased(forged, owner, seconds)} if forged else found
+
+    def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
+        for part in batches(keys):
+            after = [self._held(key, owner, error) if error else b"" for key in part]
+            arguments = [owner.encode(), int(ERROR_SECONDS * 1000), *after]
+            self._run(self._release, part, arguments)
+
+    def close(self) -> None:
+        self._client.close()
+
+    # -- care ------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        return statistics(self)
+
+    def verify(self, *, repair: bool = True) -> Verified:
+        return verified(self, repair=repair)
+
+    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
+        return evicted(self, max_bytes=max_bytes, older_than=older_than)
+
+    def uses(self) -> Sequence[Use]:
+        found: list[Use] = []
+        now = time.time()
+        for part in batches(self._names("e")):
+            rows = self._get("e", part)
+            used = self._ask(partial(self._client.zmscore, self._used, part))
+            for key, row, when in zip(part, rows, used, strict=True):
+                if row is not None:
+                    address = row[LENGTH:].partition(b"\n")[0].decode("utf-8", "replace")
+                    found.append(Use(key, address, now - (when or 0.0)))
+        return found
+
+    def sizes(self) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for part in batches(self._names("v")):
+
+            def lengths(part: list[str] = part) -> list[int]:
+                with self._client.pipeline(transaction=False) as pipe:
+                    for address in part:
+                        pipe.strlen(self._name("v", address))
+                    return list(pipe.execute())
+
+            found.update(zip(part, self._ask(lengths), strict=True))
+        return found
+
+    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+        found, bad = {}, []
+        rows = self._get("e", keys)
+        for key, row in zip(keys, rows, strict=True):
+            if row is None:
+                continue
+            address, _, meta = row[LENGTH:].partition(b"\n")
+            entry = Entry(address.decode("utf-8", "replace"), meta)
+            if fits(row[:LENGTH], self._key, "entry", key, entry.address, meta):
+                found[key] = entry
+            else:
+                bad.append(key)
+        return found, bad
+
+    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        rows = self._get("v", addresses)
+        there = {address: data for address, data in zip(addresses, rows, strict=True) if data is not None}
+        good = {address: data for address, data in there.items() if hashlib.sha256(data).hexdigest() == address}
+        return good, [address for address in there if address not in good]
+
+    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        """A value that an entry names by now goes too: whoever asks for the entry computes it again."""
+        names = [*(self._name("e", key) for key in keys), *(self._name("v", address) for address in addresses)]
+
+        def delete() -> None:
+            with self._client.pipeline(transaction=True) as pipe:
+                if keys:
+                    pipe.zrem(self._used, *keys)
+                pipe.unlink(*names)
+                pipe.execute()
+
+        if names:
+            self._ask(delete)
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _used(self) -> str:
+        return f"{self._prefix}:used"
+
+    def _name(self, kind: str, name: str) -> str:
+        return f"{self._prefix}:{kind}:{name}"
+
+    def _get(self, kind: str, names: Sequence[str]) -> list[bytes | None]:
+        full = [self._name(kind, name) for name in names]
+        return self._ask(lambda: list(self._client.mget(full))) if full else []
+
+    def _names(self, kind: str) -> list[str]:
+        start = self._name(kind, "")
+        pattern = "".join(f"\\{c}" if c in "*?[]\\" else c for c in start) + "*"
+        found = self._ask(lambda: set(self._client.scan_iter(match=pattern, count=1000)))
+        return sorted(name.decode("utf-8", "replace")[len(start) :] for name in found)
+
+    def _row(self, key: str, entry: Entry) -> bytes:
+        return seal(self._key, "entry", key, entry.address, entry.meta) + entry.address.encode() + b"\n" + entry.meta
+
+    def _with_value(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Those of the entries whose value is there; that they are in use is noted once a day."""
+        keys = list(entries)
+
+        def ask() -> list[Any]:
+            with self._client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.exists(self._name("v", entries[key].address))
+                pipe.zmscore(self._used, keys)
+                return list(pipe.execute())
+
+        if not keys:
+            return {}
+        *there, used = self._ask(ask)
+        known = {key: entries[key] for key, is_there in zip(keys, there, strict=True) if is_there}
+        now = time.time()
+        stale = [key for key, when in zip(keys, used, strict=True) if key in known and (when or 0) < now - TOUCHED]
+        if stale:
+            try:
+                self._ask(lambda: self._client.zadd(self._used, dict.fromkeys(stale, now)))
+            except StoreError as error:
+                log.debug("what is in use could not be noted: %s", error)
+        return known
+
+    def _dropped(self, kind: str, names: list[str], reason: str) -> None:
+        if not self.counters[reason]:
+            log.warning("the store %s holds damaged rows: they are dropped and computed again", self._told_place)
+        self.counters[reason] += len(names)
+        self.remove(*((names, []) if kind == "e" else ([], names)))
+
+    # -- leases ----------------------------------------------------------------------------------------------------
+
+    def _held(self, key: str, owner: str, error: bytes = b"") -> bytes:
+        return seal(self._key, "lease", key, owner, error) + owner.encode() + b"\n" + error
+
+    def _leased(self, keys: Sequence[str], owner: str, seconds: float) -> dict[str, Lease]:
+        """Claim keys. A lease that nobody of us wrote is removed, and comes back with no owner."""
+        if not keys:
+            return {}
+        longest = int(2000 * max(seconds, ERROR_SECONDS))
+        arguments = [max(1, int(seconds * 1000)), longest, *(self._held(key, owner) for key in keys)]
+        rows = self._run(self._claim, keys, arguments)
+        found: dict[str, Lease] = {}
+        for key, row in zip(keys, rows, strict=True):
+            holder, _, error = row[LENGTH:].partition(b"\n")
+            name = holder.decode("utf-8", "replace")
+            if not row:
+                found[key] = Lease(key, owner, True)
+            elif fits(row[:LENGTH], self._key, "lease", key, name, error):
+                found[key] = Lease(key, name, False, error)
+            else:
+                self.counters["bad_seal"] += 1
+                self._run(self._forged, [key], [row])
+                found[key] = Lease(key, "", False)
+        return found
+
+    def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        names = [self._name("l", key) for key in keys]
+        return self._ask(lambda: script(names, arguments))
+
+    # -- the server ------------------------------------------------------------------------------------------------
+
+    @property
+    def _told_place(self) -> str:
+        return f"redis ({self._config.url_env}, namespace {self._config.namespace!r})"
+
+    def _connected(self, url: str) -> Any:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        seconds = self._config.timeout
+        try:
+            return self._redis.Redis.from_url(
+                url,
+                decode_responses=False,
+                socket_timeout=seconds,
+                socket_connect_timeout=seconds,
+                socket_keepalive=True,
+                health_check_interval=30,
+                retry=Retry(NoBackoff(), 1, supported_errors=(self._redis.ConnectionError,)),
+                client_name=f"llmops_flows-{os.getpid()}",
+            )
+        except ValueError as error:
+            raise StoreError(redact(f"{self._config.url_env} is no URL of a Redis server: {error}")) from None
+
+    def _ask(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except (self._redis.RedisError, OSError) as error:
+            raise StoreError(redact(f"the store {self._told_place} failed: {error}")) from error

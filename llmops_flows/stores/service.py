@@ -1,0 +1,64 @@
+"""What stores on a server share: whose rows they believe, where the server is, and its client library."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from llmops_flows.core.errors import ConfigError, Fault, MissingExtra
+
+from .seal import seal, sealing_key
+
+LEAST = 16
+"""Characters that a shared sealing secret must have."""
+ERROR_SECONDS = 5.0
+"""How long those who wait can learn that the work failed, and why."""
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def load(name: str, extra: str, needed_by: str) -> Any:
+    """The client library. Raises MissingExtra with the install line."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != name.partition(".")[0]:
+            raise
+        raise MissingExtra(name, extra, needed_by) from error
+
+
+def server(url_env: str, example: str) -> str:
+    """The server's URL, from an environment variable. Raises ConfigError: there is none."""
+    url = os.environ.get(url_env, "").strip()
+    if not url:
+        mend = f"set it: export {url_env}={example}"
+        raise ConfigError(Fault(f"the environment has no {url_env}", key="store.url_env", mend=mend))
+    return url
+
+
+def key_of(namespace: str, seal_env: str, path: Path) -> bytes:
+    """The key that seals the rows of a namespace.
+
+    From the secret in the environment variable, which all machines that shall share answers are given; else from a
+    key file that this machine makes for itself: then other machines see none of its rows, and it none of theirs.
+    Whoever has the server's password but not the key can make rows vanish, but no row that is believed.
+
+    Raises:
+        ConfigError: the secret is too short to be one.
+        StoreError, OSError: the key file cannot be used.
+    """
+    secret = os.environ.get(seal_env, "").strip()
+    if secret and len(secret) < LEAST:
+        what = f"{seal_env} has fewer than {LEAST} characters"
+        mend = f"export {seal_env}=$(openssl rand -hex 32), the same on every machine"
+        raise ConfigError(Fault(what, key="store.seal_env", mend=mend))
+    if not secret:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return seal(secret.encode() if secret else sealing_key(path), "llmops_flows store", namespace, b"")
+
+
+def space_of(namespace: str, key: bytes) -> str:
+    """Where the rows lie: those of another key are out of sight, so that nobody drops what others believe."""
+    return f"{namespace}/{seal(key, 'space', b'').hex()[:12]}"
