@@ -196,3 +196,9 @@ def test_handlers_that_raise_do_not_reach_the_answer(flow: FlowRunnable) -> None
             raise RuntimeError("broken handler")
 
     assert flow.invoke("a", config={"callbacks": [Broken()]})["answer"] == ANSWER
+
+
+def test_a_chain_says_which_flow_it_calls(flow: FlowRunnable) -> None:
+    steps = " -> ".join(name for name, _ in flow.flow.leaves())
+    assert repr(flow) == f"FlowRunnable({flow.name!r}: {steps})"
+    assert "retrieve" in steps and repr(flow) in repr(flow | RunnableLambda(lambda found: found["answer"]))

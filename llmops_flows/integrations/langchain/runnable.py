@@ -40,6 +40,9 @@ class FlowRunnable(Runnable[Any, Answer]):
         self.runner = runner
         self.name = flow.name
 
+    def __repr__(self) -> str:
+        return f"FlowRunnable({self.flow.name!r}: {' -> '.join(name for name, _ in self.flow.leaves())})"
+
     # -- one ---------------------------------------------------------------------------------------------------
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
