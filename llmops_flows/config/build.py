@@ -88,8 +88,12 @@ class Builder:
             return None
         try:
             found = getattr(importlib.import_module(module), name, None)
-        except ImportError as error:
-            found, package = None, str(error)
+        except Exception as error:  # whatever a user's module does when it is imported
+            if not (isinstance(error, ImportError) and f"{module}.".startswith(f"{error.name}.")):
+                what = f"the module {module!r} cannot be imported: {type(error).__name__}: {error}"
+                self._fault(what, place, "mend the module; `python -c 'import MODULE'` shows where it breaks")
+                return None
+            found = None
         if not isinstance(found, type) or not issubclass(found, Part) or inspect.isabstract(found):
             self._fault(f"{target!r} is no component", place, f"choose from: {_components(module)}")
             return None

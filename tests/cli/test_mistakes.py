@@ -261,3 +261,29 @@ def test_libraries_that_are_missing_are_all_told_at_once(
     monkeypatch.setattr(util, "find_spec", lambda name, package=None: None if name in gone else real(name, package))
     found = told(capsys, "check", "flow=rag_support", "retriever=chroma", "model=extractive")
     assert "'llmops-flows[wordllama]'" in found and "'llmops-flows[chroma]'" in found
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("class Shout(Stage:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_component_whose_module_breaks_is_told(
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch, code: str, cause: str
+) -> None:
+    name = f"broken_{cause.partition('Error')[0].lower()}"
+    write(project / name / "shout.py", code)
+    write(project / name / "__init__.py", "")
+    write(project / "conf" / "model" / "broken.yaml", f"_target_: {name}.shout.Shout\n")
+    flow = (
+        "# @package _global_\ndefaults:\n  - override /model: broken\n\nname: mine\ntrust: ["
+        + name
+        + "]\nstages:\n  model: ${model}\n"
+    )
+    write(project / "conf" / "flow" / "mine.yaml", flow)
+    monkeypatch.syspath_prepend(str(project))
+    found = told(capsys, "check", "flow=mine")
+    assert f"the module '{name}.shout' cannot be imported: {cause}" in found
