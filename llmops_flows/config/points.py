@@ -69,7 +69,7 @@ def points(grid: Grid) -> list[Point]:
         ConfigError: with everything that is wrong with any of the overrides.
     """
     wanted = [tuple(chain.from_iterable(steps)) for steps in product(*(axis.steps for axis in grid.axes))]
-    if len(wanted) > 2 * sum(len(axis) for axis in grid.axes):
+    if grid.axes and len(wanted) > 2 * sum(len(axis) for axis in grid.axes):
         found = _spliced(grid)
         if found is not None:
             return found

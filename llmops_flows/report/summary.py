@@ -94,16 +94,23 @@ def stages(records: Sequence[Record]) -> dict[str, dict[str, int]]:
 
 
 def scores(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """Metric to mean, 95 % interval and number of records scored; records with an error are left out."""
-    values: dict[str, list[float]] = {}
+    """Metric to mean, 95 % interval and number of questions scored; records with an error are left out.
+
+    Several samples of a question count as one, with their mean: they are not independent of each other.
+    """
+    values: dict[str, dict[str, list[float]]] = {}
     for record in records:
         if record.error is not None:
             continue
+        question = record.id if record.sample is None else record.id.removesuffix(f".{record.sample}")
         for metric, score in record.scores.items():
-            seen = values.setdefault(metric, [])
+            seen = values.setdefault(metric, {})
             if score is not None and math.isfinite(score):
-                seen.append(score)
-    return {metric: mean(seen) for metric, seen in sorted(values.items())}
+                seen.setdefault(question, []).append(score)
+    return {
+        metric: mean([math.fsum(samples) / len(samples) for samples in seen.values()])
+        for metric, seen in sorted(values.items())
+    }
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:

@@ -126,3 +126,9 @@ def test_a_point_that_fails_stops_no_other(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode in (1, 2)
     assert len(summaries(tmp_path)) >= 1
+
+
+def test_a_sweep_of_one_point_is_a_sweep(tmp_path: Path) -> None:
+    done = flows(tmp_path, "-m", "flow=chat", "model=echo", "question=hi")
+    assert done.returncode == 0, done.stderr
+    assert len(summaries(tmp_path)) == 1

@@ -476,3 +476,13 @@ def test_the_command_line_tells_what_a_guardrail_did(tmp_path: Any) -> None:
     assert mail["answer"] == "My mail is [EMAIL]" and mail["verdicts"]["input_guard"]["action"] == "fix"
     assert "topics: the text speaks of 'weapon'" in str(weapons["error"])
     assert hello["answer"] == "Hello"
+
+
+def test_nothing_is_fetched_where_nltk_was_imported_before() -> None:
+    program = (
+        "import sys, nltk\nasked = []\n"
+        "sys.addaudithook(lambda event, args: asked.append(args) if event == 'socket.getaddrinfo' else None)\n"
+        "from llmops_flows.integrations.guardrails_ai.library import guardrails\nguardrails()\nprint(asked)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "[]", done.stderr

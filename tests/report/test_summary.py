@@ -157,3 +157,15 @@ def test_a_run_in_which_every_call_fails_ends_with_no_scores_and_exit_code_1(tmp
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert done.returncode == 1 and "scores n/a" in done.stdout
     assert summary["scores"] == {} and summary["errors"]["records"] == 3
+
+
+def test_samples_of_one_question_do_not_make_an_interval_narrower() -> None:
+    def told(samples: int) -> dict[str, Any]:
+        asked = [Record.of(f"q{n}.{s}", {"question": str(n / 8)}, sample=s) for n in range(8) for s in range(samples)]
+        with Runner() as runner:
+            runner.run(Flow(stages={"answer": Answer()}), asked, evaluators={"scored": Scored()})
+        found: dict[str, Any] = summarize(asked)["scores"]["score"]
+        return found
+
+    assert told(1) == told(4)
+    assert told(4)["n"] == 8

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
@@ -27,7 +30,8 @@ def guardrails() -> Any:
     """
     with _lock:
         os.environ.setdefault("GUARDRAILS_RUN_SYNC", "true")
-        module = load("guardrails", EXTRA, "guardrail", without=_UNWANTED)
+        with _no_download():
+            module = load("guardrails", EXTRA, "guardrail", without=_UNWANTED)
         _silence()
         return module
 
@@ -35,7 +39,7 @@ def guardrails() -> Any:
 def package(name: str) -> Any:
     """The module `guardrails_ai.<name>` of an installed validator. Raises MissingExtra when it is not installed."""
     guardrails()
-    with _lock:
+    with _lock, _no_download():
         return load(f"guardrails_ai.{name}", pip(name), f"the validator {name!r}", without=_UNWANTED)
 
 
@@ -54,6 +58,20 @@ def packages() -> list[str]:
 def pip(name: str) -> str:
     """What installs the validator's package."""
     return f"pip install guardrails-ai-{name.replace('_', '-')}"
+
+
+@contextmanager
+def _no_download() -> Iterator[None]:
+    """Where somebody (LlamaIndex) has imported nltk before, guardrails would have it fetch a tokenizer at import."""
+    nltk: Any = sys.modules.get("nltk")
+    if nltk is None:
+        yield
+        return
+    original, nltk.download = nltk.download, lambda *_, **__: False
+    try:
+        yield
+    finally:
+        nltk.download = original
 
 
 def _silence() -> None:
