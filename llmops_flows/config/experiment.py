@@ -129,7 +129,9 @@ def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[
     return [(str(name), inner) for name, inner in found.items()]
 
 
-def _component(config: Any, key: str, kind: type[Part], builder: Builder) -> Any:
+def _component(
+    config: Any, key: str, kind: type[Part] | tuple[type[Part], ...], builder: Builder, called: str = ""
+) -> Any:
     """A component of a kind; None where the config switches the part off, and after a fault."""
     if config is None:
         return None
@@ -138,23 +140,18 @@ def _component(config: Any, key: str, kind: type[Part], builder: Builder) -> Any
         return None
     part = builder.part(config, key)
     if part is not None and not isinstance(part, kind):
-        builder.faults.append(Fault(f"a {type(part).__name__} is no {key.partition('.')[0]}", key=key))
+        what = called or key.partition(".")[0]
+        builder.faults.append(Fault(f"a {type(part).__name__} is no {what}", key=key))
         return None
     return part
 
 
 def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
     """A stage; None where the config switches the part off."""
-    if config is None:
-        return None
-    if not isinstance(config, Mapping) or TARGET not in config:
-        builder.faults.append(no_component(config, key))
-        return None
-    part = builder.part(config, key)
-    if part is not None and not isinstance(part, (Stage, Composite)):
-        builder.faults.append(Fault(f"a {type(part).__name__} is no stage: it cannot run in a flow", key=key))
-        return None
-    return part
+    found: Stage | Composite | None = _component(
+        config, key, (Stage, Composite), builder, "stage: it cannot run in a flow"
+    )
+    return found
 
 
 __all__ = ["ConfigError", "Experiment", "Settings", "build"]
