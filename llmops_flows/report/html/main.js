@@ -1,4 +1,4 @@
-// Puts the page together, and draws a part only when it comes into view.
+// Puts the page together: the leaderboard at once, each further part in a task of its own, so that nothing freezes.
 function chosen() {
   by("a").value = state.a, by("b").value = state.b, by("q").value = state.q;
   markBoard();
@@ -19,14 +19,10 @@ const PARTS = {
 };
 const seen = new Set();
 const again = (part) => seen.has(part) && PARTS[part]();
-const watcher = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) show(entry.target.id);
-}, { rootMargin: "400px" });
 
 function show(part) {
   if (seen.has(part)) return;
   seen.add(part);
-  watcher.unobserve(by(part));
   PARTS[part]();
 }
 
@@ -80,7 +76,8 @@ function start() {
   matrix.addEventListener("mousemove", (event) => { const at = cellAt(event); if (at) tellCell(...at); });
   matrix.addEventListener("click", (event) => { const at = cellAt(event); if (at) [state.b, state.q] = at, chosen(); });
   drawBoard();
-  for (const part of Object.keys(PARTS)) watcher.observe(by(part));
+  for (const part of Object.keys(PARTS)) setTimeout(show, 0, part);
+  setTimeout(() => (document.documentElement.dataset.drawn = Math.round(performance.now())));
   let waiting = 0;
   const redraw = () => { clearTimeout(waiting), (waiting = setTimeout(() => again("questions"), 120)); };
   window.addEventListener("resize", redraw);
@@ -88,4 +85,3 @@ function start() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again("questions"));
 }
 start();
-document.documentElement.dataset.drawn = Math.round(performance.now());
