@@ -17,6 +17,7 @@ from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.secrets import redact_value
 from llmops_flows.core.trace import Trace, addresses, read
+from llmops_flows.core.transaction import transaction
 
 T = TypeVar("T")
 Elsewhere = Callable[[Sequence[str]], Mapping[str, bytes]]
@@ -225,16 +226,7 @@ class TraceStore:
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock, self._errors():
-            db = self._open()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(db)
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            return result
+            return transaction(self._open(), work)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

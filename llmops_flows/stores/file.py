@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.locks import locked
+from llmops_flows.core.transaction import transaction
 
 from .schema import broken, connect, connect_read_only, unwritable
 from .seal import sealing_key
@@ -84,15 +85,7 @@ class File:
         db = self._open()
         if self.read_only:
             raise OSError("it can be read but not written")
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            result = work(db)
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        return result
+        return transaction(db, work)
 
     def _told(self, error: Exception) -> StoreError:
         if isinstance(error, sqlite3.Error) and broken(error):

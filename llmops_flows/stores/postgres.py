@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.secrets import redact
 from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
 
 from .care import TOUCHED, Use, batches, evicted, statistics, verified
+from .pool import Pool
 from .seal import fits, seal
-from .service import ERROR_SECONDS, key_of, load, server, space_of
+from .service import ERROR_SECONDS, key_of, space_of
 
 if TYPE_CHECKING:
     from .config import Postgres
 
-T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
 
 # The number is that of the schema: another one gets tables of its own, and both versions go on working.
@@ -69,7 +65,7 @@ class PostgresStore:
         self.counters: Counter[str] = Counter()
         self._key = key_of(config.namespace, config.seal_env, config.key)
         self._space = space_of(config.namespace, self._key)
-        self._pool = _Pool(config)
+        self._pool = Pool(config, _TABLES, needs=(ENTRIES, LEASES))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PostgresStore, (self._config,)
@@ -258,103 +254,3 @@ class PostgresStore:
             raise StoreError("leases change hands faster than they can be claimed")
 
         return self._pool.do(claim)
-
-
-class _Pool:
-    """Connections for the threads of this process: one that is free is used again."""
-
-    def __init__(self, config: Postgres) -> None:
-        self._psycopg = load("psycopg", config.extra, "store=postgres")
-        self._config = config
-        self._url = server(config.url_env, "postgresql://user:password@host/database")
-        self._lock = threading.Lock()
-        self._free: list[Any] = []
-        self._prepared = False
-        self._pid = os.getpid()
-        self._inherited: list[Any] = []
-
-    def do(self, work: Callable[[Any], T]) -> T:
-        """Do work with a cursor in one transaction; once more where the connection was lost, or locks crossed."""
-        psycopg = self._psycopg
-        for again in (True, False):
-            try:
-                with (
-                    self._connection() as connection,
-                    connection.transaction(),
-                    connection.cursor(binary=True) as cursor,
-                ):
-                    return work(cursor)
-            except psycopg.Error as error:
-                if again and isinstance(error, psycopg.OperationalError) and self._another(error):
-                    continue
-                raise self._told(error) from error
-        raise AssertionError("unreachable")
-
-    def close(self) -> None:
-        with self._lock:
-            self._leave_inherited()
-            free, self._free = self._free, []
-        for connection in free:
-            connection.close()
-
-    def _told(self, error: Exception) -> StoreError:
-        return StoreError(redact(f"the store postgres ({self._config.url_env}) failed: {error}".strip()))
-
-    def _another(self, error: Exception) -> bool:
-        """Whether another attempt may help: not after a time limit."""
-        if isinstance(error, self._psycopg.errors.QueryCanceled):
-            return False
-        self.close()  # the others that were idle are as dead as this one
-        return True
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        with self._lock:
-            self._leave_inherited()
-            connection = self._free.pop() if self._free else None
-        if connection is None:
-            connection = self._open()
-        try:
-            yield connection
-        finally:
-            if connection.closed or connection.broken:
-                connection.close()
-            else:
-                with self._lock:
-                    self._free.append(connection)
-
-    def _open(self) -> Any:
-        seconds = self._config.timeout
-        try:
-            connection = self._psycopg.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=max(2, round(seconds)),
-                options=f"-c statement_timeout={int(seconds * 1000)} -c client_min_messages=warning",
-                application_name="llmops_flows",
-                keepalives_idle=30,
-                tcp_user_timeout=int(seconds * 2000),
-            )
-        except self._psycopg.Error as error:
-            raise self._told(error) from error  # to be told at once, and not after a second attempt
-        with self._lock:
-            if not self._prepared:
-                _prepare(connection)
-                self._prepared = True
-        return connection
-
-    def _leave_inherited(self) -> None:
-        """Connections that were inherited by a fork belong to the parent: closing them would end its own."""
-        if self._pid != os.getpid():
-            self._inherited += self._free
-            self._free, self._pid = [], os.getpid()
-
-
-def _prepare(connection: Any) -> None:
-    """Make the tables, once for all who come at the same time; a user who may not make any uses those there are."""
-    there = f"SELECT to_regclass('{ENTRIES}') IS NOT NULL AND to_regclass('{LEASES}') IS NOT NULL"
-    if connection.execute(there).fetchone()[0]:
-        return
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmops_flows tables', 0))")
-        connection.execute(_TABLES)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.secrets import redact
 from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
 
 from .care import TOUCHED, Use, batches, evicted, statistics, verified
+from .link import Link
 from .seal import LENGTH, fits, seal
-from .service import ERROR_SECONDS, key_of, load, server, space_of
+from .service import ERROR_SECONDS, key_of, space_of
 
 if TYPE_CHECKING:
     from .config import Redis
 
-T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
 
 # A lease is `seal owner \n error`, with a time to live: Redis's clock alone decides when it is over.
@@ -64,13 +62,13 @@ class RedisStore:
     """
 
     def __init__(self, config: Redis) -> None:
-        self._redis = load("redis", config.extra, "store=redis")
+        self._link = Link(config)
         self._config = config
         self.counters: Counter[str] = Counter()
         self._key = key_of(config.namespace, config.seal_env, config.key)
         # Braces: on a cluster, all rows of a space lie on one node, as scripts and transactions want it.
         self._prefix = f"llmops_flows:{{{space_of(config.namespace, self._key)}}}"
-        self._client = self._connected(server(config.url_env, "redis://:password@host:6379/0"))
+        self._client = self._link.client
         self._claim, self._release, self._forged = map(self._client.register_script, (_CLAIM, _RELEASE, _FORGED))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -110,7 +108,7 @@ class RedisStore:
                     pipe.zadd(self._used, dict.fromkeys(entries, now))
                 pipe.execute()
 
-        self._ask(write)
+        self._link.ask(write)
 
     def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
         found: dict[str, Lease] = {}
@@ -126,7 +124,7 @@ class RedisStore:
             self._run(self._release, part, arguments)
 
     def close(self) -> None:
-        self._client.close()
+        self._link.close()
 
     # -- care ------------------------------------------------------------------------------------------------------
 
@@ -144,7 +142,7 @@ class RedisStore:
         now = time.time()
         for part in batches(self._names("e")):
             rows = self._get("e", part)
-            used = self._ask(partial(self._client.zmscore, self._used, part))
+            used = self._link.ask(partial(self._client.zmscore, self._used, part))
             for key, row, when in zip(part, rows, used, strict=True):
                 if row is not None:
                     address = row[LENGTH:].partition(b"\n")[0].decode("utf-8", "replace")
@@ -161,7 +159,7 @@ class RedisStore:
                         pipe.strlen(self._name("v", address))
                     return list(pipe.execute())
 
-            found.update(zip(part, self._ask(lengths), strict=True))
+            found.update(zip(part, self._link.ask(lengths), strict=True))
         return found
 
     def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
@@ -196,7 +194,7 @@ class RedisStore:
                 pipe.execute()
 
         if names:
-            self._ask(delete)
+            self._link.ask(delete)
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -209,12 +207,12 @@ class RedisStore:
 
     def _get(self, kind: str, names: Sequence[str]) -> list[bytes | None]:
         full = [self._name(kind, name) for name in names]
-        return self._ask(lambda: list(self._client.mget(full))) if full else []
+        return self._link.ask(lambda: list(self._client.mget(full))) if full else []
 
     def _names(self, kind: str) -> list[str]:
         start = self._name(kind, "")
         pattern = "".join(f"\\{c}" if c in "*?[]\\" else c for c in start) + "*"
-        found = self._ask(lambda: set(self._client.scan_iter(match=pattern, count=1000)))
+        found = self._link.ask(lambda: set(self._client.scan_iter(match=pattern, count=1000)))
         return sorted(name.decode("utf-8", "replace")[len(start) :] for name in found)
 
     def _row(self, key: str, entry: Entry) -> bytes:
@@ -233,20 +231,20 @@ class RedisStore:
 
         if not keys:
             return {}
-        *there, used = self._ask(ask)
+        *there, used = self._link.ask(ask)
         known = {key: entries[key] for key, is_there in zip(keys, there, strict=True) if is_there}
         now = time.time()
         stale = [key for key, when in zip(keys, used, strict=True) if key in known and (when or 0) < now - TOUCHED]
         if stale:
             try:
-                self._ask(lambda: self._client.zadd(self._used, dict.fromkeys(stale, now)))
+                self._link.ask(lambda: self._client.zadd(self._used, dict.fromkeys(stale, now)))
             except StoreError as error:
                 log.debug("what is in use could not be noted: %s", error)
         return known
 
     def _dropped(self, kind: str, names: list[str], reason: str) -> None:
         if not self.counters[reason]:
-            log.warning("the store %s holds damaged rows: they are dropped and computed again", self._told_place)
+            log.warning("the store %s holds damaged rows: they are dropped and computed again", self._link.place)
         self.counters[reason] += len(names)
         self.remove(*((names, []) if kind == "e" else ([], names)))
 
@@ -278,35 +276,4 @@ class RedisStore:
 
     def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         names = [self._name("l", key) for key in keys]
-        return self._ask(lambda: script(names, arguments))
-
-    # -- the server ------------------------------------------------------------------------------------------------
-
-    @property
-    def _told_place(self) -> str:
-        return f"redis ({self._config.url_env}, namespace {self._config.namespace!r})"
-
-    def _connected(self, url: str) -> Any:
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
-        seconds = self._config.timeout
-        try:
-            return self._redis.Redis.from_url(
-                url,
-                decode_responses=False,
-                socket_timeout=seconds,
-                socket_connect_timeout=seconds,
-                socket_keepalive=True,
-                health_check_interval=30,
-                retry=Retry(NoBackoff(), 1, supported_errors=(self._redis.ConnectionError,)),
-                client_name=f"llmops_flows-{os.getpid()}",
-            )
-        except ValueError as error:
-            raise StoreError(redact(f"{self._config.url_env} is no URL of a Redis server: {error}")) from None
-
-    def _ask(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except (self._redis.RedisError, OSError) as error:
-            raise StoreError(redact(f"the store {self._told_place} failed: {error}")) from error
+        return self._link.ask(lambda: script(names, arguments))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.locks import locked
+from llmops_flows.core.transaction import transaction
 
 T = TypeVar("T")
 
@@ -124,12 +125,14 @@ def _refuse(db: sqlite3.Connection, path: Path) -> None:
 
 def _prepare(db: sqlite3.Connection) -> None:
     """Make the tables, or bring them up to date. Leases of an older version are let go."""
-    db.execute("BEGIN IMMEDIATE")
-    for statement in ("DROP TABLE IF EXISTS leases", *_TABLES.split(";")):
-        db.execute(statement)
-    db.execute(f"PRAGMA application_id = {APPLICATION}")
-    db.execute(f"PRAGMA user_version = {SCHEMA}")
-    db.execute("COMMIT")
+
+    def work(db: sqlite3.Connection) -> None:
+        for statement in ("DROP TABLE IF EXISTS leases", *_TABLES.split(";")):
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    transaction(db, work)
 
 
 def broken(error: sqlite3.Error) -> bool:
