@@ -23,17 +23,25 @@ def run(cells: Sequence[Cell], folder: Path) -> int:
 
     A point that is wrong or fails stops no other. Points that do the same run once; each leaves its own results.
     """
+    begun = time.perf_counter()
+    code = walk(cells, folder, {})
+    _end(cells, folder, time.perf_counter() - begun)
+    return code
+
+
+def walk(cells: Sequence[Cell], folder: Path, done: dict[int, Any]) -> int:
+    """Run cells and leave the results of each in `folder/NUMBER`. Returns the code of `run`.
+
+    `done` is what earlier calls did of the same sweep: cells may do the same as one of those.
+    """
     from llmops_flows.sinks.console import progress
 
-    begun = time.perf_counter()
     codes = [0, *(2 for cell in cells if cell.experiment is None)]
-    done: dict[int, Any] = {}
     for wave in waves([cell for cell in cells if cell.experiment is not None and cell.same_as is None]):
         codes += _wave(wave, folder, progress(), done)
     for cell in cells:
         if cell.same_as is not None:
             _write(cell, folder, *done[cell.same_as])
-    _end(cells, folder, time.perf_counter() - begun)
     return max(codes)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 from llmops_flows.core.fingerprint import address
 from llmops_flows.sweeps.where import Where
 
-from .axes import Grid, grid
+from .axes import grid
 from .compose import compose
 from .experiment import Experiment, build
 from .load import assembled
@@ -49,24 +49,46 @@ def cells(overrides: Sequence[str]) -> list[Cell]:
     Raises:
         ConfigError: with everything that is wrong with the overrides themselves, or when no point is left.
     """
-    asked, rules = _rules(overrides)
-    wanted = grid(asked, rules["zip"])
-    kept = [point for point in points(wanted) if rules["where"] is None or _holds(rules["where"], point)]
+    asked, own = rules(overrides)
+    if own.maximize or own.minimize:
+        what, mend = "a sweep runs every point; a search has something to reach", "add hydra/sweeper=optuna"
+        raise ConfigError(Fault(what, f"{SWEEP}{'maximize' if own.maximize else 'minimize'}", "command line", mend))
+    wanted = grid(asked, own.zip)
+    kept = [point for point in points(wanted) if own.where is None or holds(own.where, point)]
     if not kept:
         raise ConfigError(Fault("no point is left", key="sweep.where", mend="loosen the condition"))
-    found: list[Cell] = []
     first: dict[str, int] = {}
-    for number, point in enumerate(kept):
-        cell = _cell(number, point, wanted)
-        if cell.experiment is not None:
-            same = first.setdefault(work(cell.experiment), number)
-            cell = replace(cell, same_as=same if same != number else None)
-        found.append(cell)
-    return found
+    return [cell(number, point, wanted.fixed, first) for number, point in enumerate(kept)]
 
 
-def _rules(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The overrides without those of the sweep itself, and what these say."""
+def cell(number: int, point: Point, fixed: Sequence[str], first: dict[str, int]) -> Cell:
+    """A point, built.
+
+    Args:
+        number: its place in the sweep.
+        point: the point.
+        fixed: the overrides of all points.
+        first: work to the number of the first cell that does it; filled in.
+    """
+    found = _cell(number, point, fixed)
+    if found.experiment is None:
+        return found
+    same = first.setdefault(work(found.experiment), number)
+    return replace(found, same_as=same if same != number else None)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What `sweep.*` says: axes that move together, a condition, and what a search is after."""
+
+    zip: tuple[tuple[str, ...], ...] = ()
+    where: Where | None = None
+    maximize: tuple[str, ...] = ()
+    minimize: tuple[str, ...] = ()
+
+
+def rules(overrides: Sequence[str]) -> tuple[list[str], Rules]:
+    """The overrides without those of the sweep itself, and what these say. Raises ConfigError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     own = [text for text in overrides if text.lstrip("+").startswith(SWEEP)]
@@ -74,19 +96,32 @@ def _rules(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     for text in own:
         parsed = OverridesParser.create().parse_override(text)
         values[parsed.key_or_group.removeprefix(SWEEP)] = parsed.value()
-    unknown = sorted(values.keys() - {"zip", "where"})
-    if unknown:
-        mend = "sweep.zip=[[key,key]], sweep.where='key == value'"
-        raise ConfigError([Fault(f"a sweep has no {name!r}", key=f"{SWEEP}{name}", mend=mend) for name in unknown])
+    names = [field.name for field in fields(Rules)]
+    if unknown := sorted(values.keys() - set(names)):
+        mend = "{}; sweep.zip=[[key,key]], sweep.where='key == value'"
+        raise ConfigError(
+            [Fault(f"a sweep has no {n!r}", f"{SWEEP}{n}", mend=mend.format(did_you_mean(n, names))) for n in unknown]
+        )
     zipped = values.get("zip") or []
     if zipped and not all(isinstance(group, list) for group in zipped):
         zipped = [zipped]
     where = values.get("where")
-    rules = {"zip": [[str(key) for key in group] for group in zipped], "where": Where(str(where)) if where else None}
-    return [text for text in overrides if text not in own], rules
+    return [text for text in overrides if text not in own], Rules(
+        zip=tuple(tuple(str(key) for key in group) for group in zipped),
+        where=Where(str(where)) if where else None,
+        maximize=_names(values.get("maximize")),
+        minimize=_names(values.get("minimize")),
+    )
 
 
-def _holds(where: Where, point: Point) -> bool:
+def _names(value: Any) -> tuple[str, ...]:
+    listed = value if isinstance(value, list) else [value]
+    return tuple(str(name) for name in listed if name is not None)
+
+
+def holds(where: Where, point: Point) -> bool:
+    """Whether a point fulfils a condition."""
+
     def look(key: str) -> Any:
         if key in point.choices:
             return point.choices[key]
@@ -104,13 +139,13 @@ def _holds(where: Where, point: Point) -> bool:
     return where(careful)
 
 
-def _cell(number: int, point: Point, wanted: Grid) -> Cell:
+def _cell(number: int, point: Point, fixed: Sequence[str]) -> Cell:
     try:
         experiment = replace(build(point.config, names=point.names), choices=dict(point.choices))
     except ConfigError as error:
         faults = error.faults
         try:  # once more in full: then each fault knows its file and line
-            return Cell(number, point.overrides, assembled(compose([*wanted.fixed, *point.overrides], typed=False)))
+            return Cell(number, point.overrides, assembled(compose([*fixed, *point.overrides], typed=False)))
         except ConfigError as located:
             faults = located.faults
         return Cell(number, point.overrides, None, faults)
