@@ -44,10 +44,13 @@ class Known:
 class Keeper:
     """Looks answers up and keeps new ones. Trouble of the store is told once, and costs no answer."""
 
-    def __init__(self, store: Store | None, cache: Cache, warn: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, store: Store | None, cache: Cache, warn: Callable[[str, str], None], *, tenant: str = ""
+    ) -> None:
         self.store = store if store is None or isinstance(store, Unfailing) else Unfailing(store, warn)
         self.reads = not cache.refresh
         self._warn = warn
+        self._tenant = tenant
         self._owner = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex}"
         self._late: tuple[dict[str, Entry], dict[str, bytes]] = ({}, {})
         self._written = time.monotonic()
@@ -79,7 +82,7 @@ class Keeper:
         said = (outcome.usage, outcome.verdict, outcome.ends, outcome.retry, outcome.notes)
         known = Known(digest(data), data, *said, seconds)
         if kept and outcome.keep and self.store is not None:
-            meta = _meta(outcome, seconds)
+            meta = _meta(outcome, seconds, {"stage": stage, "tenant": self._tenant})
             if has_secret(data) or has_secret(meta):
                 self._warn(f"secret {stage}", _SECRET.format(f" of {stage!r}" if stage else ""))
             else:
@@ -218,8 +221,8 @@ class Flight:
             self._give_back([key], told)
 
 
-def _meta(outcome: Outcome, seconds: float) -> bytes:
-    facts: dict[str, Any] = {"seconds": round(seconds, 6)}
+def _meta(outcome: Outcome, seconds: float, whose: Mapping[str, str]) -> bytes:
+    facts: dict[str, Any] = {"seconds": round(seconds, 6), **{k: name for k, name in whose.items() if name}}
     for name in ("usage", "verdict", "ends", "retry", "notes"):
         value = getattr(outcome, name)
         if value:

@@ -9,7 +9,10 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known under a key: the address of the value, and plain facts about how it was made (JSON bytes)."""
+    """What is known under a key: the address of the value, and plain facts about how it was made (JSON bytes).
+
+    Of the facts, `stage` and `tenant` tell people what a store holds. They are what the first writer said.
+    """
 
     address: str
     meta: bytes = b"{}"
@@ -62,31 +65,60 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How much of a store belongs to something. A value that several share counts for each of them."""
+
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
-    """What is there. `bytes` counts values; `oldest` is seconds since the longest unused entry was used."""
+    """What is there.
+
+    Attributes:
+        bytes: of the values.
+        oldest, newest: seconds since the longest unused and the last used entry was used (to a day).
+        leases: who computes something just now, and how many keys.
+        stages, tenants: stage or tenant to what is kept of it. The name is empty where the writer gave none.
+    """
 
     entries: int
     values: int
     bytes: int
     oldest: float
+    newest: float
+    leases: Mapping[str, int]
+    stages: Mapping[str, Share]
+    tenants: Mapping[str, Share]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Why a row cannot be trusted, and which stage will compute it again, for which tenant, where that is known."""
+
+    why: str
+    stage: str = ""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How many entries and values are good, and why which others are not: key or address to reason."""
+    """How many entries and values are good, and which are not: key, address or file to what was lost."""
 
     entries: int
     values: int
-    lost: Mapping[str, str]
+    lost: Mapping[str, Lost]
 
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """What was let go."""
+    """What was let go; `stages`: how many entries of each stage."""
 
     entries: int
     values: int
     bytes: int
+    stages: Mapping[str, int]
 
 
 @runtime_checkable
@@ -94,16 +126,25 @@ class Tended(Protocol):
     """A store that can be looked after while others read and write it. Every method may raise StoreError."""
 
     def stats(self) -> Stats:
-        """How much there is."""
+        """How much there is, and of what."""
         ...
 
     def verify(self, *, repair: bool = True) -> Verified:
         """Check every entry and value; with `repair`, those that cannot be trusted are dropped."""
         ...
 
-    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
+    def evict(
+        self,
+        *,
+        max_bytes: int | None = None,
+        older_than: float | None = None,
+        stage: str | None = None,
+        tenant: str | None = None,
+        dry: bool = False,
+    ) -> Evicted:
         """Let go of entries unused for `older_than` seconds, then of the longest unused ones beyond `max_bytes`.
 
-        Whoever asks for an evicted answer computes it again.
+        Of one `stage` or `tenant` only, where given: then sizes are of what belongs to it, and without a size or an
+        age all of it goes. `dry`: only tell. Whoever asks for an evicted answer computes it again.
         """
         ...

@@ -22,6 +22,7 @@ from .vectors import embed_known
 
 BLOCK = 256
 """Numbers of a log that are looked up at once; a gap as long as this ends it."""
+_META = b'{"stage":"cache"}'
 
 
 class SemanticCache(Cache):
@@ -116,7 +117,7 @@ class QuestionLog:
                 if self.store.lease([key], owner, seconds=5)[key].mine:
                     free = not self.store.entries([key])
                     if free:
-                        self.store.put({key: Entry(digest(data))}, {digest(data): data})
+                        self.store.put({key: Entry(digest(data), _META)}, {digest(data): data})
                     self.store.release([key], owner)
                     if free:
                         return

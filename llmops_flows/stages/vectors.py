@@ -11,6 +11,7 @@ from .roles import Embedder
 
 BATCH = 1024
 """Texts that are embedded and kept in one go; what an interrupted run had done is not lost beyond that."""
+_META = b'{"stage":"embedder"}'
 
 
 def embed_known(embedder: Embedder, texts: Sequence[str], store: Store | None, *, query: bool = False) -> list[bytes]:
@@ -49,7 +50,7 @@ def _known(keys: Sequence[str], store: Store | None) -> dict[str, bytes]:
 def _keep(vectors: dict[str, bytes], store: Store | None) -> None:
     if store is not None:
         addresses = {key: digest(data) for key, data in vectors.items()}
-        entries = {key: Entry(address) for key, address in addresses.items()}
+        entries = {key: Entry(address, _META) for key, address in addresses.items()}
         store.put(entries, {addresses[key]: data for key, data in vectors.items()})
 
 

@@ -6,15 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+from llmops_flows.core.store import Entry, Lease
 
-from .care import Use, evicted, statistics, verified
+from .care import Tending, Use, sound, used
 
 _ERROR_SECONDS = 5.0
 
 
-class MemoryStore:
+class MemoryStore(Tending):
     """Entries, values and leases in dicts. `clock` counts seconds, monotonically."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,9 +31,7 @@ class MemoryStore:
         return found
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        with self._lock:
-            found = {a: self._values[a] for a in addresses if a in self._values}
-        return {a: data for a, data in found.items() if digest(data) == a}
+        return self.check(addresses)[0]
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
         with self._lock:
@@ -72,19 +69,10 @@ class MemoryStore:
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def stats(self) -> Stats:
-        return statistics(self)
-
-    def verify(self, *, repair: bool = True) -> Verified:
-        return verified(self, repair=repair)
-
-    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
-        return evicted(self, max_bytes=max_bytes, older_than=older_than)
-
     def uses(self) -> Sequence[Use]:
         with self._lock:
             now = self._clock()
-            return [Use(key, entry.address, now - self._used[key]) for key, entry in self._entries.items()]
+            return [used(key, e.address, e.meta, now - self._used[key]) for key, e in self._entries.items()]
 
     def sizes(self) -> Mapping[str, int]:
         with self._lock:
@@ -95,8 +83,13 @@ class MemoryStore:
             return {key: self._entries[key] for key in keys if key in self._entries}, []
 
     def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        good = dict(self.values(addresses))
-        return good, [address for address in addresses if address in self._values and address not in good]
+        with self._lock:
+            return sound({a: self._values[a] for a in addresses if a in self._values})
+
+    def holders(self) -> Sequence[str]:
+        with self._lock:
+            now = self._clock()
+            return [owner for owner, expires, error in self._leases.values() if expires > now and not error]
 
     def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         with self._lock:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+from llmops_flows.core.store import Entry, Lease
 
-from .care import TOUCHED, Use, batches, evicted, statistics, verified
+from .care import TOUCHED, Use, batches, used
 from .pool import Pool
 from .seal import fits, seal
-from .service import ERROR_SECONDS, key_of, space_of
+from .service import ERROR_SECONDS, Served
 
 if TYPE_CHECKING:
     from .config import Postgres
@@ -48,27 +46,12 @@ RETURNING key
 """
 
 
-class PostgresStore:
-    """Rows sealed by a key that the server does not know, values checked against their address.
-
-    What cannot be trusted is dropped and counted in `counters` (`bad_seal`, `bad_value`). A connection that broke
-    is opened again once; every operation may safely be done twice.
-
-    Raises:
-        ConfigError: the environment has no URL, or a sealing secret that is none.
-        MissingExtra: psycopg is not installed.
-        StoreError: the server cannot be reached, or refuses.
-    """
+class PostgresStore(Served["Postgres"]):
+    """Rows in tables that all namespaces share, of which each sees its own."""
 
     def __init__(self, config: Postgres) -> None:
-        self._config = config
-        self.counters: Counter[str] = Counter()
-        self._key = key_of(config.namespace, config.seal_env, config.key)
-        self._space = space_of(config.namespace, self._key)
+        super().__init__(config)
         self._pool = Pool(config, _TABLES, needs=(ENTRIES, LEASES))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PostgresStore, (self._config,)
 
     # -- what the runner asks ------------------------------------------------------------------------------------
 
@@ -84,17 +67,9 @@ class PostgresStore:
             found, bad = self._good(rows)
             known.update(found)
             if bad:
-                self._dropped(ENTRIES, "key", bad, "bad_seal")
+                self._dropped("bad_seal", bad)
+                self._drop(ENTRIES, "key", bad)
             self._touch([row[0] for row in rows if row[0] in found and row[4] > TOUCHED])
-        return known
-
-    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        known: dict[str, bytes] = {}
-        for part in batches(addresses, 50):
-            found, bad = self.check(part)
-            known.update(found)
-            if bad:
-                self._dropped(CONTENTS, "address", bad, "bad_value")
         return known
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
@@ -154,18 +129,9 @@ class PostgresStore:
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def stats(self) -> Stats:
-        return statistics(self)
-
-    def verify(self, *, repair: bool = True) -> Verified:
-        return verified(self, repair=repair)
-
-    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
-        return evicted(self, max_bytes=max_bytes, older_than=older_than)
-
     def uses(self) -> Sequence[Use]:
         age = "extract(epoch FROM clock_timestamp() - used)::float8"
-        return [Use(*row) for row in self._rows(f"SELECT key, address, {age} FROM {ENTRIES} WHERE space = %s")]
+        return [used(*row) for row in self._rows(f"SELECT key, address, meta, {age} FROM {ENTRIES} WHERE space = %s")]
 
     def sizes(self) -> Mapping[str, int]:
         return dict(self._rows(f"SELECT address, octet_length(data) FROM {CONTENTS} WHERE space = %s"))
@@ -174,11 +140,10 @@ class PostgresStore:
         text = f"SELECT key, address, meta, seal FROM {ENTRIES} WHERE space = %s AND key = ANY(%s)"
         return self._good(self._rows(text, keys))
 
-    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        text = f"SELECT address, data FROM {CONTENTS} WHERE space = %s AND address = ANY(%s)"
-        there = dict(self._rows(text, addresses))
-        good = {address: data for address, data in there.items() if hashlib.sha256(data).hexdigest() == address}
-        return good, [address for address in there if address not in good]
+    def holders(self) -> Sequence[str]:
+        text = f"SELECT key, owner, error, seal FROM {LEASES} WHERE space = %s AND expires > clock_timestamp()"
+        rows = [row for row in self._rows(text) if not row[2]]
+        return [owner for key, owner, error, kept in rows if fits(kept, self._key, "lease", key, owner, error)]
 
     def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         unneeded = f"NOT EXISTS (SELECT FROM {ENTRIES} e WHERE e.space = c.space AND e.address = c.address)"
@@ -220,10 +185,14 @@ class PostgresStore:
             except StoreError as error:
                 log.debug("what is in use could not be noted: %s", error)
 
-    def _dropped(self, table: str, column: str, names: list[str], reason: str) -> None:
-        if not self.counters[reason]:
-            log.warning("the store postgres (%s) holds damaged rows: they are computed again", self._config.url_env)
-        self.counters[reason] += len(names)
+    def _data(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        text = f"SELECT address, data FROM {CONTENTS} WHERE space = %s AND address = ANY(%s)"
+        return dict(self._rows(text, addresses))
+
+    def _drop_values(self, addresses: list[str]) -> None:
+        self._drop(CONTENTS, "address", addresses)
+
+    def _drop(self, table: str, column: str, names: list[str]) -> None:
         text = f"DELETE FROM {table} WHERE space = %s AND {column} = ANY(%s)"
         self._pool.do(lambda cursor: cursor.execute(text, (self._space, names)))
 

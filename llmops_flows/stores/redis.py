@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+from llmops_flows.core.store import Entry, Lease
 
-from .care import TOUCHED, Use, batches, evicted, statistics, verified
+from .care import TOUCHED, Use, batches, used
 from .link import Link
 from .seal import LENGTH, fits, seal
-from .service import ERROR_SECONDS, key_of, space_of
+from .service import ERROR_SECONDS, Served
 
 if TYPE_CHECKING:
     from .config import Redis
@@ -48,31 +46,16 @@ end
 _FORGED = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
-class RedisStore:
-    """Rows sealed by a key that the server does not know, values checked against their address.
-
-    What cannot be trusted is dropped and counted in `counters` (`bad_seal`, `bad_value`). Rows may vanish at any
-    time (eviction by the server, a restart without persistence): then they are computed again. A connection that
-    broke is opened again once; every operation may safely be done twice.
-
-    Raises:
-        ConfigError: the environment has no URL, or a sealing secret that is none.
-        MissingExtra: redis-py is not installed.
-        StoreError: the server cannot be reached, or refuses (no memory, a read-only replica).
-    """
+class RedisStore(Served["Redis"]):
+    """Rows may vanish at any time (evicted by the server, a restart without persistence): they are computed again."""
 
     def __init__(self, config: Redis) -> None:
         self._link = Link(config)
-        self._config = config
-        self.counters: Counter[str] = Counter()
-        self._key = key_of(config.namespace, config.seal_env, config.key)
+        super().__init__(config)
         # Braces: on a cluster, all rows of a space lie on one node, as scripts and transactions want it.
-        self._prefix = f"llmops_flows:{{{space_of(config.namespace, self._key)}}}"
+        self._prefix = f"llmops_flows:{{{self._space}}}"
         self._client = self._link.client
         self._claim, self._release, self._forged = map(self._client.register_script, (_CLAIM, _RELEASE, _FORGED))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RedisStore, (self._config,)
 
     # -- what the runner asks ------------------------------------------------------------------------------------
 
@@ -81,17 +64,9 @@ class RedisStore:
         for part in batches(keys):
             found, bad = self.look(part)
             if bad:
-                self._dropped("e", bad, "bad_seal")
+                self._dropped("bad_seal", bad)
+                self.remove(bad, [])
             known.update(self._with_value(found))
-        return known
-
-    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        known: dict[str, bytes] = {}
-        for part in batches(addresses, 50):
-            found, bad = self.check(part)
-            if bad:
-                self._dropped("v", bad, "bad_value")
-            known.update(found)
         return known
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
@@ -128,25 +103,16 @@ class RedisStore:
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def stats(self) -> Stats:
-        return statistics(self)
-
-    def verify(self, *, repair: bool = True) -> Verified:
-        return verified(self, repair=repair)
-
-    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
-        return evicted(self, max_bytes=max_bytes, older_than=older_than)
-
     def uses(self) -> Sequence[Use]:
         found: list[Use] = []
         now = time.time()
         for part in batches(self._names("e")):
             rows = self._get("e", part)
-            used = self._link.ask(partial(self._client.zmscore, self._used, part))
-            for key, row, when in zip(part, rows, used, strict=True):
+            times = self._link.ask(partial(self._client.zmscore, self._used, part))
+            for key, row, when in zip(part, rows, times, strict=True):
                 if row is not None:
-                    address = row[LENGTH:].partition(b"\n")[0].decode("utf-8", "replace")
-                    found.append(Use(key, address, now - (when or 0.0)))
+                    address, _, meta = row[LENGTH:].partition(b"\n")
+                    found.append(used(key, address.decode("utf-8", "replace"), meta, now - (when or 0.0)))
         return found
 
     def sizes(self) -> Mapping[str, int]:
@@ -176,11 +142,15 @@ class RedisStore:
                 bad.append(key)
         return found, bad
 
-    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        rows = self._get("v", addresses)
-        there = {address: data for address, data in zip(addresses, rows, strict=True) if data is not None}
-        good = {address: data for address, data in there.items() if hashlib.sha256(data).hexdigest() == address}
-        return good, [address for address in there if address not in good]
+    def holders(self) -> Sequence[str]:
+        found = []
+        for part in batches(self._names("l")):
+            for key, row in zip(part, self._get("l", part), strict=True):
+                holder, _, error = (row or b"")[LENGTH:].partition(b"\n")
+                name = holder.decode("utf-8", "replace")
+                if row and not error and fits(row[:LENGTH], self._key, "lease", key, name, error):
+                    found.append(name)
+        return found
 
     def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         """A value that an entry names by now goes too: whoever asks for the entry computes it again."""
@@ -242,11 +212,12 @@ class RedisStore:
                 log.debug("what is in use could not be noted: %s", error)
         return known
 
-    def _dropped(self, kind: str, names: list[str], reason: str) -> None:
-        if not self.counters[reason]:
-            log.warning("the store %s holds damaged rows: they are dropped and computed again", self._link.place)
-        self.counters[reason] += len(names)
-        self.remove(*((names, []) if kind == "e" else ([], names)))
+    def _data(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        rows = zip(addresses, self._get("v", addresses), strict=True)
+        return {address: data for address, data in rows if data is not None}
+
+    def _drop_values(self, addresses: list[str]) -> None:
+        self.remove([], addresses)
 
     # -- leases ----------------------------------------------------------------------------------------------------
 

@@ -3,20 +3,80 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from llmops_flows.core.errors import ConfigError, Fault, MissingExtra
 
+from .care import Tending, batches, sound
 from .seal import seal, sealing_key
+
+if TYPE_CHECKING:
+    from .config import Server
+
+S = TypeVar("S", bound="Server")
+log = logging.getLogger("llmops_flows.store")
 
 LEAST = 16
 """Characters that a shared sealing secret must have."""
 ERROR_SECONDS = 5.0
 """How long those who wait can learn that the work failed, and why."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Served(Tending, Generic[S]):
+    """What stores on a server have in common: rows sealed by a key that the server does not know.
+
+    What cannot be trusted is dropped and counted in `counters` (`bad_seal`, `bad_value`). A connection that broke
+    is opened again once; every operation may safely be done twice.
+
+    Raises:
+        ConfigError: the environment has no URL, or a sealing secret that is none.
+        MissingExtra: the client library is not installed.
+        StoreError: the server cannot be reached, or refuses.
+    """
+
+    def __init__(self, config: S) -> None:
+        self._config = config
+        self.counters: Counter[str] = Counter()
+        self._key = key_of(config.namespace, config.seal_env, config.key)
+        self._space = space_of(config.namespace, self._key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._config,)
+
+    def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        known: dict[str, bytes] = {}
+        for part in batches(addresses, 50):
+            found, bad = self.check(part)
+            known.update(found)
+            if bad:
+                self._dropped("bad_value", bad)
+                self._drop_values(bad)
+        return known
+
+    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        return sound(self._data(addresses))
+
+    @abstractmethod
+    def _data(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
+        """The values that are there, as they are."""
+
+    @abstractmethod
+    def _drop_values(self, addresses: list[str]) -> None:
+        """Remove values, whoever needs them."""
+
+    def _dropped(self, reason: str, names: Sequence[str]) -> None:
+        if not self.counters[reason]:
+            place = f"{type(self._config).__name__.lower()} ({self._config.url_env})"
+            log.warning("the store %s holds damaged rows: they are dropped and computed again", place)
+        self.counters[reason] += len(names)
 
 
 def load(name: str, extra: str, needed_by: str) -> Any:

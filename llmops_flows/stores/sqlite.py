@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import sqlite3
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import Entry, Evicted, Lease, Stats, Verified
+from llmops_flows.core.store import Entry, Lease, Verified
 
-from .care import TOUCHED, Use, evicted, statistics, verified
+from .care import TOUCHED, Tending, Use, sound, used
 from .file import File
 from .seal import fits, seal, write_key
 
@@ -23,9 +22,11 @@ log = logging.getLogger("llmops_flows.store")
 
 _ERROR_SECONDS = 5.0
 _MOST = 500
+_LONGEST = 3600.0
+"""No lease is asked for longer."""
 
 
-class SQLiteStore:
+class SQLiteStore(Tending):
     """Rows sealed by a key beside the file, values checked against their address.
 
     Args:
@@ -107,27 +108,20 @@ class SQLiteStore:
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def stats(self) -> Stats:
-        """How much there is."""
-        return statistics(self)
-
     def verify(self, *, repair: bool = True) -> Verified:
         """Check every entry and value; with `repair`, bad ones are dropped."""
         with self._file.reading():
             writable = not self._file.read_only
-        return verified(self, repair=repair and writable)
+        return super().verify(repair=repair and writable)
 
-    def evict(self, *, max_bytes: int | None = None, older_than: float | None = None) -> Evicted:
-        """Let go of what is too old or too much, and give the room back to the disk."""
-        gone = evicted(self, max_bytes=max_bytes, older_than=older_than)
+    def shrink(self) -> None:
         self._file.shrink()
-        return gone
 
     def uses(self) -> Sequence[Use]:
         with self._file.reading() as db:
-            rows = db.execute("SELECT key, address, CAST(used AS REAL) FROM entries").fetchall()
+            rows = db.execute("SELECT key, address, meta, CAST(used AS REAL) FROM entries").fetchall()
         now = time.time()
-        return [Use(str(key), str(address), now - used) for key, address, used in rows]
+        return [used(str(key), str(address), meta, now - when) for key, address, meta, when in rows]
 
     def sizes(self) -> Mapping[str, int]:
         with self._file.reading() as db:
@@ -138,13 +132,13 @@ class SQLiteStore:
         return self._good(self._rows("SELECT key, address, meta, seal FROM entries WHERE key IN ", keys))
 
     def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        found, bad = {}, []
-        for address, data in self._rows("SELECT address, data FROM contents WHERE address IN ", addresses):
-            if type(data) is bytes and hashlib.sha256(data).hexdigest() == address:
-                found[address] = data
-            else:
-                bad.append(address)
-        return found, bad
+        return sound(dict(self._rows("SELECT address, data FROM contents WHERE address IN ", addresses)))
+
+    def holders(self) -> Sequence[str]:
+        with self._file.reading() as db:
+            rows = db.execute("SELECT key, owner, expires, error, seal FROM leases").fetchall()
+        held = (self._held(row, "", _LONGEST) for row in rows)
+        return [lease.owner for lease in held if lease and not lease.error]
 
     def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         def work(db: sqlite3.Connection) -> None:

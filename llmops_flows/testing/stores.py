@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Evicted, Store, Tended, Verified
+from llmops_flows.core.store import Entry, Evicted, Share, Store, Tended, Verified
 
 
 class StoreContract(ABC):
@@ -130,14 +131,19 @@ class StoreContract(ABC):
 class TendedContract(StoreContract):
     """What holds for stores that can be looked after: they tell what they hold, what was lost, and let go of it."""
 
-    def tended(self, count: int = 0, size: int = 1000) -> tuple[Store, Tended, list[Entry]]:
-        """A store with `count` entries named k0, k1 …, written one after the other, each with a value of `size`."""
+    def tended(
+        self, count: int = 0, size: int = 1000, meta: Sequence[bytes] = (b"{}",)
+    ) -> tuple[Store, Tended, list[Entry]]:
+        """A store with `count` entries named k0, k1 …, written one after the other, each with a value of `size`.
+
+        The facts of `meta` go round.
+        """
         store = self.store()
         assert isinstance(store, Tended)
         entries = []
         for n in range(count):
             data = b"%d" % n + bytes(size - len(str(n)))
-            entries.append(Entry(digest(data)))
+            entries.append(Entry(digest(data), meta[n % len(meta)]))
             store.put({f"k{n}": entries[-1]}, {digest(data): data})
             time.sleep(0.002)
         return store, store, entries
@@ -146,7 +152,22 @@ class TendedContract(StoreContract):
         _, care, _ = self.tended(3)
         found = care.stats()
         assert (found.entries, found.values, found.bytes) == (3, 3, 3000)
-        assert 0 <= found.oldest < 60
+        assert 0 <= found.newest <= found.oldest < 60
+
+    def test_it_says_of_what_it_holds_how_much(self) -> None:
+        _, care, _ = self.tended(5, meta=(b'{"stage":"model","tenant":"a"}', b'{"stage":"retrieve"}', b"no facts"))
+        found = care.stats()
+        assert found.stages == {"model": Share(2, 2000), "retrieve": Share(2, 2000), "": Share(1, 1000)}
+        assert found.tenants == {"a": Share(2, 2000), "": Share(3, 3000)}
+
+    def test_it_says_who_computes_something_just_now(self) -> None:
+        store, care, _ = self.tended()
+        store.lease(["a", "b"], "one", seconds=30)
+        store.lease(["c"], "two", seconds=30)
+        store.lease(["d", "e"], "three", seconds=0.05)
+        store.release(["e"], "three", error=b'{"message":"no luck"}')
+        time.sleep(0.1)
+        assert care.stats().leases == {"one": 2, "two": 1}
 
     def test_a_whole_store_is_found_whole(self) -> None:
         _, care, _ = self.tended(3)
@@ -154,15 +175,18 @@ class TendedContract(StoreContract):
 
     def test_a_value_that_does_not_fit_is_named_first_and_dropped_when_that_is_wished(self) -> None:
         store, care, [entry] = self.tended(1)
-        store.put({"bad": Entry(digest(b"right"))}, {digest(b"right"): b"wrong"})
+        store.put({"bad": Entry(digest(b"right"), b'{"stage":"model"}')}, {digest(b"right"): b"wrong"})
         for repair in (False, True):
-            assert set(care.verify(repair=repair).lost) == {"bad", digest(b"right")}
+            lost = care.verify(repair=repair).lost
+            assert set(lost) == {"bad", digest(b"right")}
+            assert {one.stage for one in lost.values()} == {"model"}
         assert care.verify() == Verified(1, 1, {})
         assert store.entries(["k0", "bad"]) == {"k0": entry}
 
     def test_what_is_too_much_goes_and_the_latest_stays(self) -> None:
         store, care, entries = self.tended(10)
-        assert care.evict(max_bytes=3500) == Evicted(7, 7, 7000)
+        for dry in (True, False):
+            assert care.evict(max_bytes=3500, dry=dry) == Evicted(7, 7, 7000, {"": 7})
         names = [f"k{n}" for n in range(10)]
         assert set(self.again(store).entries(names)) == {"k7", "k8", "k9"}
         assert len(store.values([entry.address for entry in entries])) == 3
@@ -172,13 +196,22 @@ class TendedContract(StoreContract):
         store, care, entries = self.tended(2)
         time.sleep(0.3)
         store.put({"new": entries[0]}, {})
-        assert care.evict(older_than=0.25) == Evicted(2, 1, 1000)
+        assert care.evict(older_than=0.25) == Evicted(2, 1, 1000, {"": 2})
         assert store.entries(["k0", "k1", "new"]) == {"new": entries[0]}
         assert set(store.values([entry.address for entry in entries])) == {entries[0].address}
 
+    def test_of_one_stage_or_tenant_goes_what_is_asked_for_and_all_else_stays(self) -> None:
+        store, care, entries = self.tended(6, meta=(b'{"stage":"model","tenant":"a"}', b'{"stage":"model"}'))
+        store.put({"same": Entry(entries[0].address, b'{"stage":"prompt"}')}, {})
+        assert care.evict(stage="model", tenant="a", max_bytes=1000) == Evicted(1, 1, 1000, {"model": 1})
+        assert care.evict(tenant="b") == care.evict(stage="retrieve") == Evicted(0, 0, 0, {})
+        assert care.evict(tenant="a") == Evicted(2, 1, 1000, {"model": 2})
+        assert set(store.entries([*(f"k{n}" for n in range(6)), "same"])) == {"k1", "k3", "k5", "same"}
+        assert care.verify() == Verified(4, 4, {})
+
     def test_nothing_goes_while_there_is_room(self) -> None:
         _, care, _ = self.tended(3)
-        assert care.evict(max_bytes=3000, older_than=60) == Evicted(0, 0, 0)
+        assert care.evict(max_bytes=3000, older_than=60) == Evicted(0, 0, 0, {})
 
     def test_while_others_evict_what_is_read_is_right_or_unknown(self) -> None:
         store, care, entries = self.tended(30)

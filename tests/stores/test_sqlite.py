@@ -103,7 +103,7 @@ def test_verify_names_what_was_lost(store: SQLiteStore, path: Path) -> None:
     raw(path, "UPDATE contents SET data = ? WHERE address = ?", b"other", entries[two].address)
     found = store.verify()
     assert set(found.lost) == {one, entries[two].address, two}
-    assert "seal" in found.lost[one] and "value is lost" in found.lost[two]
+    assert "seal" in found.lost[one].why and "value is lost" in found.lost[two].why
     assert store.verify() == Verified(3, 4, {})
 
 
@@ -401,7 +401,7 @@ def test_what_is_evicted_gives_its_room_back(store: SQLiteStore, path: Path) -> 
     store.put(*rows(200, size=20_000))
     store.evict(max_bytes=0)
     assert path.stat().st_size < 200_000
-    assert store.stats() == Stats(0, 0, 0, 0.0)
+    assert store.stats() == Stats(0, 0, 0, 0.0, 0.0, {}, {}, {})
 
 
 def test_what_is_read_counts_as_used(store: SQLiteStore, path: Path) -> None:

@@ -57,6 +57,7 @@ class _Answers:
         self.store = Unfailing(store, _warn_once())
         self.scope = digest("langchain", tenant, model)
         self.keep_sampled = keep_sampled
+        self._meta = encode({"stage": "langchain", **({"tenant": tenant} if tenant else {})})
         self._asking: dict[str, str] = {}
 
     def key(self, prompt: str, model: str) -> str:
@@ -74,14 +75,14 @@ class _Answers:
         except (TypeError, ValueError):
             return  # an answer that is no plain data is asked for again
         if not has_secret(data) and (self.keep_sampled or not _drawn(model)):
-            self.store.put({key: Entry(digest(data))}, {digest(data): data})
+            self.store.put({key: Entry(digest(data), self._meta)}, {digest(data): data})
         if owner := self._asking.pop(key, ""):
             self.store.release([key], owner)
 
     def clear(self) -> None:
         """Begin a new era: what was kept before is never found again (its bytes stay until the store is removed)."""
         era = uuid.uuid4().bytes
-        self.store.put({self.scope: Entry(digest(era))}, {digest(era): era})
+        self.store.put({self.scope: Entry(digest(era), self._meta)}, {digest(era): era})
 
     def ours(self, key: str, seconds: float) -> bool:
         """Whether nobody else is asking this now."""
