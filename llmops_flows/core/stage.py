@@ -47,9 +47,14 @@ class Part(BaseModel):
     extra: ClassVar[str] = ""
 
     @cached_property
+    def described(self) -> bytes:
+        """All that decides what this component answers, encoded: class, code, fields. Its digest is the identity."""
+        return encode(self.fingerprint())
+
+    @cached_property
     def identity(self) -> str:
         """Address of all that decides what this component answers: class, code, fields."""
-        return address(self.fingerprint())
+        return digest(self.described)
 
     @cached_property
     def configuration(self) -> str:

@@ -128,13 +128,17 @@ class Exporter(Part, ABC):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of a stage: its role, class and identity, the slot that it writes, its plain settings."""
+    """What is known of a stage: its role, class, the slot that it writes, its plain settings.
+
+    identity: the digest of `described`, which is all that decides what it answers (`Part.described`).
+    """
 
     kind: Kind = "stage"
     component: str = ""
     identity: str = ""
     slot: str = ""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    described: bytes = b"{}"
 
 
 def trace_id(run: str, record: str) -> str:
@@ -202,13 +206,12 @@ def _step(span: Span, about: About, record: Record) -> dict[str, Any]:
 
 
 def addresses(stored: Mapping[str, Any]) -> Iterator[str]:
-    """The address of every value that a stored trace refers to."""
+    """The address of every value that a stored trace refers to, and the identities of its stages."""
     yield from stored["inputs"].values()
     yield from stored["outputs"].values()
     for step in stored["steps"]:
         yield from step["reads"].values()
-        if step["address"]:
-            yield step["address"]
+        yield from (step[name] for name in ("address", "identity") if step[name])
 
 
 def read(stored: Mapping[str, Any], values: Mapping[str, Any]) -> Trace:

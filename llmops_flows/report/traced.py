@@ -1,4 +1,4 @@
-"""A run as a variant, from its traces: for runs that left no output folder."""
+"""A run as a variant, from its traces: for runs that left no output folder, and to see that one left the truth."""
 
 from __future__ import annotations
 
@@ -6,28 +6,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmops_flows.core.record import Usage, add_usage
-from llmops_flows.core.trace import Trace
+from llmops_flows.core.trace import Step, Trace
 
 from .variants import Variant
 
 
-def variant(name: str, traces: Sequence[Trace], config: Mapping[str, Any] | None = None) -> Variant:
+def variant(name: str, traces: Sequence[Trace], config: Mapping[str, Any] | None = None, *, run: str = "") -> Variant:
     """The variant that the traces of one run tell of."""
     choices = next((trace.choices for trace in traces), {})
-    run = next((trace.run for trace in traces), "")
-    return Variant(name, run, config or {}, [_row(trace) for trace in traces], choices=choices)
+    run = next((trace.run for trace in traces), run)
+    return Variant(name, run, config or {}, [row(trace) for trace in traces], choices=choices)
 
 
-def _row(trace: Trace) -> dict[str, Any]:
-    usage, took = Usage(), dict[str, float]()
+def row(trace: Trace) -> dict[str, Any]:
+    """The line of results.jsonl that a record left (`report.summary.row`)."""
+    slots = {**trace.inputs, **trace.outputs}
+    usage, took, seconds = Usage(), dict[str, float](), 0.0
     for step in trace.steps:
-        took[step.stage] = took.get(step.stage, 0.0) + max(step.took, step.seconds)
-        if step.kind != "evaluator":
+        took[step.stage] = round(took.get(step.stage, 0.0) + max(step.took, step.seconds), 6)
+        if not _scoring(trace, step):
             usage = add_usage(usage, step.usage)  # type: ignore[arg-type]
+            seconds += step.seconds
+    similar = (step.notes.get("similar_question") for step in trace.steps if step.state == "similar")
     return {
-        "id": trace.record, "sample": trace.sample, "question": trace.inputs.get("question"),
-        "answer": trace.outputs.get("answer"), "reference": trace.inputs.get("reference"),
+        "id": trace.record, "sample": trace.sample, "question": slots.get("question"),
+        "answer": slots.get("answer"), "reference": slots.get("reference"),
         "error": trace.error or None, "ended": trace.ended or None, "scores": dict(trace.scores),
-        "verdicts": dict(trace.verdicts), "usage": dict(trace.usage), "full_usage": dict(usage),
-        "stages": {step.stage: step.state for step in trace.steps}, "took": took, "seconds": trace.seconds,
+        "verdicts": dict(trace.verdicts), "usage": dict(trace.usage),
+        "stages": {step.stage: step.state for step in trace.steps}, "similar_to": next(similar, None),
+        "seconds": round(seconds, 6), "took": took, "full_usage": dict(usage),
     }  # fmt: skip
+
+
+def _scoring(trace: Trace, step: Step) -> bool:
+    """Whether a step is an evaluator's (see `report.summary.scoring`)."""
+    if step.slot == "scores":
+        return True
+    return not trace.error and step.state in ("failed", "skipped") and "." not in step.stage

@@ -147,6 +147,7 @@ class LocalTraces:
 
         run = replace(open.run, seconds=event.data["seconds"], interrupted=event.data["interrupted"])
         values = {**open.values, run.config: open.config}
+        values |= {about.identity: about.described for about in open.stages.values()}
         self.store.add(run, open.stored, values, exporters=tuple(open.due))
         if open.due and self.shipper is not None:
             self.shipper.wake()
@@ -186,4 +187,5 @@ def about(stage: Stage) -> About:
     kind: Kind = next((name for base, name in _KINDS if isinstance(stage, base)), "stage")
     fields = ((name, getattr(stage, name)) for name in cls.model_fields)
     settings = {name: value for name, value in fields if isinstance(value, (str, int, float, bool))}
-    return About(kind, f"{cls.__module__}.{cls.__qualname__}", stage.identity, stage.slot, settings)
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    return About(kind, name, stage.identity, stage.slot, settings, stage.described)

@@ -103,7 +103,7 @@ class TraceStore:
         values: address to encoded value, of all that is at hand. exporters: who has to deliver these traces.
         """
         rows = [(one["id"], run.run, time.time(), _masked(one)) for one in stored]
-        fresh = [(a, _masked(decode(values[a]))) for a in self._absent(values)]
+        fresh = [(a, _masked(decode(data))) for a, data in self._fresh(stored, values).items()]
 
         def write(db: sqlite3.Connection) -> None:
             _put_run(db, run)
@@ -152,6 +152,24 @@ class TraceStore:
         """The traces of a run, in the order in which they were written."""
         return self._traces("SELECT data FROM traces WHERE run = ? ORDER BY seq", run)
 
+    def stored(self, run: str) -> dict[str, dict[str, Any] | None]:
+        """Id to the trace of a run as it is kept, values by their addresses; None for one that is damaged."""
+        rows = self._rows("SELECT id, data FROM traces WHERE run = ? ORDER BY seq", run)
+        return {str(id): _decoded(data) for id, data in rows}
+
+    def before(self, run: str, most: int) -> Iterator[dict[str, Any]]:
+        """At most so many traces from before a run, as they are kept, the last one first."""
+        seq = self._rows("SELECT min(seq) FROM traces WHERE run = ?", run)[0][0]
+        while seq is not None and most > 0:
+            query = "SELECT seq, data FROM traces WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+            rows = self._rows(query, seq, min(most, _MOST))
+            seq, most = (rows[-1][0] if rows else None), most - len(rows)
+            yield from (one for _, data in rows if (one := _decoded(data)) is not None)
+
+    def contents(self, wanted: Iterable[str]) -> dict[str, bytes]:
+        """Address to the bytes that are kept for it: encoded, secrets masked."""
+        return dict(self._in("SELECT address, data FROM contents WHERE address IN", list(wanted)))
+
     def last(self, flow: str | None = None) -> Run | None:
         """The run that began last (of a flow)."""
         found = self.runs(1, flow)
@@ -198,6 +216,16 @@ class TraceStore:
         names = list(wanted)
         known = {address for (address,) in self._in("SELECT address FROM contents WHERE address IN", names)}
         return [name for name in names if name not in known]
+
+    def _fresh(self, stored: Sequence[Mapping[str, Any]], values: Mapping[str, bytes]) -> dict[str, bytes]:
+        """What is new of all that the traces refer to; what is not at hand is fetched, ere somebody evicts it."""
+        absent = self._absent(dict.fromkeys([*values, *(a for one in stored for a in addresses(one))]))
+        away = [address for address in absent if address not in values]
+        try:
+            found = self._elsewhere(away) if away and self._elsewhere is not None else {}
+        except StoreError:
+            found = {}  # the answers stand, and so do their traces
+        return {a: values.get(a) or found[a] for a in absent if a in values or a in found}
 
     def _traces(self, query: str, *given: Any) -> list[Trace]:
         stored = [decode(data) for (data,) in self._rows(query, *given)]
@@ -259,6 +287,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     if found != (_TABLES,):
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
     return db
+
+
+def _decoded(data: Any) -> dict[str, Any] | None:
+    """A trace as it is kept; None if it is damaged."""
+    try:
+        found = decode(data)
+        return found if all(type(found[name]) is dict for name in ("inputs", "outputs")) else None
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def _checkpoint(path: Path) -> None:
