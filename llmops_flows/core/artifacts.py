@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .errors import StoreError
 from .fingerprint import digest
+from .loading import loading
 from .locks import locked
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,11 @@ def artifact(home: Path | None, address: str, build: Callable[[Path], None], *, 
     Raises:
         StoreError: the disk is full, of the temporary folder too.
     """
+    with loading():
+        return _found(home, address, build, kind)
+
+
+def _found(home: Path | None, address: str, build: Callable[[Path], None], kind: str) -> Path:
     if home is not None:
         try:
             return _placed(home, address, build, kind)

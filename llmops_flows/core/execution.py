@@ -13,6 +13,7 @@ from .errors import BackendError, DeadlineExceeded, FlowError, StageError
 from .gate import Gate
 from .job import Done, Job, Watch
 from .limits import Limits
+from .loading import current, noted
 from .loop import together
 from .retry import Allowance
 from .stage import Call, Outcome, Stage
@@ -57,10 +58,11 @@ def _inline(stage: Stage, job: Job, landed: Callable[[Done], None]) -> None:
     error: FlowError | None = None
     job.watch.begin()
     try:
-        answer = outcome(stage.run(**_arguments(stage, job.inputs, job.call)))
+        with noted(job.watch.loads):
+            answer = outcome(stage.run(**_arguments(stage, job.inputs, job.call)))
     except (Exception, SystemExit) as raised:
         error = failure(raised, job.call)
-    landed(Done(job, answer, error, *job.watch.read()))
+    landed(Done(job, answer, error, job.watch.read()))
 
 
 async def _one(
@@ -75,7 +77,7 @@ async def _one(
         if _called_off(raised):
             raise
         error = failure(raised, job.call)
-    landed(Done(job, answer, error, *job.watch.read()))
+    landed(Done(job, answer, error, job.watch.read()))
 
 
 async def _answer(stage: Stage, job: Job, means: Means, error: StageError | None) -> Outcome:
@@ -134,9 +136,9 @@ async def _many(stage: Stage, jobs: Sequence[Job], means: Means, landed: Callabl
         if isinstance(answer, (BackendError, DeadlineExceeded)) and fallback(stage) is not None:
             later.append(_one(stage, job, means, landed, answer))
         elif isinstance(answer, BaseException):
-            landed(Done(job, None, failure(answer, job.call), *timed))
+            landed(Done(job, None, failure(answer, job.call), timed))
         else:
-            landed(Done(job, outcome(answer), None, *timed))
+            landed(Done(job, outcome(answer), None, timed))
     if later:
         await together(*later)
 
@@ -182,12 +184,18 @@ async def _through(
 
 async def _worked(work: Callable[[], Any], kind: Callable[..., Any], watch: Watch, means: Means, placed: bool) -> Any:
     """Do the work: here if it is a coroutine, else in a thread. The watch runs from when it really begins."""
+    watch.loads.above = current()
 
     def begun() -> Any:
         watch.begin()
-        return work()
+        with noted(watch.loads):
+            return work()
 
-    return await (begun() if iscoroutinefunction(kind) else means.threads.run(begun, placed=placed))
+    if not iscoroutinefunction(kind):
+        return await means.threads.run(begun, placed=placed)
+    watch.begin()
+    with noted(watch.loads):
+        return await work()
 
 
 def _called_off(error: BaseException) -> bool:

@@ -8,8 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from .errors import FlowError
+from .loading import Loads
 from .retry import Allowance
 from .stage import Call, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a job began (`time.time()`); seconds that it took, that it loaded something, until its first piece.
+
+    What stood still while something was loaded, once for many answers, counts as not begun.
+    """
+
+    started: float
+    seconds: float
+    first_token: float | None = None
+    loading: float = 0.0
 
 
 @dataclass(slots=True)
@@ -19,6 +33,7 @@ class Watch:
     started: float = 0.0
     begun: float | None = None
     shown: float | None = None
+    loads: Loads = field(default_factory=Loads)
 
     def begin(self) -> None:
         """Somebody works on it from now on. A second try does not set the clock back."""
@@ -30,12 +45,14 @@ class Watch:
         if self.shown is None:
             self.shown = time.perf_counter()
 
-    def read(self, parts: int = 1) -> tuple[float, float, float | None]:
-        """When it began (`time.time()`), seconds until now (shared by so many), seconds to the first piece."""
+    def read(self, parts: int = 1) -> Times:
+        """The times until now, shared by so many."""
         self.begin()
-        begun = cast(float, self.begun)
-        first = None if self.shown is None else max(0.0, self.shown - begun)
-        return self.started, (time.perf_counter() - begun) / parts, first
+        begun, now = cast(float, self.begun), time.perf_counter()
+        stood = self.loads.stood(now)
+        first = None if self.shown is None else max(0.0, self.shown - begun - self.loads.stood(self.shown))
+        seconds = max(0.0, now - begun - stood) / parts
+        return Times(self.started + stood, seconds, first, self.loads.loaded() / parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +76,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a job: an outcome or an error; when it began (`time.time()`), how long it took (seconds)."""
+    """What came of a job: an outcome or an error, and when."""
 
     job: Job
     outcome: Outcome | None
     error: FlowError | None
-    started: float
-    seconds: float
-    first_token: float | None = None
+    times: Times

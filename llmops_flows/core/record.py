@@ -110,7 +110,8 @@ class Span:
     """What one stage did for one record.
 
     `held`: the values that it read and wrote, as far as they were at hand. `took`: seconds that computing the answer
-    took, whenever that was (`seconds` is 0 for an answer that was known).
+    took, whenever that was (`seconds` is 0 for an answer that was known). `loading`: seconds before that in which
+    it loaded what later answers find loaded (a model, an index): no part of `seconds`.
     """
 
     stage: str
@@ -127,6 +128,7 @@ class Span:
     first_token: float | None = None
     held: Sequence[Slot] = ()
     took: float = 0.0
+    loading: float = 0.0
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .loading import loading
 from .stage import Part
 
 T = TypeVar("T")
@@ -40,13 +41,20 @@ def shared(part: Part, load: Callable[[], T], *, name: str = "", close: Callable
             _uses.add(use)
             held.users += 1
             weakref.finalize(part, _leave, key, use)
-    with held.lock:
+    if not held.ready:
+        _ready(held, load, close)
+    value: T = held.value
+    return value
+
+
+def _ready(held: _Held, load: Callable[[], Any], close: Callable[[Any], None] | None) -> None:
+    """Load what nobody has loaded yet, or wait for whoever does. Neither is part of what an answer takes."""
+    with loading(own=False), held.lock:
         if not held.ready:
-            held.value = load()
+            with loading():
+                held.value = load()
             held.close = close
             held.ready = True
-        value: T = held.value
-        return value
 
 
 def _leave(key: tuple[str, str], use: tuple[int, str]) -> None:

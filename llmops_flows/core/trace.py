@@ -24,7 +24,8 @@ class Step:
         settings: those of its fields that are plain scalars.
         state: known (taken from the store), computed, shared (computed for somebody else), skipped, failed.
         started: `time.time()`. seconds: 0 for an answer that was known. first_token: seconds after `started`.
-        took: seconds that computing the answer took, whenever that was.
+        took: seconds that computing the answer took, whenever that was. loading: seconds before `started` in which
+            it loaded what later answers find loaded.
         inputs: slot to value. slot, output: what it wrote, where. A value that was lost is None.
         reads, address: the same values by their addresses.
         usage: tokens and cost of this call; of an answer that was known, what it cost when it was computed.
@@ -52,6 +53,7 @@ class Step:
     error: str = ""
     first_token: float | None = None
     took: float = 0.0
+    loading: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,7 @@ def _step(span: Span, about: About, record: Record) -> dict[str, Any]:
         "error": span.error,
         "first_token": span.first_token,
         "took": round(span.took, 6),
+        "loading": round(span.loading, 6),
     }
 
 

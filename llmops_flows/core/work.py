@@ -6,13 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import FlowError, StageError
 from .events import Event
 from .execution import execute, fallback
-from .job import Done, Job, Watch
+from .job import Done, Job, Times, Watch
 from .keep import Keeper, Known
 from .lane import Lane
 from .nested import ask
@@ -136,7 +137,7 @@ class Work:
                         if isinstance(found, Known):
                             self._take(name, stage, record, key, found, "shared")
                         else:
-                            self._fail(name, record, found, fatal, time.time(), 0.0, key)
+                            self._fail(name, record, found, fatal, Times(time.time(), 0.0), key)
 
     async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[Job]:
         reads, other = set(stage.reads), fallback(stage)
@@ -194,17 +195,9 @@ class Work:
 
         runner = self.runner
         return Call(
-            name,
-            record.id,
-            token,
-            self.stopped.is_set,
-            record.sample,
-            runner.vectors,
-            runner.home,
-            None,
-            self.host,
+            name, record.id, token, self.stopped.is_set, record.sample, runner.vectors, runner.home, None, self.host,
             partial(ask, self, name, record),
-        )
+        )  # fmt: skip
 
     def _finish(
         self,
@@ -221,17 +214,20 @@ class Work:
         if done.outcome is None:
             error = done.error or StageError("no answer", stage=name)
             for record in records:
-                self._fail(name, record, error, fatal, done.started, done.seconds, done.job.key)
+                self._fail(name, record, error, fatal, done.times, done.job.key)
             return
         try:
-            found = self.keeper.keep(done.job.key, done.outcome, done.seconds, kept, put_off=put_off, stage=name)
+            found = self.keeper.keep(
+                done.job.key, done.outcome, done.times.seconds, kept, put_off=put_off, stage=name
+            )
         except (TypeError, ValueError) as error:
             told = StageError(f"the answer is not plain data: {error}", stage=name)
             for record in records:
-                self._fail(name, record, told, fatal, done.started, done.seconds, done.job.key)
+                self._fail(name, record, told, fatal, done.times, done.job.key)
             return
         for position, record in enumerate(records):
-            self._take(name, stage, record, done.job.key, found, "shared" if position else "computed", done)
+            times = replace(done.times, loading=0.0) if position else done.times
+            self._take(name, stage, record, done.job.key, found, "shared" if position else "computed", times)
 
     def _take(
         self,
@@ -241,7 +237,7 @@ class Work:
         key: str,
         found: Known,
         state: State,
-        done: Done | None = None,
+        times: Times | None = None,
     ) -> None:
         read = _read(stage, record)
         slot, written = "answer" if found.ends else stage.slot, found.slot(name)
@@ -253,12 +249,12 @@ class Work:
             record.slots[f"{slot}/{name}" if stage.gathered else slot] = written
         if found.ends:
             record.ended = name
-        first = done.first_token if done else None
+        times = times or Times(time.time(), 0.0)
         record.spans.append(
             Span(
-                name, state, done.started if done else time.time(), done.seconds if done else 0.0, key,
-                found.address, {n: s.address for n, s in read.items()}, found.usage, found.verdict, found.notes,
-                "", first, (*read.values(), written), found.seconds,
+                name, state, times.started, times.seconds, key, found.address,
+                {n: s.address for n, s in read.items()}, found.usage, found.verdict, found.notes,
+                "", times.first_token, (*read.values(), written), found.seconds, times.loading,
             )
         )  # fmt: skip
 
@@ -268,8 +264,7 @@ class Work:
         record: Record,
         error: FlowError,
         fatal: bool,
-        started: float,
-        seconds: float,
+        times: Times,
         key: str,
     ) -> None:
         if fatal:
@@ -277,7 +272,12 @@ class Work:
         read = _read(self.stages[record.run, name], record)
         reads = {slot: value.address for slot, value in read.items()}
         held = tuple(read.values())
-        record.spans.append(Span(name, "failed", started, seconds, key, reads=reads, error=str(error), held=held))
+        record.spans.append(
+            Span(
+                name, "failed", times.started, times.seconds, key, reads=reads, error=str(error), held=held,
+                loading=times.loading,
+            )
+        )  # fmt: skip
 
 
 def _read(stage: Stage, record: Record) -> dict[str, Slot]:

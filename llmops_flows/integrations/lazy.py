@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault, MissingExtra
+from llmops_flows.core.loading import loading
 
 SLOW_FORMATS = ("rfc3987_syntax", "isoduration")
 """Optional parts of jsonschema that cost seconds to import (a grammar is compiled) and that no flow needs."""
@@ -25,7 +26,7 @@ def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] =
     if name in sys.modules:
         return sys.modules[name]
     try:
-        with absent(without), warnings.catch_warnings():
+        with loading(), absent(without), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
             )  # what a library does while it loads is its own affair

@@ -21,8 +21,8 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
 
     An error is never a score: records that failed are left out of every mean and counted in `errors`, with their
     causes; a metric that says nothing about any record has mean None. Latency is seconds per answer, cost US dollars
-    per answer (of what was computed in this run, scoring apart: that is `judging`); intervals are 95 % percentile
-    bootstraps.
+    per answer (of what was computed in this run, scoring apart: that is `judging`); `loading`, stage to seconds, is
+    no part of it: a process loads a model or an index once. Intervals are 95 % percentile bootstraps.
     """
     failed = [record for record in records if record.error is not None]
     fine = [record for record in records if record.error is None]
@@ -45,6 +45,7 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95), **mean(latencies)},
         "cost": mean(costs),
         "first_token": {"p50": quantile(first, 0.5), "p95": quantile(first, 0.95)},
+        "loading": loading(records),
         "usage": dict(usage),
         "judging": dict(judging),
         "anew": anew(fine),
@@ -73,6 +74,14 @@ def scoring(record: Record, span: Span) -> bool:
 def latency(record: Record) -> float:
     """Seconds that answering took in this run, scoring apart."""
     return sum(span.seconds for span in record.spans if not scoring(record, span))
+
+
+def loading(records: Sequence[Record]) -> dict[str, float]:
+    """Stage to the seconds in which it loaded, for all answers of the process, what it needs."""
+    found: dict[str, float] = {}
+    for span in (span for record in records for span in record.spans if span.loading):
+        found[span.stage] = found.get(span.stage, 0.0) + span.loading
+    return {stage: round(seconds, 3) for stage, seconds in found.items()}
 
 
 def spent(record: Record, *, on_scores: bool) -> Usage:

@@ -12,6 +12,7 @@ from llmops_flows.core.secrets import redact
 from .summary import latency
 
 _SHOWN = ("answer_correctness", "groundedness", "hit")
+_WORTH_TELLING = 0.05
 
 
 def results(records: Sequence[Record], width: int | None = None) -> str:
@@ -54,6 +55,7 @@ def totals(summary: Mapping[str, Any]) -> str:
         f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
         f"cost {usage.get('cost_usd', 0.0):.4f} USD",
     ]
+    lines += _loading(summary["loading"])
     if any(counts.get("known") for counts in summary["stages"].values()):
         lines.append(_anew(summary["anew"]))
     if judging:
@@ -65,6 +67,13 @@ def totals(summary: Mapping[str, Any]) -> str:
         )
         lines += [f"  {count} x {cause}" for cause, count in errors["causes"].items()]
     return "\n".join(lines)
+
+
+def _loading(found: Mapping[str, float]) -> list[str]:
+    """What was loaded once, by stage; nothing where that took no time worth telling."""
+    shown = {stage: seconds for stage, seconds in found.items() if seconds >= _WORTH_TELLING}
+    listed = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in shown.items())
+    return [f"loading {sum(shown.values()):.1f} s, once and not counted as latency: {listed}"] if shown else []
 
 
 def _anew(found: Mapping[str, Any]) -> str:
