@@ -27,18 +27,25 @@ class Builder:
     Attributes:
         trusted: packages whose component classes may be named.
         faults: what was wrong so far.
+        made: the parts that are without fault, by their configs; the points of a sweep share them.
     """
 
     trusted: Sequence[str] = ("llmops_flows",)
     faults: list[Fault] = field(default_factory=list)
-    _made: dict[str, Part | None] = field(default_factory=dict)
+    made: dict[str, Part] = field(default_factory=dict)
+    _bad: set[str] = field(default_factory=set)
 
     def part(self, config: Mapping[str, Any], key: str) -> Part | None:
         """The component that a mapping with `_target_` describes; None after a fault."""
-        mark = json.dumps(config, sort_keys=True, default=str)
-        if mark not in self._made:
-            self._made[mark] = self._build(config, key)
-        return self._made[mark]
+        mark = json.dumps([self.trusted, config], sort_keys=True, default=str)
+        if mark not in self.made and mark not in self._bad:
+            before = len(self.faults)
+            part = self._build(config, key)
+            if part is None or len(self.faults) > before:
+                self._bad.add(mark)
+                return part
+            self.made[mark] = part
+        return self.made.get(mark)
 
     def value(self, config: Any, key: str, depth: int = 0) -> Any:
         """Plain data with every component in it built."""

@@ -59,13 +59,19 @@ GROUPS = (
 )  # fmt: skip
 
 
-def build(config: Mapping[str, Any], *, names: Mapping[str, str] | None = None) -> Experiment:
-    """The experiment of a resolved config. `names` maps a stage to the config key that it was taken from.
+def build(
+    config: Mapping[str, Any], *, names: Mapping[str, str] | None = None, made: dict[str, Part] | None = None
+) -> Experiment:
+    """The experiment of a resolved config.
+
+    Args:
+        names: maps a stage to the config key that it was taken from.
+        made: parts that were built for other experiments, by their configs; those of this one are added.
 
     Raises:
         ConfigError: with every fault that was found.
     """
-    builder = Builder(trusted=_trusted(config))
+    builder = Builder(trusted=_trusted(config), made={} if made is None else made)
     settings = _settings(config, builder)
     stages = {
         n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)

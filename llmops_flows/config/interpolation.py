@@ -22,42 +22,66 @@ class _Hard(Exception):
     """Something that only OmegaConf can resolve, or can say what is wrong with it."""
 
 
-def resolved(raw: Mapping[str, Any]) -> dict[str, Any]:
+def resolved(raw: Mapping[str, Any], called: dict[str, Any] | None = None) -> dict[str, Any]:
     """A config as plain data, every interpolation replaced by its value, as OmegaConf does it but 10 times faster.
+
+    called: what resolvers gave before, by their text; those of `raw` are added.
 
     Raises:
         ConfigError: an interpolation leads nowhere or in a circle, or a value is missing.
     """
     try:
-        return {key: _value(value, raw, 0) for key, value in raw.items()}
+        return _Plain(raw, {} if called is None else called).all
     except _Hard:
         return resolve(OmegaConf.create(dict(raw)))
 
 
-def _value(value: Any, raw: Mapping[str, Any], depth: int) -> Any:
-    if isinstance(value, str):
-        if value == "???":
+class _Plain:
+    """A config whose interpolations are looked up in itself."""
+
+    def __init__(self, raw: Mapping[str, Any], called: dict[str, Any]) -> None:
+        self.raw = raw
+        self.called = called
+
+    @property
+    def all(self) -> dict[str, Any]:
+        return {key: self.value(value, 0) for key, value in self.raw.items()}
+
+    def value(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            if value == "???":
+                raise _Hard
+            return self.text(value, depth) if "${" in value else value
+        if isinstance(value, dict):
+            return {key: self.value(inner, depth) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.value(inner, depth) for inner in value]
+        return value
+
+    def text(self, text: str, depth: int) -> Any:
+        if depth > _DEEPEST or "\\" in text:
             raise _Hard
-        return _text(value, raw, depth) if "${" in value else value
-    if isinstance(value, dict):
-        return {key: _value(inner, raw, depth) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_value(inner, raw, depth) for inner in value]
-    return value
+        whole = _WHOLE.fullmatch(text)
+        if whole:
+            return self.node(whole[1], depth)
+        if _CALL.fullmatch(text):
+            if text not in self.called:
+                self.called[text] = _called(text)
+            return self.called[text]
+        filled = _INSIDE.sub(lambda m: _inside(self.node(m[1], depth)), text)
+        if "${" in filled:
+            raise _Hard
+        return filled
 
-
-def _text(text: str, raw: Mapping[str, Any], depth: int) -> Any:
-    if depth > _DEEPEST or "\\" in text:
-        raise _Hard
-    whole = _WHOLE.fullmatch(text)
-    if whole:
-        return _node(whole[1], raw, depth)
-    if _CALL.fullmatch(text):
-        return _called(text)
-    filled = _INSIDE.sub(lambda m: _inside(_node(m[1], raw, depth)), text)
-    if "${" in filled:
-        raise _Hard
-    return filled
+    def node(self, name: str, depth: int) -> Any:
+        node: Any = self.raw
+        for step in name.split("."):
+            if isinstance(node, str) and _WHOLE.fullmatch(node):
+                node = self.text(node, depth + 1)
+            if not isinstance(node, Mapping) or step not in node:
+                raise _Hard
+            node = node[step]
+        return self.value(node, depth + 1)
 
 
 def _called(text: str) -> Any:
@@ -68,17 +92,6 @@ def _called(text: str) -> Any:
     if OmegaConf.is_config(found):
         raise _Hard
     return found
-
-
-def _node(name: str, raw: Mapping[str, Any], depth: int) -> Any:
-    node: Any = raw
-    for step in name.split("."):
-        if isinstance(node, str) and _WHOLE.fullmatch(node):
-            node = _text(node, raw, depth + 1)
-        if not isinstance(node, Mapping) or step not in node:
-            raise _Hard
-        node = node[step]
-    return _value(node, raw, depth + 1)
 
 
 def _inside(value: Any) -> str:

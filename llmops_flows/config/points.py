@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.stage import Part
 
 from .axes import Grid
 from .compose import Composed, compose
@@ -33,6 +34,14 @@ GONE = _Gone()
 
 
 @dataclass(frozen=True)
+class Memo:
+    """What was found out at one point and holds at others: what resolvers gave, by their text; parts, by config."""
+
+    called: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Part] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Point:
     """One point of a sweep.
 
@@ -40,16 +49,18 @@ class Point:
         overrides: the overrides that set it apart from the other points.
         raw: its config, interpolations unresolved.
         choices: group to chosen option.
+        memo: what the points of a sweep share.
     """
 
     overrides: tuple[str, ...]
     raw: Mapping[str, Any]
     choices: Mapping[str, str]
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
     @property
     def config(self) -> dict[str, Any]:
         """The config as plain data. Raises ConfigError where an interpolation leads nowhere."""
-        return resolved(self.raw)
+        return resolved(self.raw, self.memo.called)
 
     @property
     def names(self) -> dict[str, str]:
@@ -62,8 +73,8 @@ class Point:
 def points(grid: Grid) -> list[Point]:
     """Every point of the grid, the last axis varying fastest.
 
-    What each value changes is found by composing it once, beside the first and beside the last values of the other
-    axes. Where values change each other's keys, every point is composed in full.
+    What an option changes is found by composing it once, beside the first and beside the last values of the other
+    axes; a plain value changes its own leaf. Where values change each other's keys, every point is composed in full.
 
     Raises:
         ConfigError: with everything that is wrong with any of the overrides.
@@ -98,13 +109,14 @@ def _spliced(grid: Grid) -> list[Point] | None:
     if not _independent(changes) or not _agree(changes, others):
         return None
     found = []
+    memo = Memo()
     for numbers in product(*(range(len(axis)) for axis in grid.axes)):
         overrides = tuple(chain.from_iterable(axis.steps[n] for axis, n in zip(grid.axes, numbers, strict=True)))
         leaves: Changes = {}
         for axis, n in zip(changes, numbers, strict=True):
             leaves.update(axis[n])
         raw, choices = _applied(base, leaves)
-        found.append(Point(overrides, raw, choices))
+        found.append(Point(overrides, raw, choices, memo))
     probes = random.Random(0).sample(found, min(_PROBES, len(found)))
     whole = [_point(p.overrides, _composed(grid, p.overrides)) for p in probes]
     return found if probes == whole else None
@@ -115,23 +127,58 @@ def _changes(grid: Grid, beside: Sequence[tuple[str, ...]]) -> tuple[dict[str, A
 
     Both are relative to the first value of the axis.
     """
-    trees: dict[tuple[str, ...], dict[str, Any]] = {}
     faults: dict[Fault, None] = {}
-    steps = []
+
+    def tree(*steps: tuple[str, ...]) -> dict[str, Any]:
+        try:
+            composed = _composed(grid, tuple(chain.from_iterable(steps)))
+            return {"config": _raw(composed), "choices": composed.choices}
+        except ConfigError as error:
+            faults.update(dict.fromkeys(error.faults))
+            return {}
+
+    base = tree(*beside)
+    found: list[list[Changes]] = []
     for number, axis in enumerate(grid.axes):
-        steps.append([(*beside[:number], step, *beside[number + 1 :]) for step in axis.steps])
-    for point in chain.from_iterable(steps):
-        overrides = tuple(chain.from_iterable(point))
-        if overrides not in trees:
-            try:
-                composed = _composed(grid, overrides)
-                trees[overrides] = {"config": _raw(composed), "choices": composed.choices}
-            except ConfigError as error:
-                faults.update(dict.fromkeys(error.faults))
+        plain = [_leaves(step) for step in axis.steps]
+        if all(leaves is not None and _has(base, leaves) for leaves in plain):
+            found.append([leaves or {} for leaves in plain])
+            continue
+        steps = [(*beside[:number], step, *beside[number + 1 :]) for step in axis.steps]
+        trees = [base if step == tuple(beside) else tree(*step) for step in steps]
+        found.append([dict(_differ(trees[0], other)) for other in trees])
     if faults:
         raise ConfigError(list(faults))
-    found = [[trees[tuple(chain.from_iterable(point))] for point in axis] for axis in steps]
-    return trees[tuple(chain.from_iterable(beside))], [[dict(_differ(axis[0], t)) for t in axis] for axis in found]
+    return base, found
+
+
+def _leaves(overrides: Sequence[str]) -> Changes | None:
+    """The leaves that plain values set (`retriever.k=3`); None for an option, an addition, anything composite."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    found: Changes = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        value = override.value()
+        plain = value is None or (isinstance(value, (bool, int, float, str)) and "${" not in str(value))
+        if not plain or override.is_add() or override.is_delete() or override.package is not None:
+            return None
+        found["config", *override.key_or_group.split(".")] = value
+    return found
+
+
+def _has(tree: Mapping[str, Any], leaves: Changes) -> bool:
+    """Whether the tree has a leaf at each of the places: no branch, and no group of options."""
+    for path in leaves:
+        node: Any = tree
+        if "/".join(path[1:]) in tree.get("choices", {}):
+            return False
+        for step in path:
+            if not isinstance(node, Mapping) or step not in node:
+                return False
+            node = node[step]
+        if isinstance(node, (Mapping, list)):
+            return False
+    return True
 
 
 def _differ(one: Any, other: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

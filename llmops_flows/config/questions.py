@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,17 @@ def records(rows: list[dict[str, Any]], samples: int = 1) -> list[Record]:
 
 
 def read(path: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Every row of a file of JSON lines; see `Questions.rows`."""
+    """Every row of a file of JSON lines; see `Questions.rows`. The rows are shared: they are not to be changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        raise _wrong(f"there is no file {str(path)!r}") from None
+    return list(_read(path, tuple(inputs), (found.st_mtime_ns, found.st_size, found.st_ino)))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[dict[str, Any]]:
+    """The rows of a file in that state: the points of a sweep mostly ask the same questions."""
     if not path.is_file():
         raise _wrong(f"there is no file {str(path)!r}")
     rows: list[dict[str, Any]] = []
