@@ -126,13 +126,18 @@ def mean(values: Sequence[float]) -> dict[str, Any]:
     """Mean with its 95 % bootstrap interval; one value has a mean and no interval, none has neither."""
     if len(values) < 2:
         return {"mean": values[0] if values else None, "low": None, "high": None, "n": len(values)}
-    low, high = interval(tuple(values))
+    low, high = interval(values)
     return {"mean": math.fsum(values) / len(values), "low": low, "high": high, "n": len(values)}
 
 
-@lru_cache(maxsize=1024)
-def interval(values: tuple[float, ...]) -> tuple[float, float]:
+def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of the mean; seeded, so that equal values give equal intervals."""
+    return _interval(tuple(values))
+
+
+@lru_cache(maxsize=1024)
+def _interval(values: tuple[float, ...]) -> tuple[float, float]:
+    """The variants of a sweep often have equal scores."""
     if len(set(values)) < 2:
         return values[0], values[0]
     size = len(values)
