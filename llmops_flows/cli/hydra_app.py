@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault
@@ -76,7 +77,7 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, job: Any
     elif wanted.info:
         mode = RunMode.MULTIRUN if wanted.multirun else RunMode.RUN
         app.show_info(wanted.info, config_name=root, overrides=overrides, run_mode=mode)
-    elif (wanted.multirun or "hydra.mode=MULTIRUN" in overrides) and not _elsewhere(overrides):
+    elif (wanted.multirun or "hydra.mode=MULTIRUN" in overrides) and not _elsewhere(app, root, overrides):
         try:
             job.codes.append(_sweep(app, root, overrides))
         except ConfigError as error:
@@ -90,30 +91,67 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, job: Any
         app.run(config_name=root, task_function=job.task, overrides=overrides)
 
 
-def _elsewhere(overrides: Sequence[str]) -> bool:
+def _elsewhere(app: Any, root: str, overrides: Sequence[str]) -> bool:
     """Whether a sweeper or launcher of Hydra's was asked for: then Hydra runs each point as a job of its own."""
-    return any(word.lstrip("+").startswith(("hydra/sweeper=", "hydra/launcher=")) for word in overrides)
+    named = [word for word in overrides if word.lstrip("+").startswith(("hydra/sweeper=", "hydra/launcher="))]
+    return bool(named) and not _searches(_whole(app, root, overrides))
+
+
+def _searches(config: Any) -> bool:
+    """Whether a composed config asks for a search: its sweeper is settings, and no class of Hydra's."""
+    return "_target_" not in config.hydra.sweeper
+
+
+def _whole(app: Any, root: str, overrides: Sequence[str]) -> Any:
+    """The config of a sweep as a whole, Hydra's part included."""
+    from hydra.types import RunMode
+
+    from llmops_flows.config.cells import SWEEP
+
+    ours = [word for word in overrides if not word.lstrip("+").startswith(SWEEP)]
+    return app.compose_config(
+        config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False
+    )
 
 
 def _sweep(app: Any, root: str, overrides: list[str]) -> int:
-    """All points side by side in this process."""
-    from pathlib import Path
-
-    from hydra.types import RunMode
-
+    """All points side by side in this process; or those that a search proposes."""
     from llmops_flows.config import hydra_files
-    from llmops_flows.config.cells import SWEEP, cells
+    from llmops_flows.config.cells import cells, rules
 
+    from .resume import Sweep, taken
     from .sweep import run
 
-    ours = [word for word in overrides if not word.lstrip("+").startswith(SWEEP)]
-    config = app.compose_config(
-        config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False
-    )
-    found = cells([word for word in overrides if not word.lstrip("+~").startswith("hydra.")])
+    config = _whole(app, root, overrides)
+    ours = [word for word in overrides if not word.lstrip("+~").startswith(("hydra.", "hydra/"))]
     folder = Path(str(config.hydra.sweep.dir))
+    if _searches(config):
+        return _search(app, config, ours, folder)
+    command, how = rules(ours)
+    named = any(word.lstrip("+").startswith("hydra.sweep.dir=") for word in overrides)
+    sweep = Sweep(cells(ours), folder, how, command, named)
+    with taken(sweep) as found:
+        hydra_files.write_sweep(found.folder, config)
+        return run(sweep, found)
+
+
+def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
+    """The points that Optuna proposes: in this process, or where a launcher of Hydra's takes them."""
+    from omegaconf import OmegaConf
+
+    from llmops_flows.config import hydra_files
+    from llmops_flows.config.search import search
+
+    from .launched import Launched
+    from .search import run
+    from .sweep import execute
+
+    found = search(overrides, OmegaConf.to_container(config.hydra.sweeper, resolve=True))
     hydra_files.write_sweep(folder, config)
-    return run(found, folder)
+    if config.hydra.runtime.choices["hydra/launcher"] == "basic":
+        return run(found, folder, lambda cells, place: execute(cells, place, found.rules))
+    with hydra_files.masked_saves():
+        return run(found, folder, Launched(app, config, found.space.fixed))
 
 
 def _complete(app: Any, overrides: list[str]) -> None:

@@ -1,159 +1,167 @@
-"""A sweep: all its points side by side in this process, each thing computed once; results in a folder a point."""
+"""A sweep: its points run, in this process or in workers, what an earlier run left unfinished first of all."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from llmops_flows.config.rules import Rules
 from llmops_flows.core.errors import FlowError
-from llmops_flows.core.lane import Lane
+from llmops_flows.sweeps.outcome import Outcome
+
+from .points import copy, experiment, waves
+from .points import lanes as lanes
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
-    from llmops_flows.core.events import Sink
 
-WAVE = 5_000
-"""How many records walk side by side: more would only take memory."""
+    from .resume import Sweep, Taken
+
+WORKER = "llmops_flows.cli.sweep_worker"
+FAILED, WRONG, SOME = 1, 2, 3
 
 
-def run(cells: Sequence[Cell], folder: Path) -> int:
-    """Run the cells of a sweep. Returns 0; 1 when something failed in a point; 2 when a point's config is wrong.
+def run(sweep: Sweep, found: Taken) -> int:
+    """Run what is left to do of a sweep, and show the whole of it. Returns the exit code, see `code`.
 
     A point that is wrong or fails stops no other. Points that do the same run once; each leaves its own results.
     """
     begun = time.perf_counter()
-    code = walk(cells, folder, {})
-    _end(cells, folder, time.perf_counter() - begun)
-    return code
+    _told(found, len(sweep.cells))
+    known = {outcome.number for outcome in found.known}
+    todo = [cell for cell in sweep.cells if cell.number not in known]
+    outcomes = [*found.known, *execute(todo, found.folder, sweep.rules)]
+    _end(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun)
+    return code(outcomes)
 
 
-def walk(cells: Sequence[Cell], folder: Path, done: dict[int, Any]) -> int:
-    """Run cells and leave the results of each in `folder/NUMBER`. Returns the code of `run`.
+def code(outcomes: Sequence[Outcome]) -> int:
+    """0: all is well. 3: something failed, the rest is kept. 1: nothing was kept. 2: only configs are wrong."""
+    failed = any(outcome.failed for outcome in outcomes if not outcome.wrong)
+    if failed:
+        return SOME if any(outcome.kept for outcome in outcomes) else FAILED
+    return WRONG if any(outcome.wrong for outcome in outcomes) else 0
 
-    `done` is what earlier calls did of the same sweep: cells may do the same as one of those.
+
+def execute(cells: Sequence[Cell], folder: Path, rules: Rules) -> Iterator[Outcome]:
+    """Run cells, and leave the results of each in `folder/NUMBER`. What came of each is told as it is done.
+
+    `cells` may be some of a sweep: one may do the same as another that has been run into the folder before.
+    With `rules.fail_fast` nothing more is told after the first failure.
     """
+    asked = {cell.number for cell in cells}
+    twins: dict[int, list[Cell]] = {}
+    todo = []
+    for cell in cells:
+        if cell.experiment is None:
+            yield _kept(Outcome(cell.number, failure="\n".join(map(str, cell.faults)), wrong=True), folder)
+        elif cell.same_as is None:
+            todo.append(cell)
+        elif cell.same_as in asked:
+            twins.setdefault(cell.same_as, []).append(cell)
+        else:
+            yield copy(cell, folder)
+    with closing(_apart(todo, folder, rules) if rules.apart else _here(todo, folder, rules)) as outcomes:
+        for outcome in outcomes:
+            yield _kept(outcome, folder)
+            yield from (_kept(copy(cell, folder), folder) for cell in twins.get(outcome.number, ()))
+            if rules.fail_fast and outcome.failed:
+                return
+
+
+def _kept(outcome: Outcome, folder: Path) -> Outcome:
+    """An outcome; where there are no results, the folder says why."""
+    from llmops_flows.report import files
+
+    if outcome.failure:
+        try:
+            files.write_failure(folder / str(outcome.number), outcome.failure)
+        except OSError:
+            pass  # it is told at the end
+    return outcome
+
+
+def _here(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outcome, None, None]:
+    """All points side by side in this process; one after the other if the first failure is the last."""
+    from llmops_flows.config.load import opened
     from llmops_flows.sinks.console import progress
 
-    codes = [0, *(2 for cell in cells if cell.experiment is None)]
-    for wave in waves([cell for cell in cells if cell.experiment is not None and cell.same_as is None]):
-        codes += _wave(wave, folder, progress(), done)
-    for cell in cells:
-        if cell.same_as is not None:
-            _write(cell, folder, *done[cell.same_as])
-    return max(codes)
+    from .points import walk
+
+    for wave in [[cell] for cell in cells] if rules.fail_fast else waves(cells):
+        with opened(experiment(wave[0]), progress()) as (runner, _):
+            yield from list(walk(runner, wave, folder))
 
 
-def waves(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Cells that walk together: of one way of running, and not too many records at once."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(_means(cell), []).append(cell)
-    for group in groups.values():
-        wave: list[Cell] = []
-        size = 0
-        for cell in group:
-            count = len(_rows(cell)) * _experiment(cell).settings.samples
-            if wave and size + count > WAVE:
-                yield wave
-                wave, size = [], 0
-            wave.append(cell)
-            size += count
-        if wave:
-            yield wave
+def _apart(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outcome, None, None]:
+    """The points one by one in worker processes."""
+    from llmops_flows.sweeps.pool import Pool, Task
+
+    from .sweep_worker import task
+
+    tasks = [Task(task(cell, folder), _path(cell)) for cell in cells]
+    command = [sys.executable, "-m", WORKER]
+    with Pool(command, min(rules.workers, len(tasks)), timeout=rules.timeout) as pool:
+        for position, said in pool.do(tasks):
+            number = cells[position].number
+            yield Outcome(number, failure=said) if isinstance(said, str) else Outcome(**said)
 
 
-def lanes(cells: Sequence[Cell]) -> list[Lane]:
-    """A lane for each cell, with fresh records."""
-    from llmops_flows.config.questions import records
-
-    found = []
-    for cell in cells:
-        experiment = _experiment(cell)
-        asked = records(_rows(cell), experiment.settings.samples)
-        found.append(
-            Lane(
-                experiment.flow,
-                asked,
-                experiment.evaluators,
-                config=experiment.config,
-                choices=experiment.choices,
-            )
-        )
-    return found
+def _path(cell: Cell) -> list[str]:
+    return [stage.identity for _, stage in experiment(cell).flow.leaves()]
 
 
-def _experiment(cell: Cell) -> Any:
-    assert cell.experiment is not None
-    return cell.experiment
+def _told(taken: Taken, count: int) -> None:
+    """What is known from an earlier run, and what changed since."""
+    for change in taken.changed:
+        where = "" if len(change.points) == count else f" (at {len(change.points)} of {count} points)"
+        print(f"changed since this sweep ran last: {change}{where}")
+    if taken.again:
+        from .plan import counted
+
+        new = {name: found for name, found in counted(taken.again).items() if found.new}
+        stages = ", ".join(f"{name} {len(found.new)}" for name, found in new.items()) or "nothing, all of it is known"
+        print(f"{len(taken.again)} points that were finished run again: {stages}")
+    if taken.known:
+        print(f"resumed: {len(taken.known)} of {count} points known, in {_near(taken.folder)}")
 
 
-def _rows(cell: Cell) -> list[dict[str, Any]]:
-    settings = _experiment(cell).settings
-    return [{"question": settings.question}] if settings.question is not None else settings.questions.rows()
-
-
-def _means(cell: Cell) -> str:
-    """What cells must share to be run by one runner: store, cache, tenant, home, tracers."""
-    experiment = _experiment(cell)
-    parts = [experiment.cache, experiment.store, *experiment.tracers.values()]
-    marks = [part.configuration if part is not None else "" for part in parts]
-    return "\n".join([*marks, experiment.settings.tenant, str(experiment.settings.home)])
-
-
-def _wave(wave: Sequence[Cell], folder: Path, sinks: Sequence[Sink], done: dict[int, Any]) -> list[int]:
-    from llmops_flows.config.load import opened
-
-    running, codes = lanes(wave), []
-    begun = time.perf_counter()
-    with opened(_experiment(wave[0]), sinks) as (runner, _):
-        try:
-            runner.run_all(running)
-        except KeyboardInterrupt:
-            for cell, lane in zip(wave, running, strict=True):
-                finished = [record for record in lane.records if record.answer is not None]
-                if finished:
-                    _write(cell, folder, lane, finished, time.perf_counter() - begun)
-            raise
-    for cell, lane in zip(wave, running, strict=True):
-        seconds = sum(span.seconds for record in lane.records for span in record.spans)
-        codes.append(_write(cell, folder, lane, lane.records, seconds))
-        done[cell.number] = (lane, lane.records, seconds)
-    return codes
-
-
-def _write(cell: Cell, folder: Path, lane: Lane, records: Sequence[Any], seconds: float) -> int:
-    from llmops_flows.report import files
-    from llmops_flows.report.summary import summarize
-
-    experiment = _experiment(cell)
-    about = {"flow": experiment.flow.name, "run": lane.run, "choices": experiment.choices}
-    about["overrides"] = list(cell.overrides)
-    summary = {**about, **summarize(records, seconds=seconds)}
-    files.write(folder / str(cell.number), records, summary, experiment.config)
-    errors = summary["errors"]
-    return 1 if errors["records"] or errors["evaluations"] else 0
-
-
-def _end(cells: Sequence[Cell], folder: Path, seconds: float) -> None:
-    """The leaderboard, what was wrong, and where it all lies."""
+def _end(cells: Sequence[Cell], folder: Path, outcomes: Sequence[Outcome], known: int, seconds: float) -> None:
+    """The leaderboard, everything that went wrong, and where it all lies."""
     from llmops_flows.report import board_text, leaderboard, variants
 
-    same = [cell for cell in cells if cell.same_as is not None]
-    wrong = [cell for cell in cells if cell.experiment is None]
-    if len(wrong) < len(cells):
+    if any(outcome.summary for outcome in outcomes):
         found, lost = variants.sweep(folder)
         try:
             print(board_text.text(leaderboard.board(found, lost=lost)), end="")
         except FlowError as error:
             print(error)
-    for cell in wrong:
-        print(f"point {cell.number} ({' '.join(cell.overrides)}) was not run:")
-        print("\n".join(f"  - {fault}" for fault in cell.faults))
-    told = f"; {len(same)} do the same as another and ran once with it" if same else ""
-    print(f"\n{len(cells) - len(wrong)} of {len(cells)} points ran in {seconds:.1f} s{told}")
+    print("\n".join(_failures(cells, outcomes)))
+    same = sum(1 for cell in cells if cell.same_as is not None)
+    here = sum(1 for outcome in outcomes if outcome.summary)
+    parts = [f"{here} of {len(cells)} points have results"]
+    parts += [f"{known} known before"] if known else []
+    parts += [f"{same} do the same as another and ran once with it"] if same else []
+    parts += [f"{left} were not run"] if (left := len(cells) - len(outcomes)) else []
+    print(f"\n{'; '.join(parts)}; in {seconds:.1f} s")
     print(f"{_near(folder)}   python -m llmops_flows board --report")
+
+
+def _failures(cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Every failure with its cause; equal ones are told once, with all their points."""
+    overrides = {cell.number: " ".join(cell.overrides) for cell in cells}
+    found: dict[tuple[str, bool], list[int]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.number):
+        for cause in [outcome.failure] if outcome.failure else outcome.causes:
+            found.setdefault((cause, outcome.wrong), []).append(outcome.number)
+    for (cause, wrong), numbers in found.items():
+        for number in numbers:
+            yield f"point {number} ({overrides[number]}) {'was not run' if wrong else 'failed'}:"
+        yield from (f"  - {line}" if n == 0 else f"    {line}" for n, line in enumerate(cause.splitlines()))
 
 
 def _near(folder: Path) -> Path:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
-from llmops_flows.core.fingerprint import address
+from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.sweeps.where import Where
 
 from .axes import grid
@@ -15,8 +14,10 @@ from .compose import compose
 from .experiment import Experiment, build
 from .load import assembled
 from .points import Point, points
-
-SWEEP = "sweep."
+from .rules import SWEEP as SWEEP
+from .rules import Rules as Rules
+from .rules import rules as rules
+from .work import work
 
 
 @dataclass(frozen=True)
@@ -73,50 +74,11 @@ def cell(number: int, point: Point, fixed: Sequence[str], first: dict[str, int])
     found = _cell(number, point, fixed)
     if found.experiment is None:
         return found
-    same = first.setdefault(work(found.experiment), number)
+    try:
+        same = first.setdefault(work(found.experiment), number)
+    except ConfigError as error:
+        return replace(found, experiment=None, faults=error.faults)
     return replace(found, same_as=same if same != number else None)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What `sweep.*` says: axes that move together, a condition, and what a search is after."""
-
-    zip: tuple[tuple[str, ...], ...] = ()
-    where: Where | None = None
-    maximize: tuple[str, ...] = ()
-    minimize: tuple[str, ...] = ()
-
-
-def rules(overrides: Sequence[str]) -> tuple[list[str], Rules]:
-    """The overrides without those of the sweep itself, and what these say. Raises ConfigError."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    own = [text for text in overrides if text.lstrip("+").startswith(SWEEP)]
-    values: dict[str, Any] = {}
-    for text in own:
-        parsed = OverridesParser.create().parse_override(text)
-        values[parsed.key_or_group.removeprefix(SWEEP)] = parsed.value()
-    names = [field.name for field in fields(Rules)]
-    if unknown := sorted(values.keys() - set(names)):
-        mend = "{}; sweep.zip=[[key,key]], sweep.where='key == value'"
-        raise ConfigError(
-            [Fault(f"a sweep has no {n!r}", f"{SWEEP}{n}", mend=mend.format(did_you_mean(n, names))) for n in unknown]
-        )
-    zipped = values.get("zip") or []
-    if zipped and not all(isinstance(group, list) for group in zipped):
-        zipped = [zipped]
-    where = values.get("where")
-    return [text for text in overrides if text not in own], Rules(
-        zip=tuple(tuple(str(key) for key in group) for group in zipped),
-        where=Where(str(where)) if where else None,
-        maximize=_names(values.get("maximize")),
-        minimize=_names(values.get("minimize")),
-    )
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    listed = value if isinstance(value, list) else [value]
-    return tuple(str(name) for name in listed if name is not None)
 
 
 def holds(where: Where, point: Point) -> bool:
@@ -141,7 +103,8 @@ def holds(where: Where, point: Point) -> bool:
 
 def _cell(number: int, point: Point, fixed: Sequence[str]) -> Cell:
     try:
-        experiment = replace(build(point.config, names=point.names), choices=dict(point.choices))
+        built = build(point.config, names=point.names, made=point.memo.made)
+        experiment = replace(built, choices=dict(point.choices))
     except ConfigError as error:
         faults = error.faults
         try:  # once more in full: then each fault knows its file and line
@@ -150,18 +113,3 @@ def _cell(number: int, point: Point, fixed: Sequence[str]) -> Cell:
             faults = located.faults
         return Cell(number, point.overrides, None, faults)
     return Cell(number, point.overrides, experiment)
-
-
-def work(experiment: Experiment) -> str:
-    """The address of what an experiment does: two of the same do the same work."""
-    settings = experiment.settings
-    return address(
-        [
-            experiment.flow.identity,
-            {name: stage.identity for name, stage in experiment.evaluators.items()},
-            settings.questions.model_dump(mode="json"),
-            [settings.question, settings.samples, settings.tenant],
-            experiment.cache.identity,
-            {name: part.configuration for name, part in experiment.tracers.items()},
-        ]
-    )

@@ -23,11 +23,26 @@ def locked(path: Path) -> Iterator[None]:
             _unlock(file.fileno())
 
 
+@contextmanager
+def tried(path: Path) -> Iterator[bool]:
+    """`locked` without waiting: False where somebody else holds the lock."""
+    with path.open("a+b") as file:
+        try:
+            _lock(file.fileno(), wait=False)
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            _unlock(file.fileno())
+
+
 if os.name == "nt":  # pragma: no cover
     import msvcrt
 
-    def _lock(number: int) -> None:
-        msvcrt.locking(number, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+    def _lock(number: int, *, wait: bool = True) -> None:
+        msvcrt.locking(number, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
     def _unlock(number: int) -> None:
         msvcrt.locking(number, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
@@ -35,8 +50,8 @@ if os.name == "nt":  # pragma: no cover
 else:
     import fcntl
 
-    def _lock(number: int) -> None:
-        fcntl.flock(number, fcntl.LOCK_EX)
+    def _lock(number: int, *, wait: bool = True) -> None:
+        fcntl.flock(number, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _unlock(number: int) -> None:
         fcntl.flock(number, fcntl.LOCK_UN)

@@ -10,6 +10,8 @@ from typing import Any
 
 from llmops_flows.core.errors import FlowError
 
+from .files import FAILURE
+
 _FILES = ("results.jsonl", "config.json", "summary.json")
 _FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
 
@@ -56,6 +58,8 @@ def read(folder: Path, name: str = "") -> Variant:
     Raises:
         FlowError: the folder holds no results, or a file of it cannot be read.
     """
+    if (folder / FAILURE).is_file():
+        raise FlowError(_file(folder, FAILURE, str.strip))
     rows = _file(folder, "results.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line])
     config, summary = (_file(folder, file, json.loads, missing={}) for file in _FILES[1:])
     chosen = summary.get("choices") or _choices(folder)

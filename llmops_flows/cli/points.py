@@ -1,0 +1,120 @@
+"""Points of a sweep in one process: side by side, each thing computed once; results in a folder a point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_flows.core.errors import FlowError
+from llmops_flows.core.lane import Lane
+from llmops_flows.sweeps.outcome import Outcome
+
+if TYPE_CHECKING:
+    from llmops_flows.config.cells import Cell
+    from llmops_flows.config.experiment import Experiment
+    from llmops_flows.core.runner import Runner
+
+WAVE = 5_000
+"""How many records walk side by side: more would only take memory."""
+
+
+def waves(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """Cells that walk together: of one way of running, and not too many records at once."""
+    from llmops_flows.config.work import rows
+
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(means(experiment(cell)), []).append(cell)
+    for group in groups.values():
+        wave: list[Cell] = []
+        size = 0
+        for cell in group:
+            settings = experiment(cell).settings
+            count = len(rows(settings)) * settings.samples
+            if wave and size + count > WAVE:
+                yield wave
+                wave, size = [], 0
+            wave.append(cell)
+            size += count
+        if wave:
+            yield wave
+
+
+def lanes(cells: Sequence[Cell]) -> list[Lane]:
+    """A lane for each cell, with fresh records."""
+    from llmops_flows.config.questions import records
+    from llmops_flows.config.work import rows
+
+    found = []
+    for one in map(experiment, cells):
+        asked = records(rows(one.settings), one.settings.samples)
+        found.append(Lane(one.flow, asked, one.evaluators, config=one.config, choices=one.choices))
+    return found
+
+
+def experiment(cell: Cell) -> Experiment:
+    """What a cell runs: it is not a wrong one."""
+    assert cell.experiment is not None
+    return cell.experiment
+
+
+def means(experiment: Experiment) -> str:
+    """What experiments must share to be run by one runner: store, cache, tenant, home, tracers."""
+    parts = [experiment.cache, experiment.store, *experiment.tracers.values()]
+    marks = [part.configuration if part is not None else "" for part in parts]
+    return "\n".join([*marks, experiment.settings.tenant, str(experiment.settings.home)])
+
+
+def walk(runner: Runner, cells: Sequence[Cell], folder: Path) -> Iterator[Outcome]:
+    """Run cells side by side, and leave the results of each in `folder/NUMBER`; an interrupt keeps what is done."""
+    from llmops_flows.config.work import work
+
+    running, works = lanes(cells), [work(experiment(cell)) for cell in cells]
+    begun = time.perf_counter()
+    try:
+        runner.run_all(running)
+    except KeyboardInterrupt:
+        for cell, lane in zip(cells, running, strict=True):
+            finished = [record for record in lane.records if record.answer is not None]
+            if finished:
+                _write(cell, folder, lane, finished, time.perf_counter() - begun)
+        raise
+    for cell, lane, done in zip(cells, running, works, strict=True):
+        seconds = sum(span.seconds for record in lane.records for span in record.spans)
+        yield _write(cell, folder, lane, lane.records, seconds, done)
+
+
+def copy(cell: Cell, folder: Path) -> Outcome:
+    """The results of a cell that does the same as one that ran: those of the other, under its own config."""
+    from llmops_flows.report import files, variants
+
+    try:
+        found = variants.read(folder / str(cell.same_as))
+    except FlowError as error:
+        return Outcome(cell.number, failure=f"it does the same as point {cell.same_as}: {error}")
+    summary = {**found.summary, **_about(cell)}
+    files.write_rows(folder / str(cell.number), found.rows, summary, experiment(cell).config)
+    return Outcome(cell.number, summary)
+
+
+def _write(
+    cell: Cell, folder: Path, lane: Lane, records: Sequence[Any], seconds: float, work: str | None = None
+) -> Outcome:
+    """Leave the results of a cell. `work`: the address of what it did; None when it was not done to its end."""
+    from llmops_flows.report import files
+    from llmops_flows.report.summary import summarize
+
+    about = {**_about(cell), "run": lane.run, "work": work}
+    summary = {**about, **summarize(records, seconds=seconds)}
+    try:
+        files.write(folder / str(cell.number), records, summary, experiment(cell).config)
+    except OSError as error:
+        return Outcome(cell.number, failure=f"its results could not be written: {error}")
+    return Outcome(cell.number, summary)
+
+
+def _about(cell: Cell) -> Mapping[str, Any]:
+    found = experiment(cell)
+    return {"flow": found.flow.name, "choices": found.choices, "overrides": list(cell.overrides)}

@@ -1,0 +1,127 @@
+"""One worker of a sweep: `python -m llmops_flows.cli.sweep_worker`, spoken to in lines by `sweeps.pool`."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_flows.sweeps.outcome import Outcome
+from llmops_flows.sweeps.pool import STOP
+
+if TYPE_CHECKING:
+    from llmops_flows.config.cells import Cell
+    from llmops_flows.core.runner import Runner
+
+
+def task(cell: Cell, folder: Path) -> dict[str, Any]:
+    """What a worker must know to run a cell, as plain data."""
+    from .points import experiment
+
+    found = experiment(cell)
+    told = {"number": cell.number, "overrides": list(cell.overrides), "folder": str(folder)}
+    return {**told, "config": found.config, "choices": found.choices}
+
+
+class _Desk:
+    """The points of one worker: what is opened for one stays open for the next, and so do loaded models."""
+
+    def __init__(self, open: ExitStack) -> None:
+        self._open = open
+        self._runners: dict[str, Runner] = {}
+        self._cells: list[Cell] = []
+
+    def do(self, task: Mapping[str, Any]) -> Outcome:
+        """Run a point. What goes wrong outside of its stages is its failure, too."""
+        number = int(task["number"])
+        try:
+            [outcome] = self._walk(_cell(task), Path(task["folder"]))
+        except Exception as error:
+            return Outcome(number, failure=f"{type(error).__name__}: {error}")
+        return outcome
+
+    def _walk(self, cell: Cell, folder: Path) -> list[Outcome]:
+        from llmops_flows.config.load import opened
+
+        from .points import experiment, means, walk
+
+        found = experiment(cell)
+        if means(found) not in self._runners:
+            self._runners[means(found)], _ = self._open.enter_context(opened(found))
+        self._cells.append(cell)
+        return list(walk(self._runners[means(found)], [cell], folder))
+
+
+def _cell(task: Mapping[str, Any]) -> Cell:
+    from dataclasses import replace
+
+    from llmops_flows.config.cells import Cell
+    from llmops_flows.config.experiment import build
+
+    experiment = replace(build(task["config"]), choices=task["choices"])
+    return Cell(task["number"], tuple(task["overrides"]), experiment)
+
+
+class _Line:
+    """The two ends of the talk with whoever started this process. When that one is gone, this process ends."""
+
+    def __init__(self) -> None:
+        self._in, self._out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)  # what a component prints is no part of the talk
+        self._tasks: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._busy = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def next(self) -> dict[str, Any] | None:
+        """The next task; None when there are no more."""
+        task = self._tasks.get()
+        return task
+
+    def say(self, value: Any) -> None:
+        self._busy.clear()
+        self._out.write(json.dumps(value).encode() + b"\n")
+        self._out.flush()
+
+    def _listen(self) -> None:
+        for line in self._in:
+            self._busy.set()
+            self._tasks.put(json.loads(line))
+        self._tasks.put(None)
+        if self._busy.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(STOP)
+            os._exit(130)
+
+
+def main() -> int:
+    """Do points until there are no more. Returns 0."""
+    from dataclasses import asdict
+
+    from . import masked
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    line = _Line()
+    masked.streams()
+    masked.logs()
+    try:
+        with ExitStack() as open:
+            desk = _Desk(open)
+            line.say("ready")
+            while (given := line.next()) is not None:
+                line.say(asdict(desk.do(given)))
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(130)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
