@@ -89,16 +89,18 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
     from llmops_flows.core.runner import Runner
 
-    from . import tracing
+    from . import rooms, tracing
 
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
-    return Runner(
+    running = Runner(
         store=store,
         home=experiment.settings.home,
         sinks=[*tracing.sinks(experiment.config, experiment.tracers, store, experiment.choices), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
     )
+    rooms.tell(experiment, running)
+    return running
 
 
 @contextmanager
@@ -109,6 +111,14 @@ def opened(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Iterator[tuple
             yield running, experiment.flow
         finally:
             for sink in running.sinks:
-                sink.close()
+                _close(sink, running)
             if running.vectors is not None:
                 running.vectors.close()
+
+
+def _close(sink: Sink, running: Runner) -> None:
+    """A sink that cannot end well is told like one that cannot listen: the answers stand."""
+    try:
+        sink.close()
+    except Exception as error:
+        running.report(sink, error)

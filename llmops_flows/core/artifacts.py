@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from .errors import StoreError
+from .disk import MEND, trouble, unwritable
+from .errors import FlowError, StoreError
 from .fingerprint import digest
 from .loading import loading
 from .locks import locked
@@ -42,7 +43,7 @@ def artifact(home: Path | None, address: str, build: Callable[[Path], None], *, 
     A home that cannot be written (no right, no space) costs a warning: the artifact is then built for this process.
 
     Raises:
-        StoreError: the disk is full, of the temporary folder too.
+        StoreError: the temporary folder cannot be written either.
     """
     with loading():
         return _found(home, address, build, kind)
@@ -52,17 +53,34 @@ def _found(home: Path | None, address: str, build: Callable[[Path], None], kind:
     if home is not None:
         try:
             return _placed(home, address, build, kind)
-        except OSError as error:
-            if error.errno not in _DISK:
+        except Exception as error:
+            if not _of(home, error):
                 raise
-            _tell(kind, home, error)
+            _tell(kind, home, trouble(error))
+    place = temporary_home()
     try:
-        return _placed(temporary_home(), address, build, kind)
-    except OSError as error:
-        if error.errno not in _DISK:
+        return _placed(place, address, build, kind)
+    except Exception as error:
+        if not _of(place, error):
             raise
-        room = str(temporary_home())
-        raise StoreError(f"cannot build the {kind} in {room!r}: {error.strerror or error}") from error
+        raise no_room(kind, place, error) from error
+
+
+def _of(home: Path, error: Exception) -> bool:
+    """Whether an error is trouble with this folder, and not with what is read for building."""
+    name = getattr(error, "filename", None)
+    elsewhere = isinstance(name, (str, Path)) and home not in (Path(name), *Path(name).parents)
+    return bool(trouble(error)) and not elsewhere and not isinstance(error, FlowError)
+
+
+def no_room(kind: str, place: Path, error: Exception) -> StoreError:
+    """The error of an artifact for which a temporary folder has no room."""
+    mend = "make room there, or name another folder: TMPDIR=FOLDER in the environment"
+    return StoreError(f"the {_name(kind)} cannot be built in {str(place)!r} ({trouble(error) or error}): {mend}")
+
+
+def _name(kind: str) -> str:
+    return kind if kind.endswith("index") else f"{kind} index"
 
 
 def _placed(home: Path, address: str, build: Callable[[Path], None], kind: str) -> Path:
@@ -77,16 +95,16 @@ def _placed(home: Path, address: str, build: Callable[[Path], None], kind: str) 
     return place
 
 
-def _tell(kind: str, home: Path, error: OSError) -> None:
-    """Say once for each folder and kind that nothing built is kept there."""
-    if (kind, home) not in _told:
-        _told.add((kind, home))
-        cause = error.strerror or str(error)
-        log.warning("the %s cannot be kept in %r (%s): it is built for this process only", kind, str(home), cause)
+def _tell(kind: str, home: Path, cause: str) -> None:
+    """Say once for each folder that nothing built is kept there."""
+    if home not in told:
+        told.add(home)
+        what = f"the {_name(kind)} cannot be kept in {str(home)!r} ({cause}): it is built for this process only"
+        log.warning("%s; %s", what, MEND)
 
 
-_told: set[tuple[str, Path]] = set()
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
+told: set[Path] = set()
+"""Folders of which it was said that nothing can be kept there."""
 
 
 @cache
@@ -104,8 +122,12 @@ def _build(place: Path, build: Callable[[Path], None]) -> None:
         build(scratch)
         (scratch / MANIFEST).write_text(json.dumps({"files": dict(_files(scratch))}, sort_keys=True), "utf-8")
         os.rename(scratch, place)
-    except BaseException:
+    except BaseException as error:
+        # Some libraries fail on a full disk without a word about it; the room is looked at before it is given back.
+        full = unwritable(scratch) if isinstance(error, Exception) and not isinstance(error, FlowError) else ""
         shutil.rmtree(scratch, ignore_errors=True)
+        if full:
+            raise OSError(errno.ENOSPC, full, str(scratch)) from error
         raise
 
 

@@ -38,7 +38,8 @@ class Event:
 class Sink(Protocol):
     """Listens to the events of runs. Called in order, from the runner's thread: be quick, or hand over.
 
-    What a sink raises never reaches the answer: it is reported once, as a warning.
+    What a sink raises never reaches the answer: it is reported once, as a warning; `lost` may say what it means
+    ("traces are not kept").
     A sink of one run may say `live = True`: it shows pieces of the answer to a reader as they come. A call that fails
     after its first piece is then not tried again, since what was read cannot be taken back.
     """

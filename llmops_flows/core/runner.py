@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .cache import Cache
+from .errors import FlowError
 from .events import Event, Sink
 from .execution import Means
 from .flow import Flow
@@ -137,14 +138,15 @@ class Runner:
                 try:
                     sink.on(event)
                 except Exception as error:
-                    self._report(sink, error)
+                    self.report(sink, error)
 
         return emit
 
-    def _report(self, sink: Sink, error: Exception) -> None:
+    def report(self, sink: Sink, error: Exception) -> None:
         """A sink's trouble is told once; it never reaches an answer."""
         name = type(sink).__name__
-        self.warn(name, f"{name} failed and missed events: {type(error).__name__}: {error}")
+        cause = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+        self.warn(name, f"{getattr(sink, 'lost', f'{name} failed and missed events')}: {cause}")
 
     def warn(self, topic: str, message: str) -> None:
         """Say something once per runner and topic."""

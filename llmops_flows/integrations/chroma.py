@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llmops_flows.core.artifacts import artifact
+from llmops_flows.core.artifacts import artifact, no_room
 from llmops_flows.core.record import Document
 from llmops_flows.core.resources import shared
 from llmops_flows.core.stage import Call
@@ -67,7 +67,10 @@ class _Index:
 
     def __init__(self, folder: Path) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="llmops-flows-chroma-", ignore_cleanup_errors=True)
-        shutil.copytree(folder, self._folder.name, dirs_exist_ok=True)
+        try:
+            shutil.copytree(folder, self._folder.name, dirs_exist_ok=True)
+        except OSError as error:
+            raise no_room("chroma", Path(self._folder.name), error) from error
         self._client = _client(Path(self._folder.name))
         self._collection = self._client.get_collection(COLLECTION, embedding_function=None)
         self._count: int = self._collection.count()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -72,6 +72,8 @@ class Local(Part):
 
 class LocalTraces:
     """A sink that keeps every finished record: those of a run that finish together, in one transaction."""
+
+    lost: ClassVar[str] = "traces are not kept"
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llmops_flows.core.disk import mended
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.secrets import redact_value
@@ -261,7 +262,7 @@ class TraceStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"the trace store {str(self.path)!r} failed: {error}") from error
+            raise StoreError(f"the trace store {str(self.path)!r} failed: {mended(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid():

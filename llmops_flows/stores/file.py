@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from llmops_flows.core.disk import mended
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.locks import locked
 from llmops_flows.core.transaction import transaction
@@ -90,7 +91,7 @@ class File:
     def _told(self, error: Exception) -> StoreError:
         if isinstance(error, sqlite3.Error) and broken(error):
             self._replace()
-        return StoreError(f"the store {str(self.path)!r} failed: {error}")
+        return StoreError(f"the store {str(self.path)!r} failed: {mended(error)}")
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid() or _mark(self.path) != self._mark:
