@@ -19,6 +19,16 @@ class StoreConfig(Part):
     def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return type(self).__name__
+
+    @property
+    def begun(self) -> bool:
+        """False where it is sure that nothing was kept yet."""
+        return True
+
     def open(self) -> Store:
         """The store, ready for use by many threads and processes."""
         raise TypeError(f"{type(self).__name__} does not say how it is opened")
@@ -28,6 +38,14 @@ class SQLite(StoreConfig):
     """One SQLite file, shared by all processes of this machine."""
 
     path: Path
+
+    @property
+    def place(self) -> str:
+        return f"sqlite {self.path}"
+
+    @property
+    def begun(self) -> bool:
+        return self.path.exists()
 
     def open(self) -> Store:
         from .sqlite import SQLiteStore
@@ -52,6 +70,10 @@ class Server(StoreConfig):
     timeout: Seconds = 5.0
     seal_env: str = "LLMOPS_FLOWS_SEAL"
     key: Path
+
+    @property
+    def place(self) -> str:
+        return f"{type(self).__name__.lower()} at {self.url_env}, namespace {self.namespace}"
 
     def faults(self) -> list[str]:
         return [
@@ -87,6 +109,10 @@ class Postgres(Server):
 
 class Memory(StoreConfig):
     """Kept until the process ends."""
+
+    @property
+    def place(self) -> str:
+        return "memory: nothing outlives its process"
 
     def open(self) -> Store:
         from .memory import MemoryStore

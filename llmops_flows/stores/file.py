@@ -6,20 +6,21 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from llmops_flows.core.disk import mended
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.locks import locked
+from llmops_flows.core.salvage import put, rescued, set_aside
 from llmops_flows.core.transaction import transaction
 
-from .schema import broken, connect, connect_read_only, unwritable
+from .schema import TABLES, broken, connect, connect_read_only, unwritable
 from .seal import sealing_key
 
 T = TypeVar("T")
@@ -76,6 +77,18 @@ class File:
                     raise self._told(error) from error
                 log.info("the room of what was evicted is used again, but not yet given back: %s", error)
 
+    def mend(self) -> tuple[Path, int] | None:
+        """Begin a new file with what can be read of a damaged one: where that lies now, how many rows it gave.
+
+        None: another process has done so already.
+        """
+        with self._lock:
+            try:
+                self._mark = _mark(self.path)
+                return self._replace()
+            except _ERRORS as error:
+                raise self._told(error) from error
+
     def close(self) -> None:
         with self._lock:
             self._leave()
@@ -90,7 +103,10 @@ class File:
 
     def _told(self, error: Exception) -> StoreError:
         if isinstance(error, sqlite3.Error) and broken(error):
-            self._replace()
+            try:
+                self._replace()
+            except _ERRORS as another:
+                log.warning("the store %r is damaged and cannot be begun anew: %s", str(self.path), another)
         return StoreError(f"the store {str(self.path)!r} failed: {mended(error)}")
 
     def _open(self) -> sqlite3.Connection:
@@ -116,17 +132,20 @@ class File:
         self._replace()
         return connect(self.path)
 
-    def _replace(self) -> None:
-        """Begin a new file in place of a damaged one, unless another process has done so already."""
+    def _replace(self) -> tuple[Path, int] | None:
+        """Begin a new file in place of a damaged one, unless another process has; what can be read comes along."""
         seen = self._mark
         self._leave()
         with locked(self.path.with_name(self.path.name + ".key")):
-            if _mark(self.path) == seen:
-                self.counters["replaced"] += 1
-                place = _set_aside(self.path)
-                log.warning(
-                    "the store %r was damaged and is begun anew; the old file: %s", str(self.path), place.name
-                )
+            if _mark(self.path) != seen:
+                return None
+            self.counters["replaced"] += 1
+            place = set_aside(self.path)
+        with closing(connect(self.path)) as db:
+            saved = sum(transaction(db, partial(put, table=t, rows=rows)) for t, rows in rescued(place, TABLES))
+        told = "the store %r was damaged and is begun anew, with %d rows that could be read; the old file: %s"
+        log.warning(told, str(self.path), saved, place.name)
+        return place, saved
 
     def _leave(self) -> None:
         """Let go of the connection; one that was inherited by a fork is left alone, since closing it does harm."""
@@ -152,17 +171,6 @@ def _mark(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _set_aside(path: Path) -> Path:
-    """Move a file, with the log of its last writes, out of the way: `sqlite3 FILE .recover` may still read it."""
-    place = path.with_name(f"{path.name}.broken-{time.time_ns()}")
-    for suffix in ("", "-wal"):
-        old = path.with_name(path.name + suffix)
-        if old.exists():
-            old.replace(place.with_name(place.name + suffix))
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    return place
 
 
 def _after_fork() -> None:

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS leases (
     key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL, error BLOB NOT NULL, seal BLOB NOT NULL
 ) WITHOUT ROWID;
 """
+TABLES = {"entries": ("key", "address", "meta", "seal", "used"), "contents": ("rowid", "address", "data")}
+"""What of a damaged file is worth reading: tables, and their columns, of which the first is the order of the rows."""
 _BUSY_SECONDS = 30.0
 _ABSURD = 1000
 """No schema will ever have this number: it is damage."""

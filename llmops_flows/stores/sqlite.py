@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import Entry, Lease, Verified
+from llmops_flows.core.salvage import complaints
+from llmops_flows.core.store import Entry, Lease, Lost, Verified
 
 from .care import TOUCHED, Tending, Use, sound, used
 from .file import File
+from .schema import APPLICATION, TABLES
 from .seal import fits, seal, write_key
 
 log = logging.getLogger("llmops_flows.store")
@@ -109,10 +111,19 @@ class SQLiteStore(Tending):
     # -- care ------------------------------------------------------------------------------------------------------
 
     def verify(self, *, repair: bool = True) -> Verified:
-        """Check every entry and value; with `repair`, bad ones are dropped."""
-        with self._file.reading():
-            writable = not self._file.read_only
-        return super().verify(repair=repair and writable)
+        """Check the file, entries and values; with `repair`, damaged rows are dropped, and others are rescued."""
+        torn = complaints(self.path, TABLES, APPLICATION) if self.path.exists() else []
+        if not torn:
+            with self._file.reading():
+                writable = not self._file.read_only
+            return super().verify(repair=repair and writable)
+        why = f"file: {'; '.join(torn)}"
+        if not repair:
+            return Verified(0, 0, {str(self.path): Lost(why)})
+        if mended := self._file.mend():
+            why = f"{why}; {mended[1]} rows could be read and are kept, the old file is {mended[0].name}"
+        found = super().verify()
+        return Verified(found.entries, found.values, {str(self.path): Lost(why), **found.lost})
 
     def shrink(self) -> None:
         self._file.shrink()

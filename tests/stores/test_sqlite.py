@@ -308,6 +308,8 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(StoreError, match="another program's database"):
         SQLiteStore(path).put(*rows(1))
+    with pytest.raises(StoreError, match="another program's database"):
+        SQLiteStore(path).verify()
     assert path.read_bytes() == before
     assert not list(path.parent.glob("*.broken-*"))
 
@@ -419,3 +421,65 @@ def test_eviction_of_a_damaged_row_is_no_trouble(store: SQLiteStore, path: Path)
     raw(path, "UPDATE entries SET used = 'never'")
     store.entries(list(rows(3)[0]))
     assert store.evict(older_than=60).entries == 3
+
+
+# -- a damaged file --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("places", [40, pytest.param(500, marks=pytest.mark.slow)])
+def test_verify_finds_damage_anywhere_and_repair_keeps_what_can_be_read(tmp_path: Path, places: int) -> None:
+    """What `verify` calls good is good; after `repair` nothing is damaged, and one bad place costs a few rows."""
+    entries, values = rows(150, size=400)
+    origin = SQLiteStore(tmp_path / "whole" / "store.sqlite")
+    for key, entry in entries.items():
+        origin.put({key: entry}, {entry.address: values[entry.address]})
+    origin.close()
+    chance, shares = random.Random(15), []
+    for n in range(places):
+        folder = tmp_path / str(n)
+        shutil.copytree(tmp_path / "whole", folder)
+        what = harm(folder / "store.sqlite", chance)
+        store = SQLiteStore(folder / "store.sqlite")
+        told = [store.verify(repair=False), store.verify(), store.verify()]
+        known, data = store.entries(list(entries)), store.values(list(values))
+        assert all(entries[key] == entry for key, entry in known.items()), what
+        assert all(values[address] == value for address, value in data.items()), what
+        assert bool(told[0].lost) == bool(told[1].lost) and not told[2].lost, what
+        assert told[1].lost or (len(known), len(data)) == (150, 150), what  # what is gone was named
+        if not what.startswith("cut"):
+            shares.append(len(known) / 150)
+        store.close()
+        shutil.rmtree(folder)
+    assert sorted(shares)[len(shares) // 5] > 0.9
+
+
+def test_a_damaged_file_is_named_and_only_repair_changes_it(store: SQLiteStore, path: Path) -> None:
+    entries, values = rows(100, size=1000)
+    for key, entry in entries.items():
+        store.put({key: entry}, {entry.address: values[entry.address]})
+    store.close()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+    before = path.read_bytes()
+    lost = store.verify(repair=False).lost
+    assert list(lost) == [str(path)] and "malformed" in lost[str(path)].why
+    assert path.read_bytes() == before and not list(path.parent.glob("*.broken-*"))
+    assert "rows could be read and are kept" in store.verify().lost[str(path)].why
+    assert 20 < store.stats().entries < 100
+    assert len(list(path.parent.glob("*.broken-*"))) == 1
+
+
+def test_a_run_that_meets_the_damage_keeps_what_can_be_read(store: SQLiteStore, path: Path) -> None:
+    entries, values = rows(200, size=1000)
+    store.put(entries, values)
+    store.close()
+    data = path.read_bytes()
+    where = len(data) // 2 // 4096 * 4096
+    path.write_bytes(data[:where] + bytes(3 * 4096) + data[where + 3 * 4096 :])
+    for _ in range(2):  # the first may find out
+        try:
+            known = store.entries(list(entries))
+            break
+        except StoreError:
+            continue
+    assert len(known) > 150 and all(entries[key] == entry for key, entry in known.items())
