@@ -36,7 +36,7 @@ def expected() -> dict[Path, str]:
     """Path to text of every schema, and of every option file with its header."""
     classes = schema.named(targets())
     schemas: dict[str, Any] = {f"{cls.__module__}.{cls.__qualname__}.json": schema.component(cls) for cls in classes}
-    schemas |= {schema.PARTS: schema.parts(classes), schema.FLOW: schema.flow()}
+    schemas |= {schema.PARTS: schema.parts(classes), schema.FLOW: schema.flow(), schema.SEARCH: schema.search()}
     found = {
         CONF / schema.FOLDER / name: json.dumps(text, indent=1, ensure_ascii=False) + "\n"
         for name, text in schemas.items()
@@ -53,11 +53,13 @@ def with_header(file: Path) -> str:
 
 
 def schema_name(file: Path) -> str:
-    """The schema of an option file: of its component, of a mapping of components, or of a flow."""
+    """The schema of an option file: of its component, of a mapping of components, of a flow, or of a search."""
     text = file.read_text(encoding="utf-8")
     data = yaml.safe_load(text)
     if "# @package _global_" in text or file.parent == CONF:
         return schema.FLOW
+    if file.parent == CONF / "hydra" / "sweeper":
+        return schema.SEARCH
     if isinstance(data, dict) and "_target_" in data:
         return f"{data['_target_']}.json"
     return schema.PARTS

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     --sort METRIC: what ranks. --baseline N: the point that the others are compared with, by its number. --report:
     writes report.html into the sweep's folder.
     """
-    from llmops_flows.report import board_text, leaderboard, variants
+    from llmops_flows.report import board_text, leaderboard, search, variants
 
     words, flags, values = parse(arguments, _FLAGS, _OPTIONS)
     if len(words) > 1:
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(words[0]) if words else variants.latest(SWEEPS)
     points, lost = variants.sweep(folder)
     baseline = _position(points, values.get("--baseline"))
-    found = leaderboard.board(points, sort=values.get("--sort"), baseline=baseline, lost=lost)
+    front = search.front(folder)
+    found = leaderboard.board(points, sort=values.get("--sort"), baseline=baseline, lost=lost, front=front)
     if "--json" in flags:
         print(json.dumps(leaderboard.as_data(found), indent=2, ensure_ascii=False, allow_nan=False))
     elif "--csv" in flags:

@@ -160,7 +160,9 @@ def _plugged(value: Any, key: str) -> Iterator[Fault]:
         return
     known = Plugins.instance().class_name_to_class
     target = value.get("_target_")
-    if target not in known:
+    if target is None and key.endswith("sweeper"):
+        pass  # a search of ours: settings, nothing to call
+    elif target not in known:
         names = sorted(name for name in known if name.rpartition(".")[2].lower().endswith(key.rpartition(".")[2]))
         yield Fault(
             f"{target!r} is no {key.rpartition('.')[2]}", f"{key}._target_", mend=f"choose from: {', '.join(names)}"

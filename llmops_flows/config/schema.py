@@ -11,13 +11,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from llmops_flows.core.stage import Part
+from llmops_flows.sweeps.search import Settings as Search
 
 from .experiment import GROUPS, Settings
 from .fields import TARGET
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = ".schemas"
-PARTS, FLOW = "parts.json", "flow.json"
+PARTS, FLOW, SEARCH = "parts.json", "flow.json", "search.json"
 REFERENCE = {"$ref": "#/$defs/reference"}
 _REFERENCE = {
     "type": "string",
@@ -69,6 +70,12 @@ def flow() -> dict[str, Any]:
     found = _model(Settings)
     open_ = {group: {"type": ["object", "null", "string"]} for group in (*GROUPS, "hydra")}
     return _whole("Flow", {"defaults": _DEFAULTS, **found["properties"], **open_}, Settings, found["$defs"])
+
+
+def search() -> dict[str, Any]:
+    """The schema of a file below `hydra/sweeper` that says how a search is to be made."""
+    found = _model(Search)
+    return _whole("Search", {"defaults": _DEFAULTS, **found["properties"]}, Search, found["$defs"])
 
 
 def _whole(title: str, properties: Mapping[str, Any], cls: type, definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def sentences(found: Board) -> list[str]:
         count = sum(line.errors for line in broken)
         said.append(f"errors: {count} answers in {_few(broken)}; they are no scores")
     said += _skipped(found)
+    if found.front:
+        said.append("* best of the search: no other point is better in everything that it was after")
     return said + [f"point {name} has no results: {why}" for name, why in found.lost.items()]
 
 
@@ -125,7 +127,7 @@ def _missing(left_out: Sequence[str]) -> list[str]:
 
 def _columns(found: Board) -> list[_Column]:
     lines, metric = found.lines, found.metric
-    columns = [_Column("#", [line.name for line in lines])]
+    columns = [_Column("#", [f"{'*' if line.name in found.front else ''}{line.name}" for line in lines])]
     columns += [
         _Column(axis.key, [line.varying[n] for line in lines], right=False, axis=True)
         for n, axis in enumerate(found.axes)

@@ -54,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Board:
-    """All variants, the best first. `lost`: points without results, and why."""
+    """All variants, the best first. `lost`: points without results, and why. `front`: what a search found best."""
 
     flow: str
     metric: str
@@ -64,6 +64,7 @@ class Board:
     lines: tuple[Line, ...]
     questions: int
     lost: Mapping[str, str] = field(default_factory=dict)
+    front: frozenset[str] = frozenset()
 
     @property
     def reference(self) -> Line:
@@ -77,6 +78,7 @@ def board(
     sort: str | None = None,
     baseline: int = 0,
     lost: Mapping[str, str] | None = None,
+    front: frozenset[str] = frozenset(),
     table: Table | None = None,
 ) -> Board:
     """Rank variants by a metric (the best first; those without a score last).
@@ -102,7 +104,7 @@ def board(
     )  # fmt: skip
     flow = str(variants[0].config.get("name") or variants[0].summary.get("flow") or "")
     metrics = tuple(sorted(table.measures, key=lambda m: (m != metric, ORDER.index(m) if m in ORDER else 99, m)))
-    return Board(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {})
+    return Board(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {}, front)
 
 
 def _metric(table: Table, scores: Sequence[Mapping[str, Score]], asked: str | None) -> str:
@@ -168,6 +170,7 @@ def as_data(found: Board) -> dict[str, Any]:
         "baseline": found.reference.name,
         "questions": found.questions,
         "lost": dict(found.lost),
+        "front": sorted(found.front, key=int),
         "variants": [_line_data(found, line) for line in found.lines],
     }
 

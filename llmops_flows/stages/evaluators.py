@@ -23,6 +23,10 @@ class Relevance(Evaluator):
     version: ClassVar[int] = 2
     inline: ClassVar[bool] = True
 
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return ("context_relevance",)
+
     def run(
         self, question: str, documents: list[Document] | None = None, context: list[Document] | None = None
     ) -> Scores:
@@ -40,6 +44,10 @@ class Groundedness(Evaluator):
     version: ClassVar[int] = 2
     inline: ClassVar[bool] = True
 
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return ("groundedness",)
+
     def run(self, answer: str, documents: list[Document] | None = None) -> Scores:
         said = written(answer, "answer")
         if not documents or is_refusal(said):
@@ -52,6 +60,10 @@ class AnswerRelevance(Evaluator):
 
     version: ClassVar[int] = 2
     inline: ClassVar[bool] = True
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return ("answer_relevance",)
 
     def run(self, question: str, answer: str) -> Scores:
         asked, said = written(question, "question"), written(answer, "answer")
@@ -69,6 +81,10 @@ class Correctness(Evaluator):
 
     version: ClassVar[int] = 2
     inline: ClassVar[bool] = True
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return ("answer_correctness", "answer_recall")
 
     def run(self, answer: str, reference: str | None = None) -> Scores:
         said, right = written(answer, "answer"), written(reference, "reference")
@@ -99,6 +115,10 @@ class Retrieval(Evaluator):
     inline: ClassVar[bool] = True
     k: Positive | None = None
 
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return ("hit", "recall", "mrr", "ndcg")
+
     def run(self, documents: list[Document] | None = None, gold: list[str] | None = None) -> Scores:
         wanted = _gold(gold)
         if not wanted or documents is None:
@@ -123,6 +143,10 @@ class Refusals(Evaluator):
 
     version: ClassVar[int] = 2
     inline: ClassVar[bool] = True
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return ("right_refusal", "over_refusal")
 
     def run(self, answer: str, answerable: bool | None = None) -> Scores:
         said = written(answer, "answer")

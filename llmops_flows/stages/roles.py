@@ -177,6 +177,11 @@ class Evaluator(Stage, ABC):
     writes: ClassVar[str] = "scores"
     gathered: ClassVar[bool] = True
 
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The names of its scores; () where they are not known beforehand."""
+        return ()
+
 
 class Agent(Stage, ABC):
     """messages or question -> answer, by several model and tool calls of its own."""

@@ -60,6 +60,10 @@ class Judged(Evaluator):
         return _READS[self.metric]
 
     @property
+    def gives(self) -> tuple[str, ...]:
+        return (f"judged_{self.metric}",)
+
+    @property
     def random(self) -> bool:
         return self.judge.random
 

@@ -1,0 +1,122 @@
+"""A search as it was asked for, looked at as a whole before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.fingerprint import address
+from llmops_flows.stages.roles import Evaluator
+from llmops_flows.sweeps.objectives import Objective, objectives
+from llmops_flows.sweeps.search import Settings
+
+from .cells import Cell, cell, holds
+from .compose import compose, expanded
+from .experiment import Experiment
+from .fields import told
+from .points import Memo, Point
+from .rules import Rules, rules
+from .space import Space, space
+from .work import work
+
+AT = "hydra.sweeper"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search.
+
+    Attributes:
+        space: what may vary.
+        objectives: what it is after.
+        settings: how it goes about it.
+        rules: what `sweep.*` says.
+        flow: the name of the flow. home: where answers are kept.
+        about: what its points have in common, each as an address: pipeline, space, aim.
+    """
+
+    space: Space
+    objectives: tuple[Objective, ...]
+    settings: Settings
+    rules: Rules
+    flow: str
+    home: Path
+    about: Mapping[str, str]
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The name of its study. What is about something else, or proposes otherwise, has another one."""
+        if self.settings.study_name:
+            return self.settings.study_name
+        how = [self.settings.sampler, self.settings.sampler_options, self.settings.seed]
+        return f"{self.flow}-{address([dict(self.about), how])[:12]}"
+
+    def point(self, overrides: Sequence[str]) -> Point:
+        """The point that overrides set apart. Raises ConfigError."""
+        return _point(self.space, overrides, self.memo)
+
+    def allows(self, point: Point) -> bool:
+        """Whether `sweep.where` lets a point in."""
+        return self.rules.where is None or holds(self.rules.where, point)
+
+
+def search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> Search:
+    """The search that overrides ask for, in Hydra's grammar. `sweeper`: what `hydra.sweeper` holds.
+
+    Raises:
+        ConfigError: with everything that is wrong with the settings, the space and its values, or the objectives.
+    """
+    settings = _settings(sweeper)
+    asked, own = rules(overrides)
+    params = expanded([f"{key}={value}" for key, value in settings.params.items()])
+    wanted = space([*params, *asked], own.zip)
+    probed = _probed(wanted)
+    right = [one.experiment for one in probed if one.experiment is not None]
+    if not right:
+        raise ConfigError(list(dict.fromkeys(fault for one in probed for fault in one.faults)))
+    aims = _objectives(own, settings, right)
+    about = {
+        "pipeline": address([work(e) if (e := one.experiment) else [str(f) for f in one.faults] for one in probed]),
+        "space": address([[repr(parameter) for parameter in wanted.parameters], own.where.text if own.where else ""]),
+        "aims": address([[aim.name, aim.maximize] for aim in aims]),
+    }
+    first = right[0].settings
+    return Search(wanted, aims, settings, own, first.name, Path(first.home), about)
+
+
+def _settings(sweeper: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(**{str(key): value for key, value in sweeper.items()})
+    except ValidationError as error:
+        raise ConfigError(told(error, Settings, AT, sweeper)) from None
+
+
+def _probed(wanted: Space) -> list[Cell]:
+    """A few points, built: they tell whether each value is right, and what the pipeline is made of."""
+    found, faults, memo = [], dict[Fault, None](), Memo()
+    for number, overrides in enumerate(wanted.probes):
+        try:
+            found.append(cell(number, _point(wanted, overrides, memo), wanted.fixed, {}))
+        except ConfigError as error:
+            faults.update(dict.fromkeys(error.faults))
+    if faults:
+        raise ConfigError(list(faults))
+    return found
+
+
+def _point(wanted: Space, overrides: Sequence[str], memo: Memo) -> Point:
+    composed = compose([*wanted.fixed, *overrides], typed=False)
+    return Point(tuple(overrides), composed.raw, composed.choices, memo)
+
+
+def _objectives(own: Rules, settings: Settings, experiments: Sequence[Experiment]) -> tuple[Objective, ...]:
+    given = own if own.maximize or own.minimize else settings
+    scorers = [stage for one in experiments for stage in one.evaluators.values() if isinstance(stage, Evaluator)]
+    metrics = dict.fromkeys(name for stage in scorers for name in stage.gives)
+    return objectives(given.maximize, given.minimize, metrics, sure=all(stage.gives for stage in scorers))

@@ -1,0 +1,281 @@
+"""Optuna proposes the points of a search, and keeps what came of them in a study."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmops_flows.core.errors import ConfigError, Fault, StoreError, did_you_mean
+
+from .lazy import load
+
+EXTRA = "optuna"
+SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "nsga2": "NSGAIISampler", "cmaes": "CmaEsSampler"}
+GRID = "grid"
+"""Every point in order. Ours: Optuna's own sampler works in its own loop only."""
+Value = str | int | float
+DONE, FAILED, LEFT_OUT, WAITING = "done", "failed", "left out", "waiting"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What may vary in a search.
+
+    Attributes:
+        name: the key that it sets; several with commas between them where axes move together.
+        steps: text of a value to the overrides that set it, in order; empty for an interval.
+        numbers: least and greatest value where values have an order and a distance; None for a choice.
+        step: the distance of two values; None where anything between the ends will do.
+        log: search the orders of magnitude.
+    """
+
+    name: str
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numbers: tuple[float, float] | tuple[int, int] | None = None
+    step: float | int | None = None
+    log: bool = False
+
+    @property
+    def ends(self) -> list[Value]:
+        """The values that tell whether the parameter is right: each choice, or both ends."""
+        return list(dict.fromkeys(self.numbers)) if self.numbers is not None else list(self.steps)
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers."""
+        return self.numbers is not None and all(isinstance(end, int) for end in self.numbers)
+
+    @property
+    def values(self) -> list[Value] | None:
+        """All its values in order; None where there is no end of them."""
+        if self.numbers is None:
+            return list(self.steps)
+        if self.whole:
+            return list(range(int(self.numbers[0]), int(self.numbers[1]) + 1, int(self.step or 1)))
+        return [float(text) for text in self.steps] or None
+
+    def overrides(self, value: Value) -> tuple[str, ...]:
+        """The overrides that set a value."""
+        if self.numbers is None:
+            return self.steps[str(value)]
+        if not self.steps:
+            return (f"{self.name}={int(value) if self.whole else float(value)!r}",)
+        return self.steps[min(self.steps, key=lambda text: abs(float(text) - float(value)))]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A proposal and what came of it.
+
+    Attributes:
+        number: its place in the study.
+        values: name of each parameter to its value.
+        state: DONE, FAILED, LEFT_OUT (a condition forbids it), WAITING (proposed, and not told yet).
+        figures: what it reached, an objective each; () unless it is DONE.
+        notes: plain data that was put down with it.
+    """
+
+    number: int
+    values: Mapping[str, Value]
+    state: str
+    figures: tuple[float, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How proposals are made. `directions`: for each objective whether more is better. The rest: see Settings."""
+
+    parameters: Sequence[Parameter]
+    directions: Sequence[bool]
+    sampler: str = "tpe"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = 0
+    generation: int = 50
+
+
+class Study:
+    """A study in a storage of Optuna's, begun or gone on with.
+
+    Raises:
+        ConfigError: the sampler is not known, or does not fit; a study of that name is about something else.
+        MissingExtra: Optuna is not installed.
+        StoreError: the storage cannot be opened.
+    """
+
+    def __init__(self, name: str, storage: str, plan: Plan, about: Mapping[str, str]) -> None:
+        self._optuna = load("optuna", EXTRA, "hydra/sweeper=optuna")
+        self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
+        self._plan = plan
+        self._sampler(0)
+        directions = ["maximize" if more else "minimize" for more in plan.directions]
+        try:
+            self._study = self._optuna.create_study(
+                study_name=name, storage=_address(storage), directions=directions, load_if_exists=True
+            )
+        except Exception as error:  # each database has errors of its own
+            raise StoreError(f"the study cannot be kept in {storage!r}: {error}") from error
+        self._same(about)
+        self._spaces = {parameter.name: self._distribution(parameter) for parameter in plan.parameters}
+
+    @property
+    def name(self) -> str:
+        return str(self._study.study_name)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Every trial whose proposal is complete, in order."""
+        found = (self._trial(frozen) for frozen in self._study.get_trials(deepcopy=False))
+        return [trial for trial in found if trial.values.keys() == self._spaces.keys()]
+
+    @property
+    def best(self) -> list[int]:
+        """The numbers of the trials that no other beats in every objective; [] before the first one is done."""
+        if not any(trial.state == DONE for trial in self.trials):
+            return []
+        return sorted(trial.number for trial in self._study.best_trials if "same_as" not in trial.user_attrs)
+
+    def ask(self) -> Trial | None:
+        """The next proposal: a function of the seed and of all trials before it. None when a grid is used up."""
+        if self._plan.sampler == GRID and not self._next_of_grid():
+            return None
+        number = len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = self._sampler(number)
+        with _quiet():
+            return self._trial(self._study._storage.get_trial(self._study.ask(self._spaces)._trial_id))
+
+    def again(self, trial: Trial) -> None:
+        """Propose the values of a trial once more."""
+        with _quiet():
+            self._study.enqueue_trial(dict(trial.values))
+
+    def done(self, number: int, figures: Sequence[float]) -> None:
+        self._study.tell(number, list(figures), skip_if_finished=True)
+
+    def failed(self, number: int) -> None:
+        self._study.tell(number, state=self._optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+    def left_out(self, number: int) -> None:
+        """A condition forbids the point: the sampler learns to keep away from there."""
+        self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED, skip_if_finished=True)
+
+    def note(self, number: int, **notes: Any) -> None:
+        """Put plain data down with a trial that is waiting. One that was told meanwhile stays as it is."""
+        id = self._study.get_trials(deepcopy=False)[number]._trial_id
+        try:
+            for name, value in notes.items():
+                self._study._storage.set_trial_user_attr(id, name, value)
+        except self._optuna.exceptions.UpdateFinishedTrialError:
+            pass
+
+    # -- of Optuna -------------------------------------------------------------------------------------------------
+
+    def _trial(self, frozen: Any) -> Trial:
+        states = {"COMPLETE": DONE, "FAIL": FAILED, "PRUNED": LEFT_OUT}
+        state = states.get(frozen.state.name, WAITING)
+        figures = tuple(frozen.values) if state == DONE else ()
+        return Trial(frozen.number, dict(frozen.params), state, figures, dict(frozen.user_attrs))
+
+    def _same(self, about: Mapping[str, str]) -> None:
+        """A study compares its points: all of them must be of one pipeline, one space and one aim."""
+        kept = self._study.user_attrs
+        other = [name for name, value in about.items() if kept.get(name, value) != value]
+        if other:
+            what = f"the study {self.name!r} is about something else: other {' and '.join(other)}"
+            mend = "name another study, or leave the name out: a study is then found by what it is about"
+            raise ConfigError(Fault(what, "hydra.sweeper.study_name", mend=mend))
+        for name, value in about.items():
+            if name not in kept:
+                self._study.set_user_attr(name, value)
+
+    def _distribution(self, parameter: Parameter) -> Any:
+        kinds = self._optuna.distributions
+        if parameter.numbers is None:
+            return kinds.CategoricalDistribution(list(parameter.steps))
+        low, high = parameter.numbers
+        if parameter.whole:
+            return kinds.IntDistribution(int(low), int(high), log=parameter.log, step=int(parameter.step or 1))
+        return kinds.FloatDistribution(float(low), float(high), log=parameter.log, step=parameter.step)
+
+    def _sampler(self, number: int) -> Any:
+        """The sampler for the trial of a number. Made anew each time, so that a killed search goes on as it would."""
+        plan = self._plan
+        if plan.sampler == GRID:
+            return self._optuna.samplers.RandomSampler()
+        _check(self._optuna, plan)
+        options = {**_defaults(plan), **plan.options}
+        if plan.seed is not None:
+            options["seed"] = int.from_bytes(hashlib.sha256(f"{plan.seed}/{number}".encode()).digest()[:4], "big")
+        try:
+            with _quiet():
+                return getattr(self._optuna.samplers, SAMPLERS[plan.sampler])(**options)
+        except (TypeError, ValueError, AssertionError) as error:
+            raise ConfigError(Fault(str(error), "hydra.sweeper.sampler_options")) from None
+
+    def _next_of_grid(self) -> bool:
+        tried = {tuple(trial.values[name] for name in self._spaces) for trial in self.trials}
+        for values in _grid(self._plan.parameters):
+            if values not in tried:
+                with _quiet():
+                    self._study.enqueue_trial(dict(zip(self._spaces, values, strict=True)))
+                return True
+        return False
+
+
+def _check(optuna: Any, plan: Plan) -> None:
+    if plan.sampler not in SAMPLERS:
+        mend = did_you_mean(plan.sampler, [*SAMPLERS, GRID])
+        raise ConfigError(Fault(f"there is no sampler {plan.sampler!r}", "hydra.sweeper.sampler", mend=mend))
+    if plan.sampler == "cmaes":
+        if len(plan.directions) > 1:
+            mend = "sampler=tpe or nsga2, or one objective"
+            raise ConfigError(Fault("cmaes seeks one objective only", "hydra.sweeper.sampler", mend=mend))
+        load("cmaes", EXTRA, "hydra.sweeper.sampler=cmaes")
+    known = [n for n in inspect.signature(getattr(optuna.samplers, SAMPLERS[plan.sampler])).parameters if n != "seed"]
+    faults = [
+        Fault(f"the sampler {plan.sampler} has no option {n!r}", f"hydra.sweeper.sampler_options.{n}",
+              mend="hydra.sweeper.seed=NUMBER" if n == "seed" else did_you_mean(n, known))
+        for n in plan.options if n not in known
+    ]  # fmt: skip
+    if faults:
+        raise ConfigError(faults)
+
+
+def _defaults(plan: Plan) -> dict[str, Any]:
+    given: dict[str, dict[str, Any]] = {
+        "tpe": {"constant_liar": True},  # the points of a batch keep away from each other
+        "nsga2": {"population_size": plan.generation},
+        "cmaes": {"warn_independent_sampling": False},
+    }
+    return given.get(plan.sampler, {})
+
+
+def _grid(parameters: Sequence[Parameter]) -> Iterator[tuple[Value, ...]]:
+    for parameter in parameters:
+        if parameter.values is None:
+            mend = "name its values: range(START,STOP,STEP), a,b,c; or take another sampler"
+            raise ConfigError(Fault("a grid of an interval has no end", parameter.name, mend=mend))
+    return itertools.product(*(parameter.values or () for parameter in parameters))
+
+
+def _address(storage: str) -> str:
+    if "://" in storage:
+        return storage
+    path = Path(storage).expanduser().absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{path}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna warns of what it calls experimental, and of itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,108 @@
+"""What a search found: as text for the terminal, and as optimization_results.json in the sweep's folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmops_flows.core.errors import FlowError
+from llmops_flows.core.secrets import redact_value
+
+from .table import grid
+
+FILE = "optimization_results.json"
+SCORES = "scores."
+Results = Mapping[str, Any]
+
+
+def write(folder: Path, results: Results) -> None:
+    """Leave the results in a sweep's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(redact_value(results), indent=2, ensure_ascii=False) + "\n"
+    draft = folder / f".{FILE}"
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(folder / FILE)
+
+
+def front(folder: Path) -> frozenset[str]:
+    """The names of the points in a sweep's folder that a search found best; none where there was no search."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return frozenset(str(number) for number in found["best"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def text(folder: Path, results: Results, ended: str, seconds: float) -> str:
+    """The best point, or the Pareto front, what failed, and what can be done with it."""
+    fine = [trial for trial in results["trials"] if trial["figures"] is not None]
+    best = [trial for trial in fine if trial["number"] in results["best"]]
+    parts = [_board(folder, results)]
+    if len(results["objectives"]) > 1 and best:
+        parts.append(_front(results, best, len(fine)))
+    elif best:
+        parts.append(_best(best, len(fine)))
+    else:
+        parts.append("no point has results\n")
+    failed = [trial for trial in results["trials"] if trial["figures"] is None]
+    parts += [f"point {t['number']} ({' '.join(t['overrides'])}) failed:\n{_indented(t['cause'])}" for t in failed]
+    parts.append(_end(folder, results, best, ended, seconds))
+    return "\n".join(part for part in parts if part)
+
+
+def _board(folder: Path, results: Results) -> str:
+    from . import board_text, leaderboard, variants
+
+    aims = [aim["name"].removeprefix(SCORES) for aim in results["objectives"] if aim["name"].startswith(SCORES)]
+    try:
+        points, lost = variants.sweep(folder)
+        sort = aims[0] if aims else None
+        return board_text.text(leaderboard.board(points, sort=sort, lost=lost, front=front(folder)))
+    except FlowError:
+        return ""
+
+
+def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> str:
+    names = [aim["name"] for aim in results["objectives"]]
+    heads = [
+        f"{aim['name']} ({'more' if aim['direction'] == 'maximize' else 'less'})" for aim in results["objectives"]
+    ]
+    ranked = sorted(best, key=lambda trial: trial["figures"][names[0]], reverse=heads[0].endswith("(more)"))
+    rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in ranked]
+    told = f"Pareto front: {len(best)} of {count} points, none of which is beaten in everything by another"
+    return f"{told}\n\n{grid(['point', '#', *heads], rows, 160, stretch=1)}\n"
+
+
+def _best(best: Sequence[Mapping[str, Any]], count: int) -> str:
+    ((name, figure),) = best[0]["figures"].items()
+    others = ", ".join(str(trial["number"]) for trial in best[1:9]) + (" …" if len(best) > 9 else "")
+    told = f"best of {count} points by {name}: {best[0]['number']} ({figure:.4g})"
+    equal = f"; as good: {others}" if others else ""
+    return f"{told}{equal}\n    {' '.join(best[0]['overrides'])}\n"
+
+
+def _end(folder: Path, results: Results, best: Sequence[Mapping[str, Any]], ended: str, seconds: float) -> str:
+    tried, asked = len(results["trials"]), results["asked"]
+    why = f"; {ended}" if ended else ""
+    out = f"; {results['left_out']} proposals left out by sweep.where" if results["left_out"] else ""
+    lines = [f"{tried} of {asked} points tried in {seconds:.1f} s{why}{out}"]
+    if best:
+        words = [*results["fixed"], *best[0]["overrides"]]
+        lines.append(f"run it:   python -m llmops_flows {' '.join(map(shlex.quote, words))}")
+        lines.append(f"keep it:  python -m llmops_flows promote {_near(folder) / str(best[0]['number'])} NAME")
+    lines.append(f"{_near(folder) / FILE}   study {results['study']}")
+    return "\n".join(lines) + "\n"
+
+
+def _indented(cause: str) -> str:
+    return "".join(f"    {line}\n" for line in cause.splitlines())
+
+
+def _near(folder: Path) -> Path:
+    try:
+        return folder.relative_to(Path.cwd())
+    except ValueError:
+        return folder
