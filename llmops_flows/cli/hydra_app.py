@@ -92,8 +92,8 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, job: Any
 
 
 def _elsewhere(app: Any, root: str, overrides: Sequence[str]) -> bool:
-    """Whether a sweeper or launcher of Hydra's was asked for: then Hydra runs each point as a job of its own."""
-    named = [word for word in overrides if word.lstrip("+").startswith(("hydra/sweeper=", "hydra/launcher="))]
+    """Whether a sweeper of Hydra's was asked for: then Hydra runs each point as a job of its own."""
+    named = [word for word in overrides if word.lstrip("+").startswith("hydra/sweeper=")]
     return bool(named) and not _searches(_whole(app, root, overrides))
 
 
@@ -132,7 +132,16 @@ def _sweep(app: Any, root: str, overrides: list[str]) -> int:
     sweep = Sweep(cells(ours), folder, how, command, named)
     with taken(sweep) as found:
         hydra_files.write_sweep(found.folder, config)
-        return run(sweep, found)
+        return run(sweep, found, _launch(app, config, how))
+
+
+def _launch(app: Any, config: Any, rules: Any) -> Any:
+    """What runs points where the launcher takes them that was asked for; None: they run here."""
+    if config.hydra.runtime.choices["hydra/launcher"] == "basic":
+        return None
+    from .jobs import Jobs
+
+    return Jobs(app, config, rules)
 
 
 def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
@@ -142,16 +151,14 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
     from llmops_flows.config import hydra_files
     from llmops_flows.config.search import search
 
-    from .launched import Launched
     from .search import run
     from .sweep import execute
 
-    found = search(overrides, OmegaConf.to_container(config.hydra.sweeper, resolve=True))
+    settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+    found = search(overrides, settings)
     hydra_files.write_sweep(folder, config)
-    if config.hydra.runtime.choices["hydra/launcher"] == "basic":
-        return run(found, folder, lambda cells, place: execute(cells, place, found.rules))
-    with hydra_files.masked_saves():
-        return run(found, folder, Launched(app, config, found.space.fixed))
+    launch = _launch(app, config, found.rules)
+    return run(found, folder, lambda cells, place: execute(cells, place, found.rules, launch))
 
 
 def _complete(app: Any, overrides: list[str]) -> None:

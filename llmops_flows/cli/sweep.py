@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from .resume import Sweep, Taken
 
+Launch = Callable[[Sequence["Cell"], Path], Generator[Outcome, None, None]]
+"""Runs cells elsewhere, and leaves the results of each in `FOLDER/NUMBER`."""
 WORKER = "llmops_flows.cli.sweep_worker"
 FAILED, WRONG, SOME = 1, 2, 3
 
 
-def run(sweep: Sweep, found: Taken) -> int:
+def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
     """Run what is left to do of a sweep, and show the whole of it. Returns the exit code, see `code`.
 
     A point that is wrong or fails stops no other. Points that do the same run once; each leaves its own results.
@@ -34,7 +36,7 @@ def run(sweep: Sweep, found: Taken) -> int:
     _told(found, len(sweep.cells))
     known = {outcome.number for outcome in found.known}
     todo = [cell for cell in sweep.cells if cell.number not in known]
-    outcomes = [*found.known, *execute(todo, found.folder, sweep.rules)]
+    outcomes = [*found.known, *execute(todo, found.folder, sweep.rules, launch)]
     _end(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun)
     return code(outcomes)
 
@@ -47,11 +49,11 @@ def code(outcomes: Sequence[Outcome]) -> int:
     return WRONG if any(outcome.wrong for outcome in outcomes) else 0
 
 
-def execute(cells: Sequence[Cell], folder: Path, rules: Rules) -> Iterator[Outcome]:
+def execute(cells: Sequence[Cell], folder: Path, rules: Rules, launch: Launch | None = None) -> Iterator[Outcome]:
     """Run cells, and leave the results of each in `folder/NUMBER`. What came of each is told as it is done.
 
     `cells` may be some of a sweep: one may do the same as another that has been run into the folder before.
-    With `rules.fail_fast` nothing more is told after the first failure.
+    With `rules.fail_fast` nothing more is told after the first failure. `launch`: runs them instead of this machine.
     """
     asked = {cell.number for cell in cells}
     twins: dict[int, list[Cell]] = {}
@@ -65,12 +67,20 @@ def execute(cells: Sequence[Cell], folder: Path, rules: Rules) -> Iterator[Outco
             twins.setdefault(cell.same_as, []).append(cell)
         else:
             yield copy(cell, folder)
-    with closing(_apart(todo, folder, rules) if rules.apart else _here(todo, folder, rules)) as outcomes:
+    with closing(_under_way(todo, folder, rules, launch)) as outcomes:
         for outcome in outcomes:
             yield _kept(outcome, folder)
             yield from (_kept(copy(cell, folder), folder) for cell in twins.get(outcome.number, ()))
             if rules.fail_fast and outcome.failed:
                 return
+
+
+def _under_way(
+    cells: Sequence[Cell], folder: Path, rules: Rules, launch: Launch | None
+) -> Generator[Outcome, None, None]:
+    if launch is not None:
+        return launch(cells, folder)
+    return _apart(cells, folder, rules) if rules.apart else _here(cells, folder, rules)
 
 
 def _kept(outcome: Outcome, folder: Path) -> Outcome:
@@ -103,7 +113,7 @@ def _apart(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outco
 
     from .sweep_worker import task
 
-    tasks = [Task(task(cell, folder), _path(cell)) for cell in cells]
+    tasks = [Task(task(cell, folder), path(cell)) for cell in cells]
     command = [sys.executable, "-m", WORKER]
     with Pool(command, min(rules.workers, len(tasks)), timeout=rules.timeout) as pool:
         for position, said in pool.do(tasks):
@@ -111,7 +121,8 @@ def _apart(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outco
             yield Outcome(number, failure=said) if isinstance(said, str) else Outcome(**said)
 
 
-def _path(cell: Cell) -> list[str]:
+def path(cell: Cell) -> list[str]:
+    """What a cell does, step by step."""
     return [stage.identity for _, stage in experiment(cell).flow.leaves()]
 
 

@@ -43,7 +43,7 @@ class _Desk:
         """Run a point. What goes wrong outside of its stages is its failure, too."""
         number = int(task["number"])
         try:
-            [outcome] = self._walk(_cell(task), Path(task["folder"]))
+            [outcome] = self._walk(cell(task), Path(task["folder"]))
         except Exception as error:
             return Outcome(number, failure=f"{type(error).__name__}: {error}")
         return outcome
@@ -60,7 +60,8 @@ class _Desk:
         return list(walk(self._runners[means(found)], [cell], folder))
 
 
-def _cell(task: Mapping[str, Any]) -> Cell:
+def cell(task: Mapping[str, Any]) -> Cell:
+    """The cell of a task. Raises ConfigError."""
     from dataclasses import replace
 
     from llmops_flows.config.cells import Cell

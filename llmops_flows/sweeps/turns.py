@@ -16,7 +16,7 @@ class Turns:
     """
 
     def __init__(self, paths: Sequence[Sequence[str]], workers: int) -> None:
-        ordered = _alike_together(paths)
+        ordered = alike_together(paths)
         bounds = [len(ordered) * n // workers for n in range(workers + 1)]
         self._shares = [deque(ordered[a:b]) for a, b in pairwise(bounds)]
         self._late: deque[int] = deque()
@@ -38,7 +38,7 @@ class Turns:
         self._late.append(task)
 
 
-def _alike_together(paths: Sequence[Sequence[str]]) -> list[int]:
+def alike_together(paths: Sequence[Sequence[str]]) -> list[int]:
     """The tasks, those that begin alike side by side; what comes first stays first."""
     seen: dict[tuple[str, ...], int] = {}
     places = [[seen.setdefault(tuple(path[: depth + 1]), len(seen)) for depth in range(len(path))] for path in paths]

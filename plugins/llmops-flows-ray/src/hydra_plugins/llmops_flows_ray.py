@@ -50,6 +50,12 @@ class RayLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
+    def slots(self) -> int:
+        """How many jobs run at once."""
+        from llmops_flows_ray.launch import slots
+
+        return slots(self.settings)
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One result for each job, in their order; a job that failed has status FAILED and its error."""
         from llmops_flows_ray.launch import launch

@@ -9,9 +9,12 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, open_dict
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
 
 LARGEST = 64_000_000
 """Bytes of files that are brought back from another machine, for one job."""
@@ -32,7 +35,7 @@ class Job:
 class Result:
     """What came of a job: Hydra's result, and the files of its folder where they are to be brought back."""
 
-    returned: Any
+    returned: JobReturn
     folder: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     left_out: Sequence[str] = ()
@@ -63,6 +66,7 @@ def run(shared: Any, job: Job) -> Result:
             configure_logging=True,
         )
     _make_portable(returned)
+    assert returned.hydra_cfg is not None
     folder = Path(str(returned.hydra_cfg.hydra.runtime.output_dir))
     if job.collect == "never" or (job.collect == "auto" and os.uname().nodename == job.sender):
         return Result(returned, str(folder))
@@ -70,7 +74,7 @@ def run(shared: Any, job: Job) -> Result:
     return Result(returned, str(folder), files, left_out)
 
 
-def _make_portable(returned: Any) -> None:
+def _make_portable(returned: JobReturn) -> None:
     """An error or value that cannot be rebuilt elsewhere would take the whole result with it."""
     value = returned._return_value
     try:

@@ -17,6 +17,8 @@ from .job import Job, Result, run
 
 log = logging.getLogger(__name__)
 COLLECT = ("auto", "always", "never")
+STOP = 1.0
+"""Seconds that jobs have to put things in order when they are called off."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs longer than Ray's 30 s
@@ -37,18 +39,26 @@ def launch(
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     ray = _started(settings)
-    jobs = [_job(context, task, config, overrides, first + n, settings) for n, overrides in enumerate(job_overrides)]
     remote = ray.remote(run).options(**_needs(settings))
-    for job in jobs:
-        log.info("\t#%s : %s", job.number, " ".join(filter_overrides(job.overrides)))
     shared = ray.put((context, task, Singleton.get_state()))
-    futures = [remote.remote(shared, job) for job in jobs]
+    jobs, futures = [], []
     try:
+        for number, overrides in enumerate(job_overrides, first):
+            log.info("\t#%s : %s", number, " ".join(filter_overrides(overrides)))
+            jobs.append(_job(context, config, overrides, number, settings["collect"]))
+            futures.append(remote.remote(shared, jobs[-1]))
         return [_returned(ray, job, future) for job, future in zip(jobs, futures, strict=True)]
     except BaseException:
-        for future in futures:
-            ray.cancel(future, force=True)
+        _call_off(ray, futures)
         raise
+
+
+def slots(settings: Mapping[str, Any]) -> int:
+    """How many jobs the cluster, as it is now, runs at once."""
+    has = _started(settings).cluster_resources()
+    names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+    needs = {names[name]: settings[name] or 0 for name in names} | dict(settings["resources"])
+    return max(1, int(min([has.get(name, 0) // need for name, need in needs.items() if need] or [has.get("CPU", 1)])))
 
 
 def _started(settings: Mapping[str, Any]) -> Any:
@@ -63,7 +73,7 @@ def _started(settings: Mapping[str, Any]) -> Any:
             given = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", **given}
         else:
             given = {"address": settings["address"], **given}
-        ray.init(logging_level=logging.WARNING, **given)
+        ray.init(logging_level=logging.ERROR, **given)
     return ray
 
 
@@ -78,20 +88,23 @@ def _needs(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _job(
-    context: HydraContext,
-    task: TaskFunction,
-    config: DictConfig,
-    overrides: Sequence[str],
-    number: int,
-    settings: Mapping[str, Any],
-) -> Job:
+def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int, collect: str) -> Job:
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
         composed.hydra.job.id = f"job_{number}"
         composed.hydra.job.num = number
         composed.hydra.launcher = OmegaConf.create({})  # the worker needs nothing of it
-    return Job(number, tuple(overrides), composed, settings["collect"], os.uname().nodename)
+    return Job(number, tuple(overrides), composed, collect, os.uname().nodename)
+
+
+def _call_off(ray: Any, futures: Sequence[Any]) -> None:
+    """Interrupt the jobs, so that they keep what they have finished; end those that do not stop."""
+    for future in futures:
+        ray.cancel(future)
+    if futures:
+        ray.wait(list(futures), num_returns=len(futures), timeout=STOP)
+    for future in futures:
+        ray.cancel(future, force=True)
 
 
 def _returned(ray: Any, job: Job, future: Any) -> JobReturn:
@@ -109,4 +122,5 @@ def _returned(ray: Any, job: Job, future: Any) -> JobReturn:
         place.write_bytes(data)
     if result.left_out:
         log.warning("#%s: left on the worker, too large: %s", job.number, ", ".join(result.left_out))
-    return result.returned
+    returned: JobReturn = result.returned
+    return returned
