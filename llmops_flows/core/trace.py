@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from .fingerprint import decode, digest, encode
 from .record import Record, Span, State
+from .secrets import MASK
 from .stage import Part
 
 Kind = Literal["retriever", "prompt", "model", "guardrail", "evaluator", "agent", "stage"]
@@ -215,6 +217,18 @@ def addresses(stored: Mapping[str, Any]) -> Iterator[str]:
     for step in stored["steps"]:
         yield from step["reads"].values()
         yield from (step[name] for name in ("address", "identity") if step[name])
+
+
+def proven(address: str, data: object) -> bool:
+    """Whether bytes are what their address says, or would be if no secret had been masked in them."""
+    if not isinstance(data, bytes):
+        return False
+    if digest(data) == address:
+        return True
+    try:
+        return MASK.encode() in data and encode(decode(data)) == data
+    except (ValueError, TypeError):
+        return False
 
 
 def read(stored: Mapping[str, Any], values: Mapping[str, Any]) -> Trace:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,29 +17,14 @@ from llmops_flows.core.disk import mended
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.secrets import redact_value
-from llmops_flows.core.trace import Trace, addresses, read
+from llmops_flows.core.trace import Trace, addresses, proven, read
 from llmops_flows.core.transaction import transaction
+
+from .trace_file import connect, settle
 
 T = TypeVar("T")
 Elsewhere = Callable[[Sequence[str]], Mapping[str, bytes]]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    seq INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, flow TEXT NOT NULL, started REAL NOT NULL,
-    records INTEGER NOT NULL, seconds REAL, interrupted INTEGER, config TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS traces (
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, run TEXT NOT NULL, written REAL NOT NULL, data BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS traces_of_run ON traces (run);
-CREATE TABLE IF NOT EXISTS contents (address TEXT PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS deliveries (
-    exporter TEXT NOT NULL, id TEXT NOT NULL, shipped REAL, PRIMARY KEY (exporter, id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS deliveries_pending ON deliveries (exporter) WHERE shipped IS NULL;
-"""
-_TABLES = 4
-_BUSY_SECONDS = 20.0
 _MOST = 500
 _LOGGED = 500
 """Transactions after which the log is emptied."""
@@ -79,7 +64,7 @@ class TraceStore:
 
     def __init__(self, path: Path, *, elsewhere: Elsewhere | None = None) -> None:
         self.path = path
-        self._elsewhere = elsewhere
+        self.elsewhere = elsewhere
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
@@ -158,18 +143,24 @@ class TraceStore:
         rows = self._rows("SELECT id, data FROM traces WHERE run = ? ORDER BY seq", run)
         return {str(id): _decoded(data) for id, data in rows}
 
-    def before(self, run: str, most: int) -> Iterator[dict[str, Any]]:
-        """At most so many traces from before a run, as they are kept, the last one first."""
-        seq = self._rows("SELECT min(seq) FROM traces WHERE run = ?", run)[0][0]
+    def before(self, run: str | None, most: int) -> Iterator[dict[str, Any]]:
+        """At most so many traces from before a run (None: before now), as they are kept, the last one first."""
+        first = self._rows("SELECT min(seq) FROM traces WHERE run = ?", run)[0][0]
+        seq = self._rows("SELECT max(seq) + 1 FROM traces")[0][0] if run is None else first
         while seq is not None and most > 0:
             query = "SELECT seq, data FROM traces WHERE seq < ? ORDER BY seq DESC LIMIT ?"
             rows = self._rows(query, seq, min(most, _MOST))
             seq, most = (rows[-1][0] if rows else None), most - len(rows)
             yield from (one for _, data in rows if (one := _decoded(data)) is not None)
 
+    def kept(self, wanted: Iterable[str]) -> list[str]:
+        """Those of the addresses for which something is kept, damaged or not."""
+        return [address for (address,) in self._in("SELECT address FROM contents WHERE address IN", list(wanted))]
+
     def contents(self, wanted: Iterable[str]) -> dict[str, bytes]:
-        """Address to the bytes that are kept for it: encoded, secrets masked."""
-        return dict(self._in("SELECT address, data FROM contents WHERE address IN", list(wanted)))
+        """Address to the bytes that are kept for it: encoded, secrets masked. Damaged ones are left out."""
+        rows = self._in("SELECT address, data FROM contents WHERE address IN", list(wanted))
+        return {address: data for address, data in rows if proven(address, data)}
 
     def last(self, flow: str | None = None) -> Run | None:
         """The run that began last (of a flow)."""
@@ -215,7 +206,7 @@ class TraceStore:
     def _absent(self, wanted: Iterable[str]) -> list[str]:
         """Which of the addresses are not kept yet: only their values need to be looked at."""
         names = list(wanted)
-        known = {address for (address,) in self._in("SELECT address FROM contents WHERE address IN", names)}
+        known = set(self.kept(names))
         return [name for name in names if name not in known]
 
     def _fresh(self, stored: Sequence[Mapping[str, Any]], values: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -223,25 +214,23 @@ class TraceStore:
         absent = self._absent(dict.fromkeys([*values, *(a for one in stored for a in addresses(one))]))
         away = [address for address in absent if address not in values]
         try:
-            found = self._elsewhere(away) if away and self._elsewhere is not None else {}
+            found = self.elsewhere(away) if away and self.elsewhere is not None else {}
         except StoreError:
             found = {}  # the answers stand, and so do their traces
         return {a: values.get(a) or found[a] for a in absent if a in values or a in found}
 
     def _traces(self, query: str, *given: Any) -> list[Trace]:
-        stored = [decode(data) for (data,) in self._rows(query, *given)]
+        stored = [one for (data,) in self._rows(query, *given) if (one := _decoded(data)) is not None]
         values = self._values({address for one in stored for address in addresses(one)})
         return [read(one, values) for one in stored]
 
     def _values(self, wanted: Iterable[str]) -> dict[str, Any]:
         """Address to value, secrets masked; those that were never at hand come from elsewhere."""
         names = list(wanted)
-        found = {
-            a: decode(data) for a, data in self._in("SELECT address, data FROM contents WHERE address IN", names)
-        }
+        found = {a: decode(data) for a, data in self.contents(names).items()}
         lost = [name for name in names if name not in found]
-        if lost and self._elsewhere is not None:
-            found.update({a: redact_value(decode(data)) for a, data in self._elsewhere(lost).items()})
+        if lost and self.elsewhere is not None:
+            found.update({a: redact_value(decode(data)) for a, data in self.elsewhere(lost).items()})
         return found
 
     def _in(self, query: str, names: Sequence[str]) -> Iterator[Any]:
@@ -267,44 +256,24 @@ class TraceStore:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection, self._pid = _connect(self.path), os.getpid()
+            self._connection, self._pid = connect(self.path), os.getpid()
         return self._connection
 
     def _settle(self) -> None:
-        """Now and then, move what was written from the log into the file: aside, for it waits for the disk."""
+        """Now and then, empty the log."""
         self._written += 1
         if self._written % _LOGGED == 0:
-            threading.Thread(target=_checkpoint, args=(self.path,), name="llmops-flows-traces", daemon=True).start()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA secure_delete = ON")
-    db.execute("PRAGMA wal_autocheckpoint = 0")
-    names = "('runs', 'traces', 'contents', 'deliveries')"
-    found = db.execute(f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN {names}").fetchone()
-    if found != (_TABLES,):
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-    return db
+            settle(self.path)
 
 
 def _decoded(data: Any) -> dict[str, Any] | None:
     """A trace as it is kept; None if it is damaged."""
     try:
-        found = decode(data)
-        return found if all(type(found[name]) is dict for name in ("inputs", "outputs")) else None
+        found: dict[str, Any] = decode(data)
+        read(found, {})
+        return found
     except (ValueError, AttributeError, KeyError, TypeError):
         return None
-
-
-def _checkpoint(path: Path) -> None:
-    try:
-        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as db:
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    except sqlite3.Error:
-        return  # the next one does it
 
 
 def _put_run(db: sqlite3.Connection, run: Run) -> None:

@@ -1,0 +1,62 @@
+"""`replay RUN`: the answers of a run, or of every point of a sweep, once more from the record alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from llmops_flows.core.errors import ConfigError, Fault
+
+from .named import named, points
+from .words import parse
+
+if TYPE_CHECKING:
+    from llmops_flows.report.replay import Replay
+
+_MOST = 20
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the answers, and what could not be replayed. Returns 0; 1 when anything differs, is missing or failed.
+
+    Nothing is asked, loaded or computed. Where the run left a results.jsonl, every row is compared with it.
+    """
+    from llmops_flows.report.replay import as_data, replay
+
+    words, flags, _ = parse(arguments, ("--json",))
+    if len(words) != 1:
+        raise ConfigError(Fault("one run or sweep is replayed at a time", mend="replay RUN [--json]"))
+    with named(*points(words[0])) as runs:
+        found = [replay(one.variant, one.traces) for one in runs]
+    if "--json" in flags:
+        print(json.dumps(as_data(found), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(line for one in found for line in _text(one, alone=len(found) == 1)))
+    return 1 if any(one.troubles or not one.rows for one in found) else 0
+
+
+def _text(one: Replay, *, alone: bool) -> Iterator[str]:
+    from llmops_flows.report.table import grid
+
+    if alone and one.rows:
+        width = shutil.get_terminal_size((120, 24)).columns
+        rows = [[str(r["id"]), str(r["question"] or ""), str(r["answer"] or "")] for r in one.rows[:_MOST]]
+        yield grid(["id", "question", "answer"], rows, width, stretch=3)
+        if len(one.rows) > _MOST:
+            yield f"and {len(one.rows) - _MOST} more: --json has all"
+        yield ""
+    same = ", byte for byte as results.jsonl has them" if one.compared else "; no results.jsonl to compare them with"
+    name = f"{one.name}, run {one.run[:8]}" if one.run[:8] not in ("", one.name[:8]) else one.name
+    yield f"{name}: {one.whole} of {one.total} rows from the record alone{same}"
+    if not one.rows and not one.troubles:
+        yield "  no trace of it is kept: it ran with tracer=none, or too long ago"
+    for trouble in one.troubles[:_MOST]:
+        yield f"  {trouble.kind:<7}  {trouble.row + ': ' if trouble.row else ''}{_plain(trouble.what)}"
+    if len(one.troubles) > _MOST:
+        yield f"  and {len(one.troubles) - _MOST} more: --json has all"
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -1,0 +1,184 @@
+"""The answers of a run once more, from the record alone: each byte proven by its address, nothing computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from llmops_flows.core.errors import StoreError
+from llmops_flows.core.fingerprint import decode, encode
+from llmops_flows.core.secrets import redact_value
+from llmops_flows.core.trace import read, trace_id
+
+from .traced import row
+from .variants import Variant
+
+Stored = Mapping[str, Any]
+"""A trace as it is kept (`core.trace.told`)."""
+_CLOCK = ("seconds", "took")
+"""What the clock said is no part of an answer."""
+
+
+class Traces(Protocol):
+    """What a replay asks of the trace store. `elsewhere` gives bytes from where answers are kept."""
+
+    elsewhere: Callable[[Sequence[str]], Mapping[str, bytes]] | None
+
+    def stored(self, run: str) -> Mapping[str, Stored | None]: ...
+
+    def kept(self, wanted: Iterable[str]) -> Sequence[str]: ...
+
+    def contents(self, wanted: Iterable[str]) -> Mapping[str, bytes]: ...
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What cannot be replayed, or came out otherwise. `row`: the id of its row ("": the whole run)."""
+
+    kind: Literal["differs", "missing", "failed"]
+    row: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A run once more. `rows`: as lines of results.jsonl; `compared`: whether there was one to compare them with."""
+
+    name: str
+    run: str
+    rows: tuple[Mapping[str, Any], ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    compared: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """How many rows there should be."""
+        return len({str(one["id"]) for one in self.rows} | {t.row for t in self.troubles if t.row})
+
+    @property
+    def whole(self) -> int:
+        """How many of them are exactly what they were."""
+        broken = {trouble.row for trouble in self.troubles}
+        return sum(1 for one in self.rows if str(one["id"]) not in broken)
+
+
+def replay(variant: Variant, kept: Traces) -> Replay:
+    """Replay a run: `variant` is what it said, `kept` where its traces are kept."""
+    stored = kept.stored(variant.run) if variant.run else {}
+    record = _Record([one for one in stored.values() if one is not None], kept)
+    damaged = {id for id, one in stored.items() if one is None}
+    troubles = []
+    lines = {str(line.get("id")): line for line in variant.rows} if variant.folder is not None else {}
+    rows = []
+    for one in record.traces:
+        again = redact_value(row(read(one, record.values)))
+        found = list(_of(one, record))
+        if not found and lines:
+            found = list(_unlike(lines.get(str(one["record"])), again))
+        troubles += found
+        rows.append(again)
+    there = {str(one["record"]) for one in record.traces}
+    for id in (id for id in lines if id not in there):
+        broken = trace_id(variant.run, id) in damaged
+        damaged.discard(trace_id(variant.run, id))
+        none = "no trace of it is kept" if variant.run else "its folder does not say which run it was"
+        troubles.append(Trouble("missing", id, "its trace is damaged" if broken else none))
+    troubles += [Trouble("missing", f"trace {id[:8]}", "it is damaged") for id in sorted(damaged)]
+    if record.traces and record.config is None:
+        troubles.append(Trouble("missing", "", "the config of the run is lost"))
+    return Replay(variant.name, variant.run, tuple(rows), tuple(troubles), bool(lines), record.config or {})
+
+
+class _Record:
+    """What is kept of a run: its traces, the values that are proven by their address, why others are not there."""
+
+    def __init__(self, traces: Sequence[Stored], kept: Traces) -> None:
+        self.traces = traces
+        wanted = list(dict.fromkeys(address for one in traces for address in _wanted(one)))
+        self.values = {address: decode(data) for address, data in kept.contents(wanted).items()}
+        self.values |= _elsewhere(kept, [address for address in wanted if address not in self.values])
+        gone = [address for address in wanted if address not in self.values]
+        self.lost = {**dict.fromkeys(gone, "evicted, or lost"), **dict.fromkeys(kept.kept(gone), "damaged")}
+        configs = [self.values.get(one["config"]) for one in traces]
+        self.config: Mapping[str, Any] | None = next((one for one in configs if isinstance(one, Mapping)), None)
+
+
+def _wanted(one: Stored) -> Iterator[str]:
+    """The addresses of all that a trace says it read and wrote, and of its config."""
+    yield from one["inputs"].values()
+    yield from one["outputs"].values()
+    yield from (address for step in one["steps"] for address in (*step["reads"].values(), step["address"]) if address)
+    yield one["config"]
+
+
+def _elsewhere(kept: Traces, addresses: Sequence[str]) -> dict[str, Any]:
+    """Values from where answers are kept (which proves them), secrets masked."""
+    if kept.elsewhere is None or not addresses:
+        return {}
+    try:
+        return {address: redact_value(decode(data)) for address, data in kept.elsewhere(addresses).items()}
+    except StoreError:
+        return {}
+
+
+def _of(one: Stored, record: _Record) -> Iterator[Trouble]:
+    """What of a row the record does not hold."""
+    id = str(one["record"])
+    if one["error"]:
+        yield Trouble("failed", id, f"it failed, and has no answer: {one['error']}")
+    for slot, address in one["inputs"].items():
+        if address in record.lost:
+            yield Trouble("missing", id, f"what was asked ({slot!r}) is {record.lost[address]}")
+    for step in one["steps"]:
+        if step["address"] in record.lost:
+            yield Trouble("missing", id, f"what {step['stage']!r} answered is {_reason(step, record)}")
+        elif step["slot"] == "scores" and step["address"]:
+            yield from _scored(one, step, record)
+    written = {step["address"] for step in one["steps"]}
+    for slot, address in one["outputs"].items():
+        if address not in written:
+            yield Trouble("missing", id, f"its trace is damaged: no stage wrote its {slot!r}")
+
+
+def _reason(step: Stored, record: _Record) -> str:
+    cache = (record.config or {}).get("cache")
+    never = "#" in step["key"] or (isinstance(cache, Mapping) and cache.get("mode") == "none")
+    return "lost, and was never kept for others" if never else record.lost[step["address"]]
+
+
+def _scored(one: Stored, step: Stored, record: _Record) -> Iterator[Trouble]:
+    for metric, score in record.values[step["address"]].items():
+        said = one["scores"].get(metric, score)
+        if said != score:
+            yield Trouble("differs", str(one["record"]), f"its trace says {metric} {said}, not {score}")
+
+
+def _unlike(line: Mapping[str, Any] | None, again: Mapping[str, Any]) -> Iterator[Trouble]:
+    """In what a row is not what results.jsonl says."""
+    id = str(again["id"])
+    if line is None:
+        yield Trouble("differs", id, "results.jsonl has no such row")
+        return
+    for name in dict.fromkeys([*again, *line]):
+        if name not in _CLOCK and name in line and encode(line[name]) != encode(again.get(name)):
+            told = f": {_short(line[name])}, not {_short(again.get(name))}"
+            yield Trouble("differs", id, f"results.jsonl has another {name!r}{told}")
+
+
+def _short(value: Any, most: int = 60) -> str:
+    text = encode(value).decode("utf-8", "replace")
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def as_data(found: Iterable[Replay]) -> list[dict[str, Any]]:
+    """Replays as plain data, for JSON."""
+    return [
+        {
+            "name": one.name, "run": one.run, "rows": list(one.rows), "total": one.total, "whole": one.whole,
+            "compared": one.compared, "config": dict(one.config),
+            "troubles": [{"kind": t.kind, "row": t.row, "what": t.what} for t in one.troubles],
+        }
+        for one in found
+    ]  # fmt: skip

@@ -1,0 +1,274 @@
+"""Why the stages of a run had to compute: each answer beside the nearest one from before the run, part by part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from llmops_flows.core.fingerprint import decode
+from llmops_flows.core.secrets import MASK
+
+from .differences import ABSENT, Axis, differing
+
+Kind = Literal["setting", "input", "row", "sample", "tenant", "first", "again", "lost", "unrecorded"]
+Contents = Callable[[Iterable[str]], Mapping[str, bytes]]
+"""The bytes that are kept under addresses, as `TraceStore.contents` gives them."""
+Stored = Mapping[str, Any]
+"""A trace as it is kept (`core.trace.told`)."""
+
+MOST = 10_000
+"""How many earlier traces are looked through."""
+_REFUSED = ("refusal", "content_filter")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing that was new.
+
+    kind: `setting` (a field of the stage's identity: `name`, values `before` and `after`), `input` (the slot `name`
+    held something else; `by`: the stage that wrote it, "" for the caller), `row` (never asked before), `sample` and
+    `tenant` (another one), `first` (the stage never ran before), `again` (asked before: `name` says why that does
+    not help), `lost` (it was kept once), `unrecorded` (what was new is not on record).
+    """
+
+    kind: Kind
+    name: str = ""
+    before: Any = None
+    after: Any = None
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Rows of a stage that were computed for the same causes. `run`: the nearest earlier run; "" if there is none."""
+
+    causes: tuple[Cause, ...]
+    rows: tuple[str, ...]
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One stage of a run: how many of its answers were known, computed …; why those were not known.
+
+    errors: what went wrong, and how often. Failures are never kept.
+    """
+
+    stage: str
+    states: Mapping[str, int]
+    reasons: tuple[Reason, ...] = ()
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+
+def why(stored: Sequence[Stored], earlier: Iterable[Stored], contents: Contents) -> list[Told]:
+    """Each stage of a run in the order in which they ran. earlier: traces from before the run, the last one first."""
+    steps = [(trace, n, step) for trace in stored for n, step in enumerate(trace["steps"])]
+    computed = {step["stage"] for _, _, step in steps if step["state"] == "computed"}
+    past = _Past(earlier if computed else (), computed, contents)
+    found: dict[str, dict[tuple[Any, ...], tuple[tuple[Cause, ...], str, list[str]]]] = {}
+    states: dict[str, Counter[str]] = {}
+    errors: dict[str, Counter[str]] = {}
+    for trace, n, step in steps:
+        states.setdefault(step["stage"], Counter())[step["state"]] += 1
+        if step["error"]:
+            errors.setdefault(step["stage"], Counter())[step["error"]] += 1
+        if step["state"] == "computed":
+            causes, run = past.explain(trace, n)
+            alike = found.setdefault(step["stage"], {})
+            alike.setdefault(_mark(causes), (causes, run, []))[2].append(str(trace["record"]))
+    return [
+        Told(stage, dict(counts), tuple(_reasons(found.get(stage, {}).values())), dict(errors.get(stage, {})))
+        for stage, counts in states.items()
+    ]
+
+
+def _mark(causes: Sequence[Cause]) -> tuple[Any, ...]:
+    """What makes causes of two rows the same: of an input its slot and its writer, not its value."""
+    return tuple(
+        (c.kind, c.name, c.by, "" if c.kind in ("input", "row") else repr((c.before, c.after))) for c in causes
+    )
+
+
+def _reasons(found: Iterable[tuple[tuple[Cause, ...], str, list[str]]]) -> Iterator[Reason]:
+    for causes, run, rows in sorted(found, key=lambda one: -len(one[2])):
+        told = causes if len(rows) == 1 else tuple(_valueless(cause) for cause in causes)
+        yield Reason(told, tuple(rows), run)
+
+
+def _valueless(cause: Cause) -> Cause:
+    return Cause(cause.kind, cause.name, by=cause.by) if cause.kind in ("input", "row") else cause
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A step from before the run, with its trace."""
+
+    trace: Stored
+    step: Mapping[str, Any]
+
+    @cached_property
+    def run(self) -> str:
+        return str(self.trace["run"])
+
+
+class _Past:
+    """What stages answered before a run: by key, by row, and by what the stage was."""
+
+    def __init__(self, earlier: Iterable[Stored], stages: set[str], contents: Contents) -> None:
+        self._contents = contents
+        self._keys: dict[str, _Seen] = {}
+        self._rows: dict[tuple[str, str], dict[tuple[Any, ...], _Seen]] = {}
+        self._kinds: dict[str, dict[str, _Seen]] = {}
+        self._read: dict[str, Any] = {}
+        self._fields: dict[tuple[str, str], tuple[Cause, ...]] = {}
+        for trace in earlier:
+            for step in trace["steps"]:
+                if step["stage"] in stages and step["key"]:
+                    self._note(_Seen(trace, step))
+
+    def _note(self, seen: _Seen) -> None:
+        """The latest comes first, and stays."""
+        step, trace = seen.step, seen.trace
+        self._keys.setdefault(_base(step), seen)
+        if step["state"] != "failed":
+            mark = (step["identity"], *sorted(step["reads"].items()), trace["tenant"], trace["sample"])
+            self._rows.setdefault((step["stage"], _row(trace)), {}).setdefault(mark, seen)
+            self._kinds.setdefault(step["stage"], {}).setdefault(step["identity"], seen)
+
+    def explain(self, trace: Stored, place: int) -> tuple[tuple[Cause, ...], str]:
+        """What was new about a step, and the run that it is compared with."""
+        step = trace["steps"][place]
+        same = self._keys.get(_base(step))
+        if same is not None:
+            return (self._again(trace, step, same),), same.run
+        row = [(self._differ(trace, place, seen), seen) for seen in self._of_row(trace, step)]
+        if row:
+            causes, seen = min(row, key=lambda pair: len(pair[0]))
+            return causes or (Cause("unrecorded"),), seen.run
+        kinds = self._kinds.get(step["stage"], {})
+        if not kinds:
+            return (Cause("first"),), ""
+        asked = self._value(trace["inputs"].get("question"))
+        new = Cause("row", after=asked if isinstance(asked, str) else None)
+        others = [(self._changed(seen.step, step), seen) for seen in kinds.values()]
+        causes, seen = min(others, key=lambda pair: len(pair[0]))
+        return (causes, seen.run) if causes else ((new,), "")
+
+    def _of_row(self, trace: Stored, step: Mapping[str, Any]) -> Iterable[_Seen]:
+        return self._rows.get((step["stage"], _row(trace)), {}).values()
+
+    # -- what differs --------------------------------------------------------------------------------------------
+
+    def _differ(self, trace: Stored, place: int, seen: _Seen) -> tuple[Cause, ...]:
+        step, before = trace["steps"][place], seen.step
+        found = list(self._changed(before, step))
+        for slot in dict.fromkeys([*before["reads"], *step["reads"]]):
+            one, other = before["reads"].get(slot), step["reads"].get(slot)
+            if one != other:
+                by = _writer(trace, place, slot)
+                values = (None, None) if by else (self._value(one), self._value(other))
+                found.append(Cause("input", slot, values[0], values[1], by))
+        if trace["tenant"] != seen.trace["tenant"]:
+            found.append(Cause("tenant", "", seen.trace["tenant"], trace["tenant"]))
+        if not found and trace["sample"] != seen.trace["sample"]:
+            found.append(Cause("sample", "", seen.trace["sample"], trace["sample"]))
+        return tuple(found)
+
+    def _changed(self, before: Mapping[str, Any], step: Mapping[str, Any]) -> tuple[Cause, ...]:
+        """The fields in which two identities of a stage differ."""
+        pair = before["identity"], step["identity"]
+        if pair[0] == pair[1]:
+            return ()
+        if pair not in self._fields:
+            docs = [_mapped(self._value(identity)) for identity in pair]
+            if not all(isinstance(doc, Mapping) for doc in docs):
+                docs = [before["settings"], step["settings"]]
+            axes = differing(docs)
+            self._fields[pair] = tuple(_once(map(_setting, axes))) or (Cause("unrecorded"),)
+        return self._fields[pair]
+
+    # -- asked before --------------------------------------------------------------------------------------------
+
+    def _again(self, trace: Stored, step: Mapping[str, Any], seen: _Seen) -> Cause:
+        """Why an answer that was given before was not known."""
+        now, then = self._caching(trace), self._caching(seen.trace)
+        if seen.step["state"] == "failed":
+            return Cause("again", f"it failed then: {seen.step['error']}")
+        if now.get("mode") == "none":
+            return Cause("again", "cache=none looks nothing up")
+        if then.get("mode") == "none":
+            return Cause("again", "cache=none kept nothing then")
+        if now.get("refresh"):
+            return Cause("again", "cache.refresh computes anew")
+        if "#" in step["key"]:
+            return Cause("again", "what is sampled without a seed is never kept")
+        if "fallback_for" in seen.step["notes"]:
+            return Cause("again", "a fallback answered then, which is never kept")
+        if seen.step["notes"].get("finish_reason") in _REFUSED:
+            return Cause("again", "it was refused then, which is never kept")
+        if MASK.encode() in self._contents([seen.step["address"]]).get(seen.step["address"], b""):
+            return Cause("again", "the answer holds something like a secret, and is never kept")
+        return Cause("lost")
+
+    def _caching(self, trace: Stored) -> Mapping[str, Any]:
+        config = self._value(trace["config"])
+        found = config.get("cache") if isinstance(config, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
+
+    def _value(self, address: str | None) -> Any:
+        if address is None:
+            return None
+        if address not in self._read:
+            data = self._contents([address]).get(address)
+            try:
+                self._read[address] = decode(data) if data is not None else None
+            except (ValueError, AttributeError):
+                self._read[address] = None
+        return self._read[address]
+
+
+def _mapped(value: Any) -> Any:
+    """An identity with its models as mappings: they stand there as lists of pairs."""
+    if isinstance(value, Mapping):
+        return {name: _mapped(inner) for name, inner in value.items()}
+    if not isinstance(value, list):
+        return value
+    if value and all(isinstance(v, list) and len(v) == 2 and isinstance(v[0], str) for v in value):
+        return {name: _mapped(inner) for name, inner in value}
+    return [_mapped(inner) for inner in value]
+
+
+def _base(step: Mapping[str, Any]) -> str:
+    """A step's key; of an answer that belongs to its record alone, the part that others could have had, too."""
+    return str(step["key"]).partition("#")[0]
+
+
+def _row(trace: Stored) -> str:
+    """The question that a record belongs to: its id without the sample number."""
+    id, sample = str(trace["record"]), trace["sample"]
+    return id if sample is None else id.removesuffix(f".{sample}")
+
+
+def _writer(trace: Stored, place: int, slot: str) -> str:
+    """The stage that wrote what a step read in a slot; "" if the caller gave it."""
+    steps = trace["steps"]
+    address = steps[place]["reads"].get(slot)
+    if trace["inputs"].get(slot) == address:
+        return ""
+    return next((str(step["stage"]) for step in steps[:place] if step["address"] == address), "")
+
+
+def _setting(axis: Axis) -> Cause:
+    before, after = (None if value is ABSENT else value for value in axis.values)
+    return Cause("setting", axis.key, before, after)
+
+
+def _once(causes: Iterable[Cause]) -> list[Cause]:
+    """Each change once: of fields that tell the same (`validators.x.params.share`, `rules.x.share`) the first."""
+    found: dict[tuple[Any, ...], Cause] = {}
+    for cause in causes:
+        found.setdefault((cause.name.rpartition(".")[2], repr((cause.before, cause.after))), cause)
+    return list(found.values())
