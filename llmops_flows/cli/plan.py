@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Fault, StoreError
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
     from llmops_flows.core.plan import Count
+    from llmops_flows.report.estimate import Estimate, Past
+
+_RECORDED = 500
+"""How many of the last recorded answers an estimate is made from."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,8 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     if flags:
         raise ConfigError(Fault(f"plan has no flag {flags[0]!r}", mend="plan -m flow=NAME group=option,option …"))
     found = cells(expanded(quoted(overrides)))
-    total = counted([cell for cell in found if cell.experiment is not None and cell.same_as is None])
-    _show(found, total)
+    able = [cell for cell in found if cell.experiment is not None and cell.same_as is None]
+    total = counted(able)
+    _show(found, total, estimates(able, total))
     return 2 if any(cell.experiment is None for cell in found) else 0
 
 
@@ -39,21 +46,78 @@ def counted(cells: Sequence[Cell]) -> dict[str, Count]:
     for wave in waves(cells):
         with opened(experiment(wave[0])) as (runner, _):
             for name, count in runner.plan(lanes(wave)).items():
-                seen = total.setdefault(name, Count())
-                seen.known |= count.known
-                seen.new |= count.new
-                seen.asked += count.asked
+                total.setdefault(name, Count()).add(count)
     return total
 
 
-def _show(cells: Sequence[Any], total: Any) -> None:
+def estimates(cells: Sequence[Cell], total: Mapping[str, Count]) -> dict[str, Estimate]:
+    """Stage to what it will take to compute what it has to."""
+    from llmops_flows.report.estimate import Estimate, History
+
+    history = History([*_known(total), *_recorded(cells)])
+    found = {}
+    for name, count in total.items():
+        found[name] = Estimate()
+        stages = Counter(stage.identity for stage in count.new.values())
+        one_of = {stage.identity: stage for stage in count.new.values()}
+        for identity, answers in stages.items():
+            found[name] += history.estimate(name, one_of[identity]) * answers
+    return found
+
+
+def _known(total: Mapping[str, Count]) -> Iterator[Past]:
+    """What the answers took that are known already."""
+    from llmops_flows.report.estimate import Past, component
+
+    for name, count in total.items():
+        for stage, span in count.known.values():
+            yield Past(name, component(stage), stage.identity, span.took, span.usage)
+
+
+def _recorded(cells: Sequence[Cell]) -> Iterator[Past]:
+    """What the last recorded runs tell, whatever was asked there."""
+    from llmops_flows.report.estimate import Past
+    from llmops_flows.sinks.local import Local
+
+    from .points import experiment
+
+    tracers = [part for cell in cells[:1] for part in experiment(cell).tracers.values()]
+    store = next((part.open() for part in tracers if isinstance(part, Local) and part.path.exists()), None)
+    if store is None:
+        return
+    try:
+        for trace in store.before(None, _RECORDED):
+            for step in trace["steps"]:
+                if step["took"]:
+                    yield Past(step["stage"], step["component"], step["identity"], step["took"], step["usage"])
+    except StoreError as error:
+        print(f"nothing is told from recorded runs: {error}", file=sys.stderr)
+    finally:
+        store.close()
+
+
+def _show(cells: Sequence[Cell], total: Mapping[str, Count], costs: Mapping[str, Estimate]) -> None:
+    from llmops_flows.report.estimate import Estimate
     from llmops_flows.report.table import grid
 
     same = sum(1 for cell in cells if cell.same_as is not None)
     wrong = [cell for cell in cells if cell.experiment is None]
-    print(f"{len(cells)} points" + (f", {same} of them do the same as another" if same else ""))
-    rows = [[name, str(c.asked), str(len(c.known)), str(len(c.new))] for name, c in total.items()]
-    print("\n" + grid(["stage", "asked", "known", "to compute"], rows, 120))
+    print(
+        f"{len(cells)} point{'s' * (len(cells) != 1)}" + (f", {same} of them do the same as another" if same else "")
+    )
+    rows = [[n, str(c.asked), str(len(c.known)), str(len(c.new)), *_figures(costs[n])] for n, c in total.items()]
+    whole = sum(costs.values(), Estimate())
+    if len(rows) > 1:
+        rows.append(["total", "", "", "", *_figures(whole)])
+    print("\n" + grid(["stage", "asked", "known", "to compute", "tokens", "cost", "work"], rows, 120))
+    if not whole.whole:
+        print("\n? is not known: nothing of the kind was ever computed here; one question tells: questions.limit=1")
     for cell in wrong:
         print(f"\npoint {cell.number} ({' '.join(cell.overrides)}) cannot run:")
         print("\n".join(f"  - {fault}" for fault in cell.faults))
+
+
+def _figures(cost: Estimate) -> list[str]:
+    from llmops_flows.report.estimate import duration, money, number
+
+    return [number(cost.tokens), money(cost.usd), duration(cost.seconds)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .keep import Known
 from .lane import Lane
-from .record import Record
+from .record import Record, Span
 from .stage import Stage
 from .walk import Walk
 from .work import Work
@@ -19,11 +19,22 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Count:
-    """Of one stage: how many distinct answers are known, how many have to be computed; `asked` counts records."""
+    """Of one stage: which distinct answers are known, and what that took; which have to be computed, and by what.
 
-    known: set[str] = field(default_factory=set)
-    new: set[str] = field(default_factory=set)
+    Attributes:
+        known: key to the stage with the span that tells of its answer. new: key to the stage that would answer.
+        asked: how many records ask.
+    """
+
+    known: dict[str, tuple[Stage, Span]] = field(default_factory=dict)
+    new: dict[str, Stage] = field(default_factory=dict)
     asked: int = 0
+
+    def add(self, other: Count) -> None:
+        """Count what other runs would do, too."""
+        self.known |= other.known
+        self.new |= other.new
+        self.asked += other.asked
 
 
 class _Promises(Work):
@@ -51,7 +62,7 @@ async def plan(runner: Runner, lanes: Sequence[Lane]) -> dict[str, Count]:
             count = found.setdefault(span.stage, Count())
             count.asked += 1
             if span.state == "known":
-                count.known.add(span.key)
+                count.known[span.key] = (work.stages[record.run, span.stage], span)
             elif span.state == "computed":
-                count.new.add(span.key)
+                count.new[span.key] = work.stages[record.run, span.stage]
     return found

@@ -38,7 +38,7 @@ def executed(folder: Path) -> dict[str, int]:
 
 
 def planned(text: str) -> dict[str, int]:
-    rows = re.findall(r"^(\w+) +\d+ +\d+ +(\d+)$", text, re.MULTILINE)
+    rows = re.findall(r"^(\w+) +\d+ +\d+ +(\d+) ", text, re.MULTILINE)
     return {name: int(count) for name, count in rows}
 
 

@@ -1,0 +1,152 @@
+"""What computing answers will take and cost: as answers of the same stages did before, at today's prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from llmops_flows.core.record import Usage
+from llmops_flows.core.stage import Part, Stage
+from llmops_flows.stages.roles import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An answer that was computed once.
+
+    Attributes:
+        place: the name of its stage in the flow. component: class of the stage. identity: all that decided it.
+        seconds: what computing it took. usage: its tokens and cost.
+    """
+
+    place: str
+    component: str
+    identity: str
+    seconds: float
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A sum of what is known, and whether anything is not: where nothing of the kind was ever computed."""
+
+    known: float = 0.0
+    partly: bool = False
+
+    def __add__(self, other: Figure) -> Figure:
+        return Figure(self.known + other.known, self.partly or other.partly)
+
+    def __mul__(self, number: int) -> Figure:
+        return Figure(self.known * number, self.partly)
+
+
+UNKNOWN = Figure(partly=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a number of answers will take.
+
+    Attributes:
+        seconds: of work, one answer after another. tokens: read and written. usd: US dollars.
+    """
+
+    seconds: Figure = Figure()
+    tokens: Figure = Figure()
+    usd: Figure = Figure()
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(self.seconds + other.seconds, self.tokens + other.tokens, self.usd + other.usd)
+
+    def __mul__(self, number: int) -> Estimate:
+        return Estimate(self.seconds * number, self.tokens * number, self.usd * number)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every figure is known."""
+        return not (self.seconds.partly or self.tokens.partly or self.usd.partly)
+
+
+class History:
+    """What answers took before: of the very same stage, else of stages of its class, else in its place."""
+
+    def __init__(self, past: Iterable[Past]) -> None:
+        self._like: dict[tuple[str, str], list[Past]] = {}
+        for one in past:
+            for mark in (("identity", one.identity), ("component", one.component), ("place", one.place)):
+                self._like.setdefault(mark, []).append(one)
+
+    def estimate(self, place: str, stage: Stage) -> Estimate:
+        """One answer of a stage that is called `place` in its flow."""
+        alike = self._of("identity", stage.identity) or self._of("component", component(stage))
+        seconds = Figure(fmean(one.seconds for one in alike)) if alike else UNKNOWN
+        if isinstance(stage, Model):
+            # A model reads and writes about what others did in its place, if they counted it.
+            return Estimate(seconds, *_price(stage, alike or [o for o in self._of("place", place) if _tokens(o)]))
+        if alike:
+            cost = fmean(_figure(one, "cost_usd") for one in alike)
+            return Estimate(seconds, Figure(fmean(map(_tokens, alike))), Figure(cost))
+        return Estimate(seconds, UNKNOWN, UNKNOWN) if _asks(stage) else Estimate(seconds)
+
+    def _of(self, kind: str, name: str) -> list[Past]:
+        return self._like.get((kind, name), [])
+
+
+def _price(model: Model, asked: list[Past]) -> tuple[Figure, Figure]:
+    """Tokens and US dollars of one answer."""
+    if not asked:
+        return UNKNOWN, UNKNOWN if model.prices.model_fields_set else Figure()
+    read = fmean(_figure(one, "input_tokens") for one in asked)
+    written = min(fmean(_figure(one, "output_tokens") for one in asked), model.max_tokens)
+    usage = Usage(input_tokens=read, output_tokens=written)  # type: ignore[typeddict-item]
+    return Figure(read + written), Figure(model.prices.cost(usage)["cost_usd"])
+
+
+def _asks(part: Part) -> bool:
+    """Whether a part, or a part of it, calls a service."""
+    inner = (getattr(part, name) for name in type(part).model_fields)
+    return hasattr(part, "limits") or any(_asks(one) for one in inner if isinstance(one, Part))
+
+
+def component(stage: Stage) -> str:
+    """The class of a stage, as traces name it."""
+    cls = type(stage)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _tokens(one: Past) -> float:
+    return _figure(one, "input_tokens") + _figure(one, "output_tokens")
+
+
+def _figure(one: Past, name: str) -> float:
+    return float(one.usage.get(name) or 0)
+
+
+def number(figure: Figure) -> str:
+    """A count as a person says it: 320, 7.2 k, 1.4 M."""
+    value = figure.known
+    for size, unit in ((1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return _said(figure, f"{value / size:.1f}{unit}")
+    return _said(figure, f"{value:.0f}")
+
+
+def money(figure: Figure) -> str:
+    """US dollars, to the cent, or as small as they are."""
+    return _said(figure, f"${figure.known:.2f}" if figure.known >= 0.1 else f"${figure.known:.2g}")
+
+
+def duration(figure: Figure) -> str:
+    """Seconds, minutes or hours."""
+    for size, unit in ((3600, " h"), (60, " min")):
+        if figure.known >= size:
+            return _said(figure, f"{figure.known / size:.1f}{unit}")
+    return _said(figure, f"{figure.known:.1f} s")
+
+
+def _said(figure: Figure, known: str) -> str:
+    if figure.partly:
+        return f"{known} + ?" if figure.known else "?"
+    return known if figure.known else "-"
