@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import uuid
@@ -98,8 +99,18 @@ def _finish(experiment: Experiment, records: list[Record], seconds: float, folde
         print(table.results(records))
     parts = [table.scores(summary), table.stages(summary), table.totals(summary), str(_near(folder))]
     print("", "\n\n".join(part for part in parts if part), sep="\n")
+    _tell_ways(records)
     failed = summary["errors"]["records"] + summary["errors"]["evaluations"]
     return 1 if failed else 0
+
+
+def _tell_ways(records: list[Record]) -> None:
+    """How exceptions that nobody raised on purpose came about: each once, to those who ask for it."""
+    found = dict.fromkeys(str(s.notes["traceback"]) for r in records for s in r.spans if "traceback" in s.notes)
+    if found and os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
+        print(*found, sep="\n", file=sys.stderr)
+    elif found:
+        print("HYDRA_FULL_ERROR=1 shows the whole traceback; the trace has it, too", file=sys.stderr)
 
 
 def _one(record: Record) -> str:

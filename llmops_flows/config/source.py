@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from llmops_flows.core.errors import Fault, nearest
 
-from . import guard, yamlfile
+from . import guard, paths, yamlfile
 from .paths import ROOT
 
 HEADER = 512
@@ -69,6 +69,7 @@ class Folder(ConfigSource):
         if not faults:
             faults = [
                 *_defaults(page, root=config_path == ROOT),
+                *(_lacks(page, self.root) if config_path == ROOT else ()),
                 *guard.file_faults(page, header.get("package"), foreign=self.foreign),
             ]
         self.faults[config_path] = tuple(faults)
@@ -134,6 +135,31 @@ def _defaults(page: yamlfile.Page, *, root: bool) -> Iterator[Fault]:
         elif not isinstance(item, str):
             mend = "write `- group: option` or `- _self_`"
             yield Fault(f"{item!r} is no entry of a defaults list", key="defaults", where=where, mend=mend)
+
+
+def _lacks(page: yamlfile.Page, folder: Path) -> Iterator[Fault]:
+    """What a root config of somebody's own lacks: it takes the shipped one's place, whatever it was meant for."""
+    if folder.resolve() == paths.data_dir("conf").resolve():
+        return
+    shipped = paths.data_dir("conf") / f"{ROOT}.yaml"
+    wanted = yamlfile.read(shipped).data
+    missing = [name for name in _groups(wanted) if name not in _groups(page.data)]
+    missing += [name for name in wanted if name not in page.data]
+    if missing:
+        what = f"a file of this name is the root config, in place of the shipped one; it lacks {_few(missing)}"
+        own = "what is yours goes into conf/flow/NAME.yaml or conf/GROUP/OPTION.yaml"
+        mend = f"rename it: {own}; or begin with a copy of {yamlfile.shown(shipped)}"
+        yield Fault(what, where=page.name, mend=mend)
+
+
+def _few(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _groups(data: Mapping[str, Any]) -> list[str]:
+    """The groups that a defaults list chooses from."""
+    return [str(name) for item in data.get("defaults") or () if isinstance(item, dict) for name in item]
 
 
 def _line(page: yamlfile.Page, *steps: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar, cast
 
+from .culprit import culprit
 from .errors import BackendError, DeadlineExceeded, FlowError, StageError
 from .gate import Gate
 from .job import Done, Job, Watch
@@ -261,6 +262,8 @@ def failure(error: BaseException, call: Call) -> FlowError:
         if isinstance(error, StageError) and not error.stage:
             error.stage = call.stage
         return error
-    told = StageError(f"{type(error).__name__}: {error}", stage=call.stage, kind=type(error).__name__)
+    name, place = type(error).__name__, culprit(error)
+    said = f"{name}: {error}" if str(error) else name
+    told = StageError(f"{said} ({place})" if place else said, stage=call.stage, kind=name)
     told.__cause__ = error
     return told

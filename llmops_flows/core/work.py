@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .culprit import way
 from .errors import FlowError, StageError
 from .events import Event
 from .execution import execute, fallback
@@ -274,8 +275,8 @@ class Work:
         held = tuple(read.values())
         record.spans.append(
             Span(
-                name, "failed", times.started, times.seconds, key, reads=reads, error=str(error), held=held,
-                loading=times.loading,
+                name, "failed", times.started, times.seconds, key, reads=reads, notes=way(error),
+                error=str(error), held=held, loading=times.loading,
             )
         )  # fmt: skip
 

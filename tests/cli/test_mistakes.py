@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from llmops_flows import ConfigError
 from llmops_flows.cli.main import main
 from llmops_flows.config.load import load_experiment
+from llmops_flows.config.paths import data_dir
 
 RUN = ("flow=chat", "model=echo", "question=hi", "store=memory", "tracer=none")
 FUZZ = settings(
@@ -217,6 +218,25 @@ def test_an_option_with_another_ending_is_said_to_need_its_name(
 ) -> None:
     write(project / "conf" / "model" / "mine.yml", "_target_: llmops_flows.stages.replay.Echo\n")
     assert "rename mine.yml to mine.yaml" in told(capsys, "flow=chat", "model=mine")
+
+
+def test_a_root_config_of_ones_own_that_lacks_what_flows_need_is_told(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project / "conf" / "llmops_flows.yaml", "model: echo\n")
+    for words in (RUN, ("check", "flow=chat")):
+        found = told(capsys, *words)
+        assert found.startswith("the config has a mistake") and "Could not override" not in found
+        assert (
+            "(conf/llmops_flows.yaml): a file of this name is the root config, in place of the shipped one" in found
+        )
+        assert "it lacks model, embedder" in found and "rename it" in found and "conf/flow/NAME.yaml" in found
+
+
+def test_a_whole_root_config_of_ones_own_counts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(project / "conf" / "llmops_flows.yaml", (data_dir("conf") / "llmops_flows.yaml").read_text() + "\n")
+    assert main(["check", "flow=chat"]) == 0
+    assert "is taken from conf/llmops_flows.yaml" in capsys.readouterr().out
 
 
 def test_a_folder_named_on_the_command_line_comes_first(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

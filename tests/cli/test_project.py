@@ -83,6 +83,16 @@ def test_a_mistyped_field_of_ones_own_component_has_its_file_and_line(project: P
     assert "conf/model/shout.yaml:2" in done.stderr and "did you mean 'mark'?" in done.stderr
 
 
+def test_a_component_that_raises_is_told_with_its_file_and_line(project: Path) -> None:
+    write(project / "my_package" / "shout.py", SHOUT.replace("messages[-1]", "{}[messages[-1]['role']]"))
+    done = flows(project, "flow=mine")
+    assert done.returncode == 1
+    assert "1 x model: KeyError: 'user' (my_package/shout.py:12 in run)" in done.stdout
+    assert "Traceback" not in done.stderr and "HYDRA_FULL_ERROR=1 shows the whole traceback" in done.stderr
+    whole = flows(project, "flow=mine", HYDRA_FULL_ERROR="1").stderr
+    assert whole.count("Traceback") == 1 and 'my_package/shout.py", line 12, in run' in whole
+
+
 def test_a_package_that_is_not_trusted_is_not_imported(project: Path) -> None:
     write(project / "conf" / "flow" / "mine.yaml", FLOW.replace("trust: [my_package]", "trust: []"))
     write(project / "my_package" / "__init__.py", "open('imported', 'w')\n")
