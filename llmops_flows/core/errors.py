@@ -14,8 +14,9 @@ FlowError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 
@@ -89,12 +90,15 @@ class GuardrailError(StageError):
 class BackendError(StageError):
     """A service refused or failed. `status` is its HTTP status (0: no answer came).
 
-    `retry_after` is what the service asked for, in seconds; `retryable` says whether trying again can help.
+    `retry_after` is what the service asked for, in seconds; `retryable` says whether trying again can help; `began`
+    whether a part of the answer may have come; `usage` what the call has cost, where that is known.
     """
 
     status: int = 0
     retry_after: float | None = None
     retryable: bool = False
+    began: bool = False
+    usage: Mapping[str, Any] = MappingProxyType({})
 
 
 class DeadlineExceeded(StageError):

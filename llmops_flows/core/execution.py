@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar, cast
 
+from .billing import bill
 from .culprit import culprit
 from .errors import BackendError, DeadlineExceeded, FlowError, StageError
 from .gate import Gate
@@ -16,6 +19,7 @@ from .job import Done, Job, Watch
 from .limits import Limits
 from .loading import current, noted
 from .loop import together
+from .purse import Bill, Purse, spending
 from .retry import Allowance
 from .stage import Call, Outcome, Stage
 from .threads import Threads
@@ -38,6 +42,7 @@ class Means:
 
     gate: Gate
     threads: Threads
+    purse: Purse | None = None
 
 
 async def execute(stage: Stage, jobs: Sequence[Job], means: Means, landed: Callable[[Done], None]) -> None:
@@ -111,7 +116,8 @@ async def _asked(stage: Stage, job: Job, means: Means, allowance: Allowance) -> 
         arguments = _arguments(stage, job.inputs, told(job.call))
         return await _worked(lambda: stage.run(**arguments), type(stage).run, job.watch, means, placed)
 
-    answer = await _through(stage, job.call, means, attempt, type(stage).run, allowance, job.repeatable)
+    pays = bill(stage, [job.inputs], means.purse)
+    answer = await _through(stage, job.call, means, attempt, type(stage).run, pays, allowance, job.repeatable)
     return outcome(answer), tries
 
 
@@ -125,7 +131,8 @@ async def _many(stage: Stage, jobs: Sequence[Job], means: Means, landed: Callabl
         return await _worked(lambda: work(stage, inputs, calls), work, watch, means, placed)
 
     try:
-        answers = list(await _through(stage, jobs[0].call, means, attempt, work))
+        pays = bill(stage, inputs, means.purse)
+        answers = list(await _through(stage, jobs[0].call, means, attempt, work, pays))
         if len(answers) != len(jobs):
             raise StageError(f"run_many gave {len(answers)} answers to {len(jobs)} questions")
     except BaseException as raised:
@@ -150,6 +157,7 @@ async def _through(
     means: Means,
     attempt: Callable[[Callable[[Call], Call], bool], Awaitable[T]],
     work: Callable[..., Any],
+    pays: Bill | None,
     allowance: Allowance | None = None,
     repeatable: Callable[[], bool] = lambda: True,
 ) -> T:
@@ -158,10 +166,10 @@ async def _through(
     The attempt is given what tells a call its deadline and its end, and whether it has a place of its own already.
     """
     if not stage.backend:
-        if stage.at_once is None:
-            return await attempt(lambda one: one, False)
-        async with means.gate.door(stage.configuration).place(stage.at_once):
-            return await attempt(lambda one: one, True)
+        placed = stage.at_once is not None
+        async with means.gate.door(stage.configuration).place(stage.at_once) if placed else nullcontext():
+            freely = partial(attempt, lambda one: one, placed)
+            return await (freely() if pays is None else pays.paid(freely))
     limits = cast(Gated, stage).limits
     own = stage.at_once or (None if iscoroutinefunction(work) else means.threads.workers)
     parallel = min((most for most in (own, limits.parallel) if most), default=None)
@@ -179,7 +187,7 @@ async def _through(
 
     return await means.gate.call(
         stage.backend, limits, timed,
-        parallel=parallel, allowance=allowance, until=call.deadline, repeatable=repeatable,
+        parallel=parallel, allowance=allowance, until=call.deadline, repeatable=repeatable, bill=pays,
     )  # fmt: skip
 
 
@@ -189,13 +197,13 @@ async def _worked(work: Callable[[], Any], kind: Callable[..., Any], watch: Watc
 
     def begun() -> Any:
         watch.begin()
-        with noted(watch.loads):
+        with noted(watch.loads), spending(means.purse):
             return work()
 
     if not iscoroutinefunction(kind):
         return await means.threads.run(begun, placed=placed)
     watch.begin()
-    with noted(watch.loads):
+    with noted(watch.loads), spending(means.purse):
         return await work()
 
 

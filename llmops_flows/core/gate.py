@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 from .backend import Backend
@@ -15,6 +16,7 @@ from .door import Door
 from .errors import BackendError, DeadlineExceeded, StageError
 from .limits import PER_BACKEND
 from .limits import Limits as Limits
+from .purse import Bill, Payment, cost_of
 from .retry import FINAL, PER_CALL, Allowance, backoff
 
 T = TypeVar("T")
@@ -64,6 +66,7 @@ class Gate:
         allowance: Allowance | None = None,
         until: float | None = None,
         repeatable: Callable[[], bool] = lambda: True,
+        bill: Bill | None = None,
     ) -> T:
         """The answer of `attempt(seconds left)`, tried within the limits. Cancelling ends it in every phase.
 
@@ -73,12 +76,14 @@ class Gate:
             allowance: what the calls before it, for the same answer, have left of the bounds on requests.
             until: when whoever asks stops waiting, by the gate's clock; waiting in the queue counts here.
             repeatable: whether the attempt may still be repeated (not once its pieces were shown to a reader).
+            bill: what every request is paid from, where there is a budget.
 
         Raises:
             BackendError: the last error of the service, when trying again did not or cannot help.
             DeadlineExceeded: the time was used up.
+            BudgetExceeded: what is left of the budget does not allow the request.
         """
-        call = _Call(self, self._known(backend), limits, allowance or Allowance(), until)
+        call = _Call(self, self._known(backend), limits, allowance or Allowance(), until, bill)
         return await call.made(attempt, parallel or limits.parallel, repeatable)
 
     def door(self, name: str) -> Door:
@@ -98,9 +103,16 @@ class _Call:
     """One call on its way through the gate."""
 
     def __init__(
-        self, gate: Gate, backend: Backend, limits: Limits, allowance: Allowance, until: float | None
+        self,
+        gate: Gate,
+        backend: Backend,
+        limits: Limits,
+        allowance: Allowance,
+        until: float | None,
+        bill: Bill | None,
     ) -> None:
         self.gate, self.backend, self.limits, self.allowance = gate, backend, limits, allowance
+        self.bill = bill
         self.clock = gate.clock
         self.until = until
         self.begun, self.time = False, limits.timeout
@@ -120,11 +132,11 @@ class _Call:
             async with asyncio.timeout(None if self.until is None else max(0.0, self.left())) as bell:
                 while True:
                     self.check()
-                    async with self.backend.door.place(parallel, first=self.begun):
+                    async with self.backend.door.place(parallel, first=self.begun), self.paying() as payment:
                         await self.backend.turn(self.gap, self.check, first=self.begun)
                         self.begin(bell)
                         try:
-                            return await self.request(attempt)
+                            return await self.request(attempt, payment)
                         except BackendError as error:
                             self.last = error
                     await self.clock.sleep(self.pause(self.last, repeatable()))
@@ -158,17 +170,27 @@ class _Call:
         self.begun, self.until = True, self.clock.now() + left
         bell.reschedule(asyncio.get_running_loop().time() + left)
 
-    async def request(self, attempt: Callable[[float], Awaitable[T]]) -> T:
-        """One request. A budget reserves the worst case before it, and settles what it cost after it."""
+    def paying(self) -> AbstractAsyncContextManager[Payment | None]:
+        """Around a request and its waiting for its turn: a budget reserves the worst case that it may cost."""
+        return nullcontext() if self.bill is None else self.bill.purse.paying(self.bill.worst)
+
+    async def request(self, attempt: Callable[[float], Awaitable[T]], payment: Payment | None) -> T:
+        """One request, and what it has cost."""
         breaker, sent = self.backend.breaker, self.clock.now()
         self.tries, self.sent = self.tries + 1, sent
         probe = breaker.begin()
         try:
+            if payment is not None:
+                payment.sent = True
             answer = await attempt(self.left())
             breaker.succeeded()
             self.sent = None
+            if payment is not None and self.bill is not None:
+                payment.settle(self.bill.cost(answer))
             return answer
         except (BackendError, DeadlineExceeded) as error:
+            if payment is not None:
+                payment.settle(cost_of(error))
             self.failed(error, sent)
             self.sent = None
             raise

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .cache import Cache
-from .errors import FlowError, StageError
+from .errors import BudgetExceeded, FlowError, StageError
 from .fingerprint import decode, digest, encode
+from .owners import dead, new_owner
 from .record import Slot, Usage
 from .secrets import has_secret, redact
 from .stage import Outcome
@@ -51,7 +49,7 @@ class Keeper:
         self.reads = not cache.refresh
         self._warn = warn
         self._tenant = tenant
-        self._owner = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex}"
+        self._owner = new_owner()
         self._late: tuple[dict[str, Entry], dict[str, bytes]] = ({}, {})
         self._written = time.monotonic()
 
@@ -177,7 +175,7 @@ class Flight:
             keys = self._claim(keys)
         leases = self._lease(keys)
         # An error of an earlier attempt is no news to who asks only now; of the dead nothing is to be expected.
-        stale = [x for x in leases.values() if not x.mine and (new if x.error else _dead(x.owner))]
+        stale = [x for x in leases.values() if not x.mine and (new if x.error else dead(x.owner))]
         for lease in stale:
             store.release([lease.key], lease.owner)
         if stale:
@@ -213,10 +211,11 @@ class Flight:
             self._lease(held)
 
     def _release(self) -> None:
-        good = sorted(self._held - self._failed.keys())
+        failed = {key: error for key, error in self._failed.items() if not isinstance(error, BudgetExceeded)}
+        good = sorted(self._held - failed.keys())
         if good:
-            self._give_back(good)
-        for key, error in self._failed.items():
+            self._give_back(good)  # what our budget did not allow, another's may
+        for key, error in failed.items():
             told = encode({"error": type(error).__name__, "message": redact(str(error)), "at": time.time()})
             self._give_back([key], told)
 
@@ -247,18 +246,3 @@ def _known(entry: Entry) -> Known:
 def _told(error: bytes) -> FlowError:
     facts = decode(error)
     return StageError(f"{facts['message']} (told by the process that tried it)")
-
-
-def _dead(owner: str) -> bool:
-    """Whether the owner of a lease was a process of this machine that is no more."""
-    machine, _, rest = owner.partition("/")
-    process = rest.partition("/")[0]
-    if machine != platform.node() or not process.isdigit() or os.name != "posix":
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -17,6 +17,7 @@ from .gate import GATE, Gate
 from .lane import Lane
 from .loop import Running, adrive, drive
 from .plan import Count, plan
+from .purse import Purse, spending
 from .recall import recall, remember
 from .record import Record
 from .stage import Stage
@@ -40,6 +41,7 @@ class Runner:
         tenant: answers are never shared between tenants.
         workers: how many blocking stages run at once; a stage that says how many it can serve has its own limit.
         gate: what stands in front of every service; by default the one of this process.
+        purse: what calls are paid from, where there is a budget.
 
     A runner may be used from many threads and many event loops at once. `close` it, or use it in a `with` block.
     """
@@ -54,6 +56,7 @@ class Runner:
         tenant: str = "",
         workers: int = _WORKERS,
         gate: Gate | None = None,
+        purse: Purse | None = None,
     ) -> None:
         self.cache = cache or Cache()
         self.vectors = None if store is None else Unfailing(store, self.warn)
@@ -61,7 +64,7 @@ class Runner:
         self.home = home
         self.sinks = tuple(sinks)
         self.tenant = tenant
-        self.means = Means(gate or GATE, Threads(workers))
+        self.means = Means(gate or GATE, Threads(workers), purse)
         self.warned: set[str] = set()
 
     def run(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
@@ -121,10 +124,11 @@ class Runner:
             emit(Event("run_started", lane.run, time.time(), data=_about(lane, host)))
         interrupted = True
         try:
-            asked = [await recall(self, lane, work) for lane in lanes]
-            await Walk(work, lanes).through()
-            for lane, questions in zip(lanes, asked, strict=True):
-                await remember(self, lane, questions)
+            with spending(self.means.purse):
+                asked = [await recall(self, lane, work) for lane in lanes]
+                await Walk(work, lanes).through()
+                for lane, questions in zip(lanes, asked, strict=True):
+                    await remember(self, lane, questions)
             await work.read([record for lane in lanes for record in lane.records], only)
             interrupted = False
         finally:

@@ -175,6 +175,10 @@ class Stage(Part):
         """Whether two runs on the same input may differ, so that answers are kept by sample number only."""
         return False
 
+    def worst(self, inputs: Mapping[str, Any]) -> Usage:
+        """The most tokens and money that one call for these inputs can cost; nothing for what is free."""
+        return Usage()
+
     def key(self, reads: Mapping[str, str], *, tenant: str = "", sample: int | None = None) -> str:
         """Address of this stage's answer, from the addresses of the slots that it reads."""
         wanted = sorted((name, reads[name]) for name in self.reads if name in reads)

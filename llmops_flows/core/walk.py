@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .errors import BudgetExceeded
 from .flow import Composite, Fallback, Parallel
 from .lane import Lane
 from .loop import together
@@ -66,7 +67,8 @@ class Walk:
             for record in waiting:
                 record.error = None
             await self._step(name, inner, waiting, prefix)
-            waiting = [record for record in waiting if record.error is not None]
+            # Where the budget is used up, no other model may answer in place of the one that was to be tried.
+            waiting = [r for r in waiting if r.error is not None and not isinstance(r.error, BudgetExceeded)]
         for one in ours:
             allowances.pop(one, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from llmops_flows.core.errors import BackendError, DeadlineExceeded, FlowError
 from llmops_flows.core.record import Usage
@@ -72,6 +73,15 @@ async def listen(model: Model, call: Call, ask: Callable[[Heard, float], Awaitab
 
 def concluded(model: Model, heard: Heard) -> Outcome:
     """What was heard as the model's answer. Raises BackendError where it is none: cut, or nothing but thoughts."""
+    usage = model.prices.cost(heard.usage) if heard.usage else Usage()
+    try:
+        return replace(_concluded(model, heard), usage=usage)
+    except BackendError as error:
+        error.usage = usage
+        raise
+
+
+def _concluded(model: Model, heard: Heard) -> Outcome:
     text, finish = heard.text, "refusal" if heard.refused else heard.finish
     if not finish:
         raise BackendError(
@@ -85,8 +95,7 @@ def concluded(model: Model, heard: Heard) -> Outcome:
     if finish == "refusal" and not text:
         text = heard.why or f"{model.name} refused to answer."
     notes = {"model": heard.model or model.name, "finish_reason": finish}
-    usage = model.prices.cost(heard.usage) if heard.usage else Usage()
-    return Outcome(text, usage=usage, keep=finish not in ("refusal", "content_filter"), notes=notes)
+    return Outcome(text, keep=finish not in ("refusal", "content_filter"), notes=notes)
 
 
 def _check_length(model: Model, text: str) -> None:

@@ -69,6 +69,20 @@ class Prompt(Stage, ABC):
 
 
 Watched = Literal["question", "answer"]
+_AROUND, _OTHER = 64, 16_000
+"""Tokens around what is said (a chat template's), and of a picture or file, which may be named by a short address."""
+
+
+def most_tokens(said: Any) -> int:
+    """An upper bound of the tokens that plain data comes to: no token is less than a byte."""
+    if isinstance(said, str):
+        return len(said.encode("utf-8", "surrogatepass"))
+    if isinstance(said, Mapping):
+        other = _OTHER if str(said.get("type", "text")) in ("image_url", "image", "file", "input_audio") else 0
+        return other + sum(len(str(name)) + 4 + most_tokens(value) for name, value in said.items())
+    if isinstance(said, (list, tuple)):
+        return _AROUND + sum(8 + most_tokens(one) for one in said)
+    return len(str(said))
 
 
 class Prices(BaseModel):
@@ -95,6 +109,12 @@ class Prices(BaseModel):
         spent += written * (self.input if self.cache_write is None else self.cache_write)
         spent += usage.get("output_tokens", 0) * self.output
         return Usage(**{**usage, "cost_usd": spent / 1e6})
+
+    def worst(self, given: int, made: int) -> Usage:
+        """The most that so many tokens of input and output can cost."""
+        dearest = max(self.input, self.cached_input or 0.0, self.cache_write or 0.0)
+        whole = Usage(input_tokens=given, output_tokens=made, total_tokens=given + made)
+        return self.model_copy(update={"input": dearest}).cost(whole)
 
 
 class Model(Stage, ABC):
@@ -137,6 +157,17 @@ class Model(Stage, ABC):
     @property
     def random(self) -> bool:
         return self.temperature > 0 and self.seed is None
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that it can answer one call with."""
+        return self.max_tokens
+
+    def worst(self, inputs: Mapping[str, Any]) -> Usage:
+        if "messages" not in self.reads:
+            return Usage()
+        given = most_tokens([inputs.get("messages", ()), self.json_schema or {}])
+        return self.prices.worst(given, self.longest)
 
 
 class Guardrail(Stage, ABC):

@@ -19,7 +19,7 @@ from llmops_flows.core.resources import shared
 from llmops_flows.core.secrets import register_secret
 from llmops_flows.core.stage import OPERATIONAL, Part
 
-from .roles import Model, Prices
+from .roles import Model, Prices, Usage
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -88,6 +88,15 @@ class ServiceModel(Model):
             **data,
             "prices": {**listed, **{k: v for k, v in given.items() if v is not None or k not in Prices.model_fields}},
         }
+
+    @property
+    def longest(self) -> int:
+        wanted = [self.extra_body.get(name) for name in ("max_tokens", "max_completion_tokens", "n")]
+        *rooms, answers = [number if type(number) is int and number > 0 else 0 for number in wanted]
+        return max(self.max_tokens, *rooms) * max(1, answers)
+
+    def worst(self, inputs: Mapping[str, Any]) -> Usage:
+        return super().worst({**inputs, "messages": [inputs.get("messages", ()), self.extra_body]})
 
     @property
     def backend(self) -> str:

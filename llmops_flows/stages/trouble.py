@@ -43,6 +43,7 @@ def backend_error(error: Exception, who: str, *, began: bool = False) -> Backend
             status=status,
             retry_after=parse_retry_after(_headers(error).get("retry-after")),
             retryable=_passes(status, f"{said} {_body(error).get('code')} {_body(error).get('type')}"),
+            began=began or not _http(error),
         )
     if _is(error, _UNREACHABLE):
         what = f"the answer of {who} broke off" if began else f"{who} could not be reached"
@@ -54,13 +55,18 @@ def backend_error(error: Exception, who: str, *, began: bool = False) -> Backend
 
 def _status(error: Exception) -> int:
     """The HTTP status; for an error in the middle of a stream (whose status was 200) the one its kind stands for."""
-    found = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(found, int) and found >= 400:
+    if found := _http(error):
         return found
     body = _body(error)
     if isinstance(body.get("code"), int) and 400 <= body["code"] < 600:
         return int(body["code"])
     return _STREAMED.get(str(body.get("type") or body.get("code")), 500 if body else 0)
+
+
+def _http(error: Exception) -> int:
+    """The HTTP status of a service that refused the call; 0: it did not."""
+    found = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return found if isinstance(found, int) and found >= 400 else 0
 
 
 def _headers(error: Exception) -> Mapping[str, str]:

@@ -5,12 +5,33 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from llmops_flows.core.store import Entry, Lease
 
 from .care import Tending, Use, sound, used
 
 _ERROR_SECONDS = 5.0
+T = TypeVar("T")
+
+
+class MemoryLedger:
+    """Accounts of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._accounts: dict[str, bytes] = {}
+
+    def change(self, name: str, work: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
+        with self._lock:
+            data, answer = work(self._accounts.get(name))
+            if data is not None:
+                self._accounts[name] = data
+            return answer
+
+
+LEDGER = MemoryLedger()
+"""The accounts of this process, for whoever has no store that keeps any."""
 
 
 class MemoryStore(Tending):

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import Entry, Lease
 
 from .care import TOUCHED, Use, batches, used
 from .pool import Pool
-from .seal import fits, seal
+from .seal import ACCOUNT_SECONDS, account, fits, seal
 from .service import ERROR_SECONDS, Served
 
 if TYPE_CHECKING:
     from .config import Postgres
 
+T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
 
 # The number is that of the schema: another one gets tables of its own, and both versions go on working.
 ENTRIES, CONTENTS, LEASES = "llmops_flows_entries_1", "llmops_flows_contents_1", "llmops_flows_leases_1"
+ACCOUNTS = "llmops_flows_accounts_1"
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS {ENTRIES} (
     space text, key text, address text NOT NULL, meta bytea NOT NULL, seal bytea NOT NULL, used timestamptz NOT NULL,
@@ -31,6 +33,9 @@ ALTER TABLE {CONTENTS} ALTER data SET STORAGE EXTERNAL;
 CREATE TABLE IF NOT EXISTS {LEASES} (
     space text, key text, owner text NOT NULL, error bytea NOT NULL, seal bytea NOT NULL,
     expires timestamptz NOT NULL, PRIMARY KEY (space, key));
+CREATE TABLE IF NOT EXISTS {ACCOUNTS} (
+    space text, name text, data bytea NOT NULL, seal bytea NOT NULL, used timestamptz NOT NULL,
+    PRIMARY KEY (space, name));
 """
 # Whoever waits for a row that another one is claiming sees the outcome: `on conflict` locks the row. The server's
 # clock alone decides when a lease is over; one that ends absurdly late is nobody's.
@@ -51,7 +56,7 @@ class PostgresStore(Served["Postgres"]):
 
     def __init__(self, config: Postgres) -> None:
         super().__init__(config)
-        self._pool = Pool(config, _TABLES, needs=(ENTRIES, LEASES))
+        self._pool = Pool(config, _TABLES, needs=(ENTRIES, LEASES, ACCOUNTS))
 
     # -- what the runner asks ------------------------------------------------------------------------------------
 
@@ -123,6 +128,27 @@ class PostgresStore(Served["Postgres"]):
 
         if listed:
             self._pool.do(write)
+
+    def change(self, name: str, work: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
+        def write(cursor: Any) -> T:
+            # The lock is there before the account is; it ends with the transaction.
+            lock = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))"
+            cursor.execute(lock, (f"{self._space}/{name}",))
+            found = f"SELECT seal, data FROM {ACCOUNTS} WHERE space = %s AND name = %s"
+            row = cursor.execute(found, (self._space, name)).fetchone()
+            data, answer = work(account(self._key, name, *row) if row else None)
+            if data is not None:
+                put = (
+                    f"INSERT INTO {ACCOUNTS} VALUES (%s, %s, %b, %b, now()) ON CONFLICT (space, name) "
+                    "DO UPDATE SET data = excluded.data, seal = excluded.seal, used = excluded.used"
+                )
+                cursor.execute(put, (self._space, name, data, seal(self._key, "account", name, data)))
+                if row is None:
+                    over = f"DELETE FROM {ACCOUNTS} WHERE used < now() - make_interval(secs => %s)"
+                    cursor.execute(over, (ACCOUNT_SECONDS,))
+            return answer
+
+        return self._pool.do(write)
 
     def close(self) -> None:
         self._pool.close()

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import Entry, Lease
 
 from .care import TOUCHED, Use, batches, used
 from .link import Link
-from .seal import LENGTH, fits, seal
+from .seal import ACCOUNT_SECONDS, LENGTH, account, fits, seal
 from .service import ERROR_SECONDS, Served
 
 if TYPE_CHECKING:
     from .config import Redis
 
+T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
 
 # A lease is `seal owner \n error`, with a time to live: Redis's clock alone decides when it is over.
@@ -43,6 +44,11 @@ for n, key in ipairs(KEYS) do
   end
 end
 """
+_PUT = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
 _FORGED = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -55,7 +61,8 @@ class RedisStore(Served["Redis"]):
         # Braces: on a cluster, all rows of a space lie on one node, as scripts and transactions want it.
         self._prefix = f"llmops_flows:{{{self._space}}}"
         self._client = self._link.client
-        self._claim, self._release, self._forged = map(self._client.register_script, (_CLAIM, _RELEASE, _FORGED))
+        scripts = (_CLAIM, _RELEASE, _FORGED, _PUT)
+        self._claim, self._release, self._forged, self._put = map(self._client.register_script, scripts)
 
     # -- what the runner asks ------------------------------------------------------------------------------------
 
@@ -97,6 +104,17 @@ class RedisStore(Served["Redis"]):
             after = [self._held(key, owner, error) if error else b"" for key in part]
             arguments = [owner.encode(), int(ERROR_SECONDS * 1000), *after]
             self._run(self._release, part, arguments)
+
+    def change(self, name: str, work: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
+        place = self._name("a", name)
+        while True:  # as often as somebody else was faster: each time, one of all is through
+            row: bytes = self._link.ask(partial(self._client.get, place)) or b""
+            data, answer = work(account(self._key, name, row[:LENGTH], row[LENGTH:]) if row else None)
+            if data is None:
+                return answer
+            after = [row, seal(self._key, "account", name, data) + data, int(ACCOUNT_SECONDS)]
+            if self._link.ask(partial(self._put, [place], after)):
+                return answer
 
     def close(self) -> None:
         self._link.close()

@@ -113,7 +113,7 @@ def _refuse(db: sqlite3.Connection, path: Path) -> None:
     """Raise for a file that is not ours to change: another program's, a newer version's, a damaged one."""
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
     application, version = _number(db, "application_id"), _number(db, "user_version")
-    foreign = names - {"entries", "contents", "leases", "sqlite_sequence"}
+    foreign = names - {"entries", "contents", "leases", "accounts", "sqlite_sequence"}
     if application not in (0, APPLICATION) or (application == 0 and foreign):
         raise StoreError(f"{str(path)!r} is another program's database: name another file for the store")
     if version > _ABSURD:

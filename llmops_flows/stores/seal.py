@@ -13,6 +13,8 @@ from llmops_flows.core.errors import StoreError
 
 LENGTH = 32
 """Bytes of a key, and of a seal."""
+ACCOUNT_SECONDS = 30 * 86_400.0
+"""How long the account of a budget is kept after it was changed last."""
 
 
 def seal(key: bytes, *parts: str | bytes) -> bytes:
@@ -28,6 +30,14 @@ def fits(kept: Any, key: bytes, table: str, *parts: Any) -> bool:
     if type(kept) is not bytes or type(data) is not bytes or any(type(text) is not str for text in texts):
         return False
     return len(kept) == LENGTH and hmac.compare_digest(kept, seal(key, table, *parts))
+
+
+def account(key: bytes, name: str, kept: Any, data: Any) -> bytes:
+    """The account of a row. Raises StoreError: it is not as it was written, so that nobody knows what was spent."""
+    if not fits(kept, key, "account", name, data):
+        raise StoreError(f"the account {name!r} of a budget is damaged: no call begins; start the command again")
+    found: bytes = data
+    return found
 
 
 def sealing_key(path: Path) -> bytes:

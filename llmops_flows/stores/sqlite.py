@@ -7,9 +7,9 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.salvage import complaints
@@ -18,8 +18,9 @@ from llmops_flows.core.store import Entry, Lease, Lost, Verified
 from .care import TOUCHED, Tending, Use, sound, used
 from .file import File
 from .schema import APPLICATION, TABLES
-from .seal import fits, seal, write_key
+from .seal import ACCOUNT_SECONDS, account, fits, seal, write_key
 
+T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
 
 _ERROR_SECONDS = 5.0
@@ -104,6 +105,20 @@ class SQLiteStore(Tending):
 
         if held:
             self._file.write(write)
+
+    def change(self, name: str, work: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
+        def write(db: sqlite3.Connection) -> T:
+            db.execute(_ACCOUNTS)
+            row = db.execute("SELECT seal, data FROM accounts WHERE name = ?", (name,)).fetchone()
+            data, answer = work(account(self._file.key, name, *row) if row else None)
+            if data is not None:
+                now, sealed = time.time(), seal(self._file.key, "account", name, data)
+                db.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)", (name, data, sealed, now))
+                if row is None:
+                    db.execute("DELETE FROM accounts WHERE used < ?", (now - ACCOUNT_SECONDS,))
+            return answer
+
+        return self._file.write(write)
 
     def close(self) -> None:
         self._file.close()
@@ -255,4 +270,9 @@ class SQLiteStore(Tending):
         self.counters[reason] += number
 
 
+# Made when it is first needed, so that the schema of stores without a budget stays what it is.
+_ACCOUNTS = (
+    "CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, data BLOB NOT NULL, seal BLOB NOT NULL, "
+    "used REAL NOT NULL) WITHOUT ROWID"
+)
 _LEASES = "SELECT key, owner, expires, error, seal FROM leases WHERE key IN "

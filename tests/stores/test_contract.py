@@ -6,17 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from llmops_flows.core.budget import Ledger
 from llmops_flows.core.store import Store
 from llmops_flows.core.unfailing import Unfailing
-from llmops_flows.stores.memory import MemoryStore
+from llmops_flows.stores.memory import MemoryLedger, MemoryStore
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore
+from llmops_flows.testing.ledgers import LedgerContract
 from llmops_flows.testing.stores import StoreContract, TendedContract
 
 
 class TestMemoryStore(TendedContract):
     def store(self) -> Store:
         return MemoryStore()
+
+
+class TestMemoryLedger(LedgerContract):
+    def ledger(self) -> Ledger:
+        return MemoryLedger()
+
+
+class TestSQLiteLedger(LedgerContract):
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "deep" / "store.sqlite"
+
+    def ledger(self) -> Ledger:
+        return SQLiteStore(self.path)
+
+    def other(self, ledger: Ledger) -> Ledger:
+        return SQLiteStore(self.path)
 
 
 class TestSQLiteStore(TendedContract):

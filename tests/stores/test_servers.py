@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 
 from llmops_flows import Flow, Record, Runner
+from llmops_flows.core.budget import Ledger
 from llmops_flows.core.errors import ConfigError, StoreError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Store
 from llmops_flows.stages.prompt import ChatPrompt
 from llmops_flows.stores.config import Postgres, Redis, Server
 from llmops_flows.testing.fakes import CountedModel, calls
+from llmops_flows.testing.ledgers import LedgerContract
 from llmops_flows.testing.stores import TendedContract
 
 from .engines import POSTGRES, REDIS, Engine, PostgresEngine, RedisEngine
@@ -79,6 +81,24 @@ class TestServers(TendedContract):
 
     def again(self, store: Store) -> Store:
         return self.store() if len(self.handles) < 4 else self.handles[-1]
+
+
+class TestLedgers(LedgerContract):
+    @pytest.fixture(autouse=True)
+    def opened(self, config: Server) -> Iterator[None]:
+        self.config = config
+        self.handles: list[Any] = []
+        yield
+        for handle in self.handles:
+            handle.close()
+
+    def ledger(self) -> Ledger:
+        self.handles.append(self.config.open())
+        ledger: Ledger = self.handles[-1]
+        return ledger
+
+    def other(self, ledger: Ledger) -> Ledger:
+        return self.ledger() if len(self.handles) < 4 else self.handles[-1]
 
 
 @pytest.fixture

@@ -65,6 +65,13 @@ class LangChainModel(Model):
         return "/".join([self.target.partition(".")[0], *([str(place)] if place else []), self.name])
 
     @property
+    def longest(self) -> int:
+        names = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+        rooms = [room for name in names if type(room := self.params.get(name)) is int]
+        answers = self.params.get("n")
+        return max([self.max_tokens, *rooms]) * max(1, answers if type(answers) is int else 1)
+
+    @property
     def random(self) -> bool:
         warm = self.params.get("temperature", self.temperature)
         return bool(warm) and self.seed is None and self.params.get("seed") is None

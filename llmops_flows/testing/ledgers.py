@@ -1,0 +1,108 @@
+"""What every ledger must do, as a suite to inherit."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import Any
+
+from llmops_flows.core.budget import Amount, Budget, Ledger
+from llmops_flows.core.errors import BudgetExceeded
+from llmops_flows.core.purse import Purse
+
+
+class LedgerContract(ABC):
+    """What holds for every ledger. Inherit, and give `ledger`; where several handles can share one, `other` too."""
+
+    @abstractmethod
+    def ledger(self) -> Ledger:
+        """A ledger without accounts."""
+
+    def other(self, ledger: Ledger) -> Ledger:
+        """Another handle to the accounts of `ledger`, as another process would have it."""
+        return ledger
+
+    def test_it_is_a_ledger(self) -> None:
+        assert isinstance(self.ledger(), Ledger)
+
+    def test_what_was_put_is_there_for_everybody_byte_for_byte(self) -> None:
+        ledger, data = self.ledger(), bytes(range(256)) * 100
+        ledger.change("one", lambda before: (data, None))
+        assert self.other(ledger).change("one", lambda before: (None, before)) == data
+
+    def test_an_account_that_was_never_opened_is_none(self) -> None:
+        assert self.ledger().change("never", lambda before: (None, before)) is None
+
+    def test_accounts_are_apart(self) -> None:
+        ledger = self.ledger()
+        for name in ("a", "a/b", "b"):
+            ledger.change(name, lambda before, name=name: (name.encode(), None))  # type: ignore[misc]
+        assert [ledger.change(name, lambda before: (None, before)) for name in ("a", "a/b", "b")] == [
+            b"a",
+            b"a/b",
+            b"b",
+        ]
+
+    def test_work_that_raises_changes_nothing(self) -> None:
+        ledger = self.ledger()
+        ledger.change("one", lambda before: (b"before", None))
+
+        def fail(before: bytes | None) -> tuple[bytes | None, None]:
+            raise BudgetExceeded("no")
+
+        for handle in (ledger, self.other(ledger)):
+            try:
+                handle.change("one", fail)
+            except BudgetExceeded:
+                pass
+            else:
+                raise AssertionError("the error was swallowed")
+        assert ledger.change("one", lambda before: (None, before)) == b"before"
+
+    def test_no_change_is_lost_among_many_threads(self) -> None:
+        ledger = self.ledger()
+
+        def count(handle: Ledger) -> None:
+            for _ in range(10):
+                handle.change("one", lambda before: (b"%d" % (int(before or b"0") + 1), None))
+
+        together([(count, handle) for _ in range(4) for handle in (ledger, self.other(ledger))])
+        assert ledger.change("one", lambda before: (None, before)) == b"80"
+
+    def test_many_threads_never_take_more_than_there_is(self) -> None:
+        ledger, granted = self.ledger(), list[int]()
+        purses = [Purse(Budget(tokens=100), ledger, "one")]
+        purses += [Purse(Budget(tokens=100), self.other(ledger), "one", new=False) for _ in range(3)]
+
+        def spend(purse: Purse) -> None:
+            for _ in range(5):
+                try:
+                    with purse.paying_here(Amount(0, 10)) as payment:
+                        payment.sent = True
+                        granted.append(purse.statement().tokens)
+                except BudgetExceeded:
+                    return
+
+        together([(spend, purse) for purse in purses for _ in range(2)])
+        assert len(granted) == 10 and max(granted) <= 100
+        assert purses[0].statement().tokens == 100
+
+    def test_whoever_joins_finds_the_account_or_begins_no_call(self) -> None:
+        ledger = self.ledger()
+        Purse(Budget(usd=1), ledger, "one")
+        Purse(Budget(usd=1), self.other(ledger), "one", new=False)
+        try:
+            Purse(Budget(usd=1), self.other(ledger), "two", new=False)
+        except BudgetExceeded as error:
+            assert "not in this store" in str(error)
+        else:
+            raise AssertionError("an account was opened by somebody who should join it")
+
+
+def together(work: list[tuple[Any, Any]]) -> None:
+    """Call every function with its argument, each in a thread of its own."""
+    threads = [threading.Thread(target=function, args=(argument,)) for function, argument in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
