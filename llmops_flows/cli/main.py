@@ -21,6 +21,7 @@ VERBS = {
     "plan": "what a sweep or run would compute, stage by stage, and what of it is known: plan -m flow=NAME key=A,B",
     "schema": "the JSON Schema of a component's option file: schema my_package.module.Class",
     "ship": "deliver the traces that wait in the local store: ship [langsmith …] [run=last]",
+    "store": "what is kept: store stats, store verify [--repair], store evict [max_size=2GB] [older_than=90d]",
 }
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 _OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}

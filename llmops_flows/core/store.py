@@ -95,8 +95,9 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Why a row cannot be trusted, and which stage will compute it again, for which tenant, where that is known."""
+    """What cannot be trusted (an entry, a value, a file …) and why; which stage will compute it again, if known."""
 
+    what: str
     why: str
     stage: str = ""
     tenant: str = ""

@@ -73,7 +73,7 @@ class Tending(ABC):
             sum(sizes.values()),
             max(ages),
             min(ages),
-            Counter(self.holders()),
+            dict(Counter(self.holders())),
             _shares(((use.stage, use.address) for use in uses), sizes),
             _shares(((use.tenant, use.address) for use in uses), sizes),
         )
@@ -84,16 +84,15 @@ class Tending(ABC):
         known = {use.key: use for use in uses} | {use.address: use for use in uses}
         values, broken = self._checked(self.sizes())
         entries: dict[str, Entry] = {}
-        why = dict.fromkeys(broken, "value: its bytes do not fit its address")
+        lost = {address: _lost("value", "its bytes do not fit its address", known.get(address)) for address in broken}
         for part in batches(use.key for use in uses):
             found, bad = self.look(part)
             entries.update(found)
-            why.update(dict.fromkeys(bad, "entry: its seal does not fit, or is of another key"))
+            lost |= {key: _lost("entry", "its seal does not fit, or is of another key", known[key]) for key in bad}
         # What was written since the sizes were taken is not lost.
         values |= self._checked(e.address for e in entries.values() if e.address not in values)[0]
         orphans = [key for key, entry in entries.items() if entry.address not in values]
-        why.update(dict.fromkeys(orphans, "entry: its value is lost"))
-        lost = {name: _lost(known.get(name), text) for name, text in why.items()}
+        lost |= {key: _lost("entry", "its value is lost", known[key]) for key in orphans}
         if repair and lost:
             self._remove([use.key for use in uses if use.key in lost], broken)
         return Verified(len(entries) - len(orphans), len(values), lost)
@@ -123,7 +122,7 @@ class Tending(ABC):
             self._remove([use.key for use in leaving], addresses)
             self.shrink()
         gone = sum(sizes[address] for address in addresses)
-        return Evicted(len(leaving), len(addresses), gone, Counter(use.stage for use in leaving))
+        return Evicted(len(leaving), len(addresses), gone, dict(Counter(use.stage for use in leaving)))
 
     def _checked(self, addresses: Iterable[str]) -> tuple[set[str], list[str]]:
         values: set[str] = set()
@@ -176,8 +175,8 @@ def _shares(parts: Iterable[tuple[str, str]], sizes: Mapping[str, int]) -> dict[
     return dict(sorted(found.items(), key=lambda item: (-item[1].bytes, item[0])))
 
 
-def _lost(use: Use | None, why: str) -> Lost:
-    return Lost(why) if use is None else Lost(why, use.stage, use.tenant)
+def _lost(what: str, why: str, use: Use | None) -> Lost:
+    return Lost(what, why) if use is None else Lost(what, why, use.stage, use.tenant)
 
 
 def _leaving(

@@ -132,13 +132,13 @@ class SQLiteStore(Tending):
             with self._file.reading():
                 writable = not self._file.read_only
             return super().verify(repair=repair and writable)
-        why = f"file: {'; '.join(torn)}"
+        why = "; ".join(torn)
         if not repair:
-            return Verified(0, 0, {str(self.path): Lost(why)})
+            return Verified(0, 0, {str(self.path): Lost("file", why)})
         if mended := self._file.mend():
             why = f"{why}; {mended[1]} rows could be read and are kept, the old file is {mended[0].name}"
         found = super().verify()
-        return Verified(found.entries, found.values, {str(self.path): Lost(why), **found.lost})
+        return Verified(found.entries, found.values, {str(self.path): Lost("file", why), **found.lost})
 
     def shrink(self) -> None:
         self._file.shrink()

@@ -1,0 +1,207 @@
+"""`store stats | verify | evict`: what is kept, what is damaged, what is let go."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_flows.cli.main import main
+from llmops_flows.core.errors import ConfigError
+from llmops_flows.core.fingerprint import digest
+from llmops_flows.core.store import Entry
+from llmops_flows.report import amounts
+from llmops_flows.stores.sqlite import SQLiteStore
+
+FACTS = (b'{"stage":"model","tenant":"acme"}', b'{"stage":"retrieve"}')
+
+
+@pytest.fixture
+def store(home: Path) -> Path:
+    """A store with ten entries of two stages, 1,000 bytes each, in the home folder."""
+    store = SQLiteStore(home / "store.sqlite")
+    for n in range(10):
+        data = b"%d" % n + bytes(999)
+        store.put({digest("key", str(n)): Entry(digest(data), FACTS[n % 2])}, {digest(data): data})
+    store.close()
+    return store.path
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert main(["store", *arguments]) == code
+    found = capsys.readouterr()
+    return found.out + found.err
+
+
+def data(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    return json.loads(told(capsys, *arguments, "--json", code=code))
+
+
+def damage(path: Path, statement: str, *values: object) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(statement, values)
+    db.close()
+
+
+def test_stats_say_how_much_there_is_of_what(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = told(capsys, "stats")
+    assert f"sqlite {store}" in text and "10 entries, 10 values, 10.0 kB" in text
+    assert "acme" in text and "nobody computes anything" in text
+    found = data(capsys, "stats")
+    assert found["stages"] == {"model": {"entries": 5, "bytes": 5000}, "retrieve": {"entries": 5, "bytes": 5000}}
+    assert found["tenants"]["acme"] == {"entries": 5, "bytes": 5000}
+
+
+def test_stats_name_who_is_at_work(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    handle = SQLiteStore(store)
+    handle.lease(["k", "l"], "machine/4242/mark", seconds=30)
+    handle.close()
+    assert "2 keys are being computed, by machine/4242 (2)" in told(capsys, "stats")
+
+
+def test_where_nothing_is_kept_nothing_is_made(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in (("stats",), ("verify",), ("evict", "max_size=0")):
+        told(capsys, *verb)
+    assert not list(home.iterdir())
+
+
+def test_what_is_damaged_is_named_with_its_stage_and_dropped_when_that_is_wished(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "nothing is damaged" in told(capsys, "verify")
+    bad = digest("key", "4")
+    damage(store, "UPDATE entries SET seal = zeroblob(32) WHERE key = ?", bad)
+    damage(store, "UPDATE contents SET data = zeroblob(7) WHERE address = ?", digest(b"3" + bytes(999)))
+    text = told(capsys, "verify", code=1)
+    assert bad[:16] in text and "model" in text and "retrieve" in text and "--repair" in text
+    lost = {one["name"]: one for one in data(capsys, "verify", code=1)["lost"]}
+    assert (lost[bad]["what"], lost[bad]["stage"], lost[bad]["tenant"]) == ("entry", "model", "acme")
+    assert {one["stage"] for one in lost.values()} == {"model", "retrieve"} and len(lost) == 3
+    assert "computed again" in told(capsys, "verify", "--repair")
+    assert data(capsys, "verify") == {
+        "store": f"sqlite {store}", "entries": 8, "values": 9, "indexes": 0, "traces": 0, "lost": [],
+        "repaired": False,
+    }  # fmt: skip
+
+
+def test_a_store_file_that_is_damaged_as_a_whole_is_named_and_mended(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.write_bytes(store.read_bytes()[:-4096])
+    assert f"damaged: {store}" in told(capsys, "verify", code=1)
+    assert "rows could be read and are kept" in data(capsys, "verify", "--repair")["lost"][0]["why"]
+    assert data(capsys, "verify")["entries"] >= 5
+
+
+def test_indexes_and_traces_are_verified_too(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = ["flow=rag_support", "model=extractive", "retriever=bm25", "guardrail=none", "evaluator=none",
+           "questions.limit=3"]  # fmt: skip
+    assert main(run) == 0
+    [index] = [p for p in (home / "artifacts" / "bm25").iterdir() if p.is_dir()]
+    file = next(p for p in sorted(index.iterdir()) if p.name != "manifest.json")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    damage(home / "traces.sqlite", "UPDATE traces SET data = x'7b' WHERE seq = 1")
+    damage(home / "traces.sqlite", "UPDATE contents SET data = x'7b' WHERE rowid = 1")
+    capsys.readouterr()
+    found = data(capsys, "verify", code=1)
+    assert found["traces"] == 2 and found["indexes"] == 0
+    assert sorted(one["what"] for one in found["lost"]) == ["index", "trace", "value of a trace"]
+    assert f"{file.name} has other bytes than were built" in [one["why"] for one in found["lost"]]
+    told(capsys, "verify", "--repair")
+    assert data(capsys, "verify")["lost"] == []
+    assert not index.exists()
+    assert main(run) == 0
+
+
+def test_a_trace_store_that_is_damaged_as_a_whole_keeps_what_can_be_read(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for n in range(3):
+        assert main(["flow=chat", "model=echo", f"question=number {n} {'x' * 5000}"]) == 0
+    path = home / "traces.sqlite"
+    sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+    path.write_bytes(path.read_bytes()[:-8192])
+    capsys.readouterr()
+    assert data(capsys, "verify", code=1)["lost"][0]["name"] == str(path)
+    assert "the old file is traces.sqlite.broken-" in told(capsys, "verify", "--repair")
+    assert data(capsys, "verify")["lost"] == []
+    assert main(["flow=chat", "model=echo", "question=once more"]) == 0
+
+
+def test_what_is_too_much_or_too_old_goes_and_a_dry_run_only_says_so(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(store, "UPDATE entries SET used = used - 8 * 86400 WHERE key = ?", digest("key", "0"))
+    for flag in (("--dry-run",), ()):
+        found = data(capsys, "evict", "older_than=1w", *flag)
+        assert (found["entries"], found["bytes"], found["stages"]) == (1, 1000, {"model": 1})
+    assert "would let go of 5 entries (model 2, retrieve 3)" in told(capsys, "evict", "max_size=4kB", "--dry-run")
+    assert "let go of 5 entries" in told(capsys, "evict", "max_size=4kB")
+    assert "nothing is too much" in told(capsys, "evict", "max_size=4kB", "older_than=1w")
+    assert data(capsys, "stats")["entries"] == 4
+
+
+def test_one_tenant_or_stage_goes_and_all_else_stays(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data(capsys, "evict", "tenant=acme", "stage=model", "max_size=2kB")["entries"] == 3
+    assert data(capsys, "evict", "tenant=acme")["entries"] == 2
+    assert data(capsys, "stats")["stages"] == {"retrieve": {"entries": 5, "bytes": 5000}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ((), "store stats, store verify"),
+        (("stat",), "did you mean 'stats'?"),
+        (("evict",), "nothing was said"),
+        (("evict", "max_siz=1GB"), "did you mean 'max_size'?"),
+        (("evict", "older_than=90"), "older_than=90d"),
+        (("evict", "older_than=-3d"), "older_than=90d"),
+        (("evict", "max_size=much"), "max_size=2GB"),
+        (("evict", "max_size=-1"), "max_size=2GB"),
+        (("evict", "stage=modle"), "did you mean 'model'?"),
+        (("evict", "tenant=acne"), "did you mean 'acme'?"),
+        (("evict", "everything"), "takes no 'everything'"),
+        (("verify", "--repiar"), "did you mean '--repair'?"),
+        (("stats", "--dry-run"), "--json"),
+        (("stats", "store=rediss"), "did you mean 'redis'?"),
+        (("stats", "store=null"), "choose from: memory, postgres"),
+    ],
+)
+def test_mistakes_are_told_with_what_was_meant(
+    store: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], hint: str
+) -> None:
+    text = told(capsys, *arguments, code=2)
+    assert hint in text and "Traceback" not in text
+
+
+def test_another_home_is_another_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data(capsys, "stats", f"home={tmp_path / 'other'}")["entries"] == 0
+    assert data(capsys, "stats", f"store.path={store}", "flow=chat", "store=sqlite")["entries"] == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0", 0), ("1500", 1500), ("2GB", 2 * 10**9), ("1.5 GiB", 3 * 2**29), ("500k", 500_000), ("7 mb", 7 * 10**6)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
+    assert amounts.read_size(text, "max_size") == count
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90d", 90 * 86_400), ("12 h", 43_200), ("1.5m", 90), ("2 weeks", 1_209_600), ("3s", 3)]
+)
+def test_ages_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert amounts.read_age(text, "older_than") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "GB", "1e5", "nan", "inf", "1 iB", "2 GBs", "٣GB x"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no size"):
+        amounts.read_size(text, "max_size")
