@@ -1,0 +1,93 @@
+"""Eight processes race for the same 100 keys: how often each is computed, and what the race costs in time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from llmops_flows import Flow, Record, Runner
+from llmops_flows.stages.prompt import ChatPrompt
+from llmops_flows.stores.config import Postgres, Redis, SQLite, StoreConfig
+from llmops_flows.testing.fakes import CountedModel, calls
+from tests.stores.engines import POSTGRES, REDIS, PostgresEngine, RedisEngine
+
+from .measure import say
+
+RACERS, KEYS, PAUSE = 8, 100, 0.05
+EACH_ONCE = Counter(f"question {n}" for n in range(KEYS))
+spawn = multiprocessing.get_context("spawn")
+
+
+def race(store: StoreConfig, log: Path, racer: int, gate: Barrier, told: Path) -> None:
+    """Ask all questions at once, in an order of one's own; write down how many seconds it took."""
+    prompt = ChatPrompt(messages=[{"role": "user", "content": "{question}"}])
+    flow = Flow(stages={"prompt": prompt, "model": CountedModel(log=log, pause=PAUSE)})
+    records = [Record.of(str(n), {"question": f"question {n}"}) for n in range(KEYS)]
+    random.Random(racer).shuffle(records)
+    opened = store.open()
+    with Runner(store=opened) as runner:
+        gate.wait(120)
+        begun = time.perf_counter()
+        answers = {record.answer for record in runner.run(flow, records)}
+        told.write_text(str(time.perf_counter() - begun))
+    opened.close()
+    assert answers == {f"said question {n}" for n in range(KEYS)}
+
+
+@contextmanager
+def stores() -> Iterator[dict[str, StoreConfig]]:
+    """SQLite, and the servers whose programs and client libraries are installed."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        found: dict[str, StoreConfig] = {"sqlite": SQLite(path=folder / "store.sqlite")}
+        servers = [(REDIS, "redis", RedisEngine, Redis), (POSTGRES, "psycopg", PostgresEngine, Postgres)]
+        for program, library, engine, config in servers:
+            if program and find_spec(library):
+                running = stack.enter_context(engine())
+                os.environ[engine.url_env] = running.url
+                found[engine.name] = config(url_env=engine.url_env, key=folder / f"{engine.name}.key", timeout=30)
+        yield found
+
+
+def measure(store: StoreConfig, racers: int) -> tuple[Counter[str], float]:
+    """Question to how often it was asked of the model, and the seconds until the last racer had all answers."""
+    with tempfile.TemporaryDirectory() as place:
+        log, gate = Path(place) / "calls", spawn.Barrier(racers)
+        reports = [Path(place) / f"report{n}" for n in range(racers)]
+        processes = [
+            spawn.Process(target=race, args=(store, log, n, gate, report)) for n, report in enumerate(reports)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(300)
+        if any(process.exitcode for process in processes):
+            raise RuntimeError("a racer did not get its answers")
+        return Counter(calls(log)), max(float(report.read_text()) for report in reports)
+
+
+def main() -> None:
+    rows = []
+    with stores() as found:
+        for name, store in found.items():
+            made, seconds = measure(store, RACERS)
+            if made != EACH_ONCE:
+                raise RuntimeError(f"{name}: computed more than once: {[key for key in made if made[key] > 1]}")
+            rows.append((f"{name}: keys computed, calls, wall", f"{len(made)}, {made.total()}, {seconds:.2f} s"))
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = measure(SQLite(path=Path(folder) / "store.sqlite"), 1)[1]
+    rows.append(("sqlite, one process alone: wall", f"{seconds:.2f} s"))
+    say(f"{RACERS} processes race for {KEYS} keys, {PAUSE * 1000:.0f} ms each", rows, goal="each computed once")
+
+
+if __name__ == "__main__":
+    main()

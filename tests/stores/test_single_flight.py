@@ -1,0 +1,23 @@
+"""Many processes that race for the same keys compute each of them once, whichever store they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.single_flight import EACH_ONCE, RACERS, measure, stores
+from llmops_flows.stores.config import SQLite
+
+
+def test_processes_that_race_for_a_hundred_keys_compute_each_once(tmp_path: Path) -> None:
+    made, _ = measure(SQLite(path=tmp_path / "store.sqlite"), 3)
+    assert made == EACH_ONCE
+
+
+@pytest.mark.slow
+def test_eight_processes_compute_each_once_in_every_store() -> None:
+    with stores() as found:
+        for name, store in found.items():
+            made, _ = measure(store, RACERS)
+            assert made == EACH_ONCE, name
