@@ -14,6 +14,7 @@ from llmops_flows.sweeps.outcome import Outcome
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
     from llmops_flows.config.experiment import Experiment
+    from llmops_flows.core.plan import Foreseen
     from llmops_flows.core.runner import Runner
 
 WAVE = 5_000
@@ -67,7 +68,7 @@ def means(experiment: Experiment) -> str:
     return "\n".join([*marks, experiment.settings.tenant, str(experiment.settings.home)])
 
 
-def walk(runner: Runner, cells: Sequence[Cell], folder: Path) -> Iterator[Outcome]:
+def walk(runner: Runner, cells: Sequence[Cell], folder: Path, foreseen: Foreseen | None = None) -> Iterator[Outcome]:
     """Run cells side by side, and leave the results of each in `folder/NUMBER`; an interrupt keeps what is done."""
     from llmops_flows.config.work import work
 
@@ -81,6 +82,8 @@ def walk(runner: Runner, cells: Sequence[Cell], folder: Path) -> Iterator[Outcom
             if finished:
                 _write(cell, folder, lane, finished, time.perf_counter() - begun)
         raise
+    if foreseen is not None:
+        foreseen.add(running)
     for cell, lane, done in zip(cells, running, works, strict=True):
         seconds = sum(span.seconds for record in lane.records for span in record.spans)
         yield _write(cell, folder, lane, lane.records, seconds, done)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from llmops_flows.config.rules import Rules
 from llmops_flows.core.errors import FlowError
+from llmops_flows.core.plan import Foreseen
 from llmops_flows.sweeps.outcome import Outcome
 
 from .points import copy, experiment, waves
@@ -36,8 +37,9 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
     _told(found, len(sweep.cells))
     known = {outcome.number for outcome in found.known}
     todo = [cell for cell in sweep.cells if cell.number not in known]
-    outcomes = [*found.known, *execute(todo, found.folder, sweep.rules, launch)]
-    _end(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun)
+    foreseen = Foreseen()
+    outcomes = [*found.known, *execute(todo, found.folder, sweep.rules, launch, foreseen)]
+    _end(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun, foreseen)
     return code(outcomes)
 
 
@@ -49,11 +51,18 @@ def code(outcomes: Sequence[Outcome]) -> int:
     return WRONG if any(outcome.wrong for outcome in outcomes) else 0
 
 
-def execute(cells: Sequence[Cell], folder: Path, rules: Rules, launch: Launch | None = None) -> Iterator[Outcome]:
+def execute(
+    cells: Sequence[Cell],
+    folder: Path,
+    rules: Rules,
+    launch: Launch | None = None,
+    foreseen: Foreseen | None = None,
+) -> Iterator[Outcome]:
     """Run cells, and leave the results of each in `folder/NUMBER`. What came of each is told as it is done.
 
     `cells` may be some of a sweep: one may do the same as another that has been run into the folder before.
     With `rules.fail_fast` nothing more is told after the first failure. `launch`: runs them instead of this machine.
+    `foreseen`: takes note of what the points did that run in this process.
     """
     asked = {cell.number for cell in cells}
     twins: dict[int, list[Cell]] = {}
@@ -67,7 +76,7 @@ def execute(cells: Sequence[Cell], folder: Path, rules: Rules, launch: Launch | 
             twins.setdefault(cell.same_as, []).append(cell)
         else:
             yield copy(cell, folder)
-    with closing(_under_way(todo, folder, rules, launch)) as outcomes:
+    with closing(_under_way(todo, folder, rules, launch, foreseen)) as outcomes:
         for outcome in outcomes:
             yield _kept(outcome, folder)
             yield from (_kept(copy(cell, folder), folder) for cell in twins.get(outcome.number, ()))
@@ -76,11 +85,11 @@ def execute(cells: Sequence[Cell], folder: Path, rules: Rules, launch: Launch | 
 
 
 def _under_way(
-    cells: Sequence[Cell], folder: Path, rules: Rules, launch: Launch | None
+    cells: Sequence[Cell], folder: Path, rules: Rules, launch: Launch | None, foreseen: Foreseen | None
 ) -> Generator[Outcome, None, None]:
     if launch is not None:
         return launch(cells, folder)
-    return _apart(cells, folder, rules) if rules.apart else _here(cells, folder, rules)
+    return _apart(cells, folder, rules) if rules.apart else _here(cells, folder, rules, foreseen)
 
 
 def _kept(outcome: Outcome, folder: Path) -> Outcome:
@@ -95,7 +104,9 @@ def _kept(outcome: Outcome, folder: Path) -> Outcome:
     return outcome
 
 
-def _here(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outcome, None, None]:
+def _here(
+    cells: Sequence[Cell], folder: Path, rules: Rules, foreseen: Foreseen | None
+) -> Generator[Outcome, None, None]:
     """All points side by side in this process; one after the other if the first failure is the last."""
     from llmops_flows.config.load import opened
     from llmops_flows.sinks.console import progress
@@ -104,7 +115,7 @@ def _here(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outcom
 
     for wave in [[cell] for cell in cells] if rules.fail_fast else waves(cells):
         with opened(experiment(wave[0]), progress()) as (runner, _):
-            yield from list(walk(runner, wave, folder))
+            yield from list(walk(runner, wave, folder, foreseen))
 
 
 def _apart(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outcome, None, None]:
@@ -141,7 +152,9 @@ def _told(taken: Taken, count: int) -> None:
         print(f"resumed: {len(taken.known)} of {count} points known, in {_near(taken.folder)}")
 
 
-def _end(cells: Sequence[Cell], folder: Path, outcomes: Sequence[Outcome], known: int, seconds: float) -> None:
+def _end(
+    cells: Sequence[Cell], folder: Path, outcomes: Sequence[Outcome], known: int, seconds: float, foreseen: Foreseen
+) -> None:
     """The leaderboard, everything that went wrong, and where it all lies."""
     from llmops_flows.report import board_text, leaderboard, variants
 
@@ -151,15 +164,34 @@ def _end(cells: Sequence[Cell], folder: Path, outcomes: Sequence[Outcome], known
             print(board_text.text(leaderboard.board(found, lost=lost)), end="")
         except FlowError as error:
             print(error)
-    print("\n".join(_failures(cells, outcomes)))
-    same = sum(1 for cell in cells if cell.same_as is not None)
-    here = sum(1 for outcome in outcomes if outcome.summary)
-    parts = [f"{here} of {len(cells)} points have results"]
-    parts += [f"{known} known before"] if known else []
-    parts += [f"{same} do the same as another and ran once with it"] if same else []
-    parts += [f"{left} were not run"] if (left := len(cells) - len(outcomes)) else []
-    print(f"\n{'; '.join(parts)}; in {seconds:.1f} s")
+    for line in _failures(cells, outcomes):
+        print(line)
+    _compared(foreseen)
+    counts = {
+        "known before": known,
+        "failed": sum(outcome.failed and not outcome.wrong for outcome in outcomes),
+        "wrong": sum(outcome.wrong for outcome in outcomes),
+        "not run": len(cells) - len(outcomes),
+        "the same as another and run once with it": sum(cell.same_as is not None for cell in cells),
+    }
+    fine = sum(not outcome.failed for outcome in outcomes)
+    told = "".join(f"; {count} {what}" for what, count in counts.items() if count)
+    print(f"\n{fine} of {len(cells)} points finished in {seconds:.1f} s{told}")
     print(f"{_near(folder)}   python -m llmops_flows board --report")
+
+
+def _compared(foreseen: Foreseen) -> None:
+    """Where less was computed than `plan` says, and why."""
+    reasons = {
+        "equal": "their inputs turned out equal",
+        "known": "they turned out to be known",
+        "unreached": "a guardrail or a failure ended the way before",
+    }
+    for reason, what in reasons.items():
+        counts = {name: getattr(came, reason) for name, came in foreseen.stages.items()}
+        told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        if told:
+            print(f"fewer than planned, for {what}: {told}")
 
 
 def _failures(cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -57,7 +57,9 @@ class Keeper:
         """The known ones of the keys, by address only."""
         if self.store is None or not self.reads:
             return {}
-        return {key: _known(entry) for key, entry in self.store.entries(keys).items()}
+        late = {key: self._late[0][key] for key in keys if key in self._late[0]}
+        entries = {**self.store.entries([key for key in keys if key not in late]), **late}
+        return {key: _known(entry) for key, entry in entries.items()}
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
         """The bytes of the known ones of the addresses."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -66,3 +66,87 @@ async def plan(runner: Runner, lanes: Sequence[Lane]) -> dict[str, Count]:
             elif span.state == "computed":
                 count.new[span.key] = work.stages[record.run, span.stage]
     return found
+
+
+@dataclass(slots=True)
+class Came:
+    """What came of what was planned for one stage: planned = computed + equal + known + unreached.
+
+    Attributes:
+        planned: answers that a plan would have said are to be computed. computed: those that were.
+        equal: those that turned out to be asked for by equal inputs. known: those that turned out to be known.
+        unreached: those that nobody came to ask for, because a guardrail or a failure ended the way before.
+    """
+
+    planned: int
+    computed: int
+    equal: int
+    known: int
+    unreached: int
+
+
+_ENDED = " ended"
+
+
+class Foreseen:
+    """Compares what runs did with what a plan of them says. Takes runs that ended, as many as there are."""
+
+    def __init__(self) -> None:
+        self._planned: dict[str, dict[str, Span | None]] = {}
+        self._computed: set[str] = set()
+
+    def add(self, lanes: Sequence[Lane]) -> None:
+        """Take the records of runs that went side by side."""
+        spans = (span for lane in lanes for record in lane.records for span in record.spans)
+        self._computed.update(span.key for span in spans if span.state != "known")
+        for lane in lanes if self._computed else ():
+            flow, stages = dict(lane.flow.leaves()), dict(lane.stages())
+            for record in lane.records:
+                self._follow(record, flow, stages)
+
+    def _follow(self, record: Record, flow: Mapping[str, Stage], stages: Mapping[str, Stage]) -> None:
+        """A record once more on its way, with promises in the place of what was not known before."""
+        first: dict[str, Span] = {}
+        for span in record.spans:  # what a guardrail has asked again, nobody can plan
+            if span.key:
+                first.setdefault(span.stage, span)
+        promised = {name: slot.address for name, slot in record.given.items()}
+        for name in [*(n for n in first if n in flow), *(n for n in flow if n not in first)]:
+            if name in first or record.error is not None or promised.get(_ENDED, "?")[0] == "?":
+                written = promised[stages[name].slot] = self._promise(name, stages[name], promised, record, first)
+                if name == record.ended:
+                    promised[_ENDED] = written
+        for name in (n for n in first if n not in flow):
+            self._promise(name, stages[name], promised, record, first)
+
+    def _promise(
+        self, name: str, stage: Stage, promised: Mapping[str, str], record: Record, first: Mapping[str, Span]
+    ) -> str:
+        """What a plan has in the place of an answer: its address where it was known, else a promise, noted down."""
+        span = first.get(name)
+        reads = {slot: promised[slot] for slot in stage.reads if slot in promised}
+        if any(address[0] == "?" for address in reads.values()):
+            key = stage.key(reads, sample=record.sample)
+            if stage.random and record.sample is None:
+                key = f"{key}#{record.run}/{record.id}"
+        elif span is None or span.key not in self._computed:
+            return span.address if span is not None else "-"
+        else:
+            key = span.key
+        noted = self._planned.setdefault(name, {})
+        if noted.get(key) is None or (span is not None and span.state == "computed"):
+            noted[key] = span
+        return f"?{key}"
+
+    @property
+    def stages(self) -> dict[str, Came]:
+        """Stage to what came of its plan."""
+        return {name: _came(found) for name, found in self._planned.items()}
+
+
+def _came(found: Mapping[str, Span | None]) -> Came:
+    reached = [span for span in found.values() if span is not None]
+    computed = {span.key for span in reached if span.state != "known"}
+    known = {span.key for span in reached if span.state == "known"} - computed
+    equal = len(reached) - len(computed) - len(known)
+    return Came(len(found), len(computed), equal, len(known), len(found) - len(reached))
