@@ -20,6 +20,7 @@ from .text import is_text
 
 if TYPE_CHECKING:
     from .loading import Loader
+    from .references import References
 
 NO_FLOW = "no flow was chosen"
 _OLD = omegaconf.__version__.startswith("2.3.")
@@ -45,6 +46,13 @@ class Composed:
         return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
 
     @cached_property
+    def references(self) -> References:
+        """Its interpolations, and what is wrong with them."""
+        from .references import References
+
+        return References(self.raw)
+
+    @cached_property
     def plain(self) -> dict[str, Any]:
         """The config as plain data, interpolations resolved. Raises ConfigError where one leads nowhere."""
         return resolve(self.config)
@@ -52,7 +60,10 @@ class Composed:
     @cached_property
     def loose(self) -> tuple[dict[str, Any], list[Fault]]:
         """What of the config can be resolved, and a fault for everything else."""
-        return resolved(self.config)
+        from .interpolation import plainly
+
+        found = None if self.references.broken else plainly(self.raw)
+        return resolved(self.config) if found is None else (found, [])
 
     @cached_property
     def files(self) -> list[tuple[Path, str, str]]:
@@ -143,19 +154,10 @@ def compose(overrides: Sequence[str] = (), *, owner: bool = False, typed: bool =
 
 def composing(ours: Loader, overrides: Sequence[str]) -> Composed:
     """The config that a loader composes. Raises whatever Hydra, OmegaConf and YAML raise."""
-    from hydra.types import RunMode
-
-    from .references import References
-
-    whole = ours.load_configuration(paths.ROOT, list(overrides), RunMode.RUN, from_shell=False)
-    choices = {
-        k: v for k, v in whole.hydra.runtime.choices.items() if isinstance(v, str) and not k.startswith("hydra/")
-    }
-    OmegaConf.set_struct(whole, False)
-    OmegaConf.set_readonly(whole, False)
-    whole.pop("hydra")
-    composed = Composed(whole, tuple(overrides), choices, ours)
-    dangers = References(composed.raw).dangers
+    config, chosen = ours.app(paths.ROOT, overrides)
+    choices = {group: option for group, option in chosen.items() if isinstance(option, str)}
+    composed = Composed(config, tuple(overrides), choices, ours)
+    dangers = composed.references.dangers
     if dangers:
         raise ConfigError(list(dangers.values()))
     return composed

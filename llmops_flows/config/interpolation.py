@@ -30,10 +30,16 @@ def resolved(raw: Mapping[str, Any], called: dict[str, Any] | None = None) -> di
     Raises:
         ConfigError: an interpolation leads nowhere or in a circle, or a value is missing.
     """
+    found = plainly(raw, called)
+    return resolve(OmegaConf.create(dict(raw))) if found is None else found
+
+
+def plainly(raw: Mapping[str, Any], called: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """`resolved` without OmegaConf; None where it takes OmegaConf to resolve something, or to say what is wrong."""
     try:
         return _Plain(raw, {} if called is None else called).all
     except _Hard:
-        return resolve(OmegaConf.create(dict(raw)))
+        return None
 
 
 class _Plain:

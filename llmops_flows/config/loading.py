@@ -10,15 +10,17 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from llmops_flows.core.errors import ConfigError, Fault
 
-from . import guard
+from . import guard, paths, yamlfile
 from .source import Folder
 
 _lock = threading.Lock()
@@ -77,6 +79,41 @@ class Loader(ConfigLoaderImpl):
             raise ConfigError(self.found)
         return config
 
+    def app(self, name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+        """The config without Hydra's own part, and group to chosen option.
+
+        Hydra's part costs more than all the rest, so it is composed (and checked) only where somebody sets it.
+        """
+        found = None if hydra_named(overrides) else self._lean(name, overrides)
+        if found is None:
+            whole = self.load_configuration(name, list(overrides), RunMode.RUN, from_shell=False)
+            found = whole, {k: v for k, v in whole.hydra.runtime.choices.items() if not k.startswith("hydra/")}
+        OmegaConf.set_struct(found[0], False)
+        OmegaConf.set_readonly(found[0], False)
+        found[0].pop("hydra", None)
+        return found
+
+    def _lean(self, name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]] | None:
+        """What `load_configuration` gives, Hydra's part as our files leave it; None where it must be looked at."""
+        for folder in self.folders():
+            folder.faults.clear()
+        try:
+            parsed, files = self._parse_overrides_and_create_caching_repo(name, list(overrides))
+            self.validate_sweep_overrides_legal(parsed, RunMode.RUN, from_shell=False)
+            listed = create_defaults_list(files, name, parsed, prepend_hydra=False, skip_missing=False)
+            config = self._compose_config_from_defaults_list(listed.defaults, files)
+            OmegaConf.set_struct(config, True)
+            self._apply_overrides_to_config(listed.config_overrides, config)
+        except Exception:  # whatever it is, composing the whole meets it again, and tells it
+            return None
+        choices = dict(listed.overrides.known_choices)
+        shipped = yamlfile.read(paths.data_dir("conf") / f"{paths.ROOT}.yaml").data.get("hydra")
+        ours = OmegaConf.to_container(config, resolve=False)
+        if self._faults() or hydra_named(choices) or not isinstance(ours, dict) or ours.get("hydra") != shipped:
+            return None
+        self.found = ()
+        return config, choices
+
     def _process_config_searchpath(self, *args: Any, **options: Any) -> None:
         """Nothing: Hydra would import what `hydra.searchpath` names (`pkg://`), for a completed line too."""
 
@@ -96,9 +133,14 @@ def _texts(node: Any) -> dict[str, Any]:
     return {str(key): value for key, value in node.items()} if isinstance(node, dict) else {}
 
 
+def hydra_named(overrides: Iterable[str]) -> list[str]:
+    """Those of the overrides (or of the groups) whose key names Hydra."""
+    return [o for o in overrides if "hydra" in o.partition("=")[0]]
+
+
 def hydra_faults(overrides: Iterable[str], *, owner: bool) -> list[Fault]:
     """Faults of overrides that reach into Hydra's own config. An override that cannot be read is told elsewhere."""
-    suspects = [o for o in overrides if "hydra" in o.partition("=")[0]]
+    suspects = hydra_named(overrides)
     if not suspects:
         return []
     parser = OverridesParser.create()

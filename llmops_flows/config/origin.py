@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 from . import yamlfile
 from .compose import Composed, loader
 from .paths import ROOT
-from .references import References
 from .text import FREE_TEXT
 
 
@@ -46,7 +45,7 @@ def followed(key: str, composed: Composed) -> tuple[str, str]:
 
     `stages.retrieve.k` lies at `retriever.k`; the value of `retriever.documents` leads to `documents`.
     """
-    references = References(composed.raw)
+    references = composed.references
     place: tuple[str, ...] = ()
     steps = _steps(key)
     for _ in range(20):

@@ -7,9 +7,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import Distribution, EntryPoint
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 GROUP = "llmops_flows"
 
@@ -37,12 +41,13 @@ def plugins() -> tuple[Plugin, ...]:
 @lru_cache(maxsize=4)
 def _plugins(places: tuple[str, ...]) -> tuple[Plugin, ...]:
     found: dict[str, Plugin] = {}
-    for folder in places:
-        for info in _infos(Path(folder or ".")):
-            dist = Distribution.at(info)
-            for point in _points(dist):
-                package = point.value.partition(":")[0].partition(".")[0].strip()
-                found.setdefault(point.name, Plugin(point.name, package, _conf(dist, package)))
+    for info in chain.from_iterable(_infos(Path(folder or ".")) for folder in places):
+        from importlib.metadata import Distribution  # brings e-mail and zip along: only where there is a plugin
+
+        dist = Distribution.at(info)
+        for point in _points(dist):
+            package = point.value.partition(":")[0].partition(".")[0].strip()
+            found.setdefault(point.name, Plugin(point.name, package, _conf(dist, package)))
     return tuple(found[name] for name in sorted(found))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import sys
@@ -117,10 +116,12 @@ def _library(module: str) -> str:
         return f"{top} unknown"
     file = Path(origin)
     if "site-packages" in file.parts or "dist-packages" in file.parts:
+        from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+
         for name in (module.replace(".", "-").replace("_", "-"), top.replace("_", "-"), top):
             try:
-                return f"{name} {importlib.metadata.version(name)}"
-            except importlib.metadata.PackageNotFoundError:
+                return f"{name} {version(name)}"
+            except PackageNotFoundError:
                 continue
     return _source(file)
 

@@ -16,7 +16,7 @@ from llmops_flows.core.stage import Call
 from llmops_flows.core.store import Store
 from llmops_flows.integrations.lazy import SLOW_FORMATS, load
 from llmops_flows.stages.dense import Dense
-from llmops_flows.stages.passages import scored
+from llmops_flows.stages.passages import Found
 
 COLLECTION = "passages"
 ADD_AT_ONCE = 5000
@@ -36,7 +36,7 @@ class Chroma(Dense):
     requires: ClassVar[tuple[str, ...]] = ("chromadb",)
     extra: ClassVar[str] = "chroma"
 
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
         index = shared(self.index, lambda: self._open(call), name="chroma", close=_Index.close)
         return index.search(vectors, self.k)
 
@@ -76,14 +76,14 @@ class _Index:
         self._count: int = self._collection.count()
         self._held: dict[str, Document] = {}
 
-    def search(self, vectors: Sequence[bytes], k: int) -> list[list[Document]]:
+    def search(self, vectors: Sequence[bytes], k: int) -> list[Found]:
         """The k nearest passages for each vector, nearest first; the score is the cosine."""
         found = self._collection.query(
             query_embeddings=_matrix(vectors), n_results=min(k, self._count), include=["distances"]
         )
         passages = self._passages({name for names in found["ids"] for name in names})
         return [
-            [scored(passages[name], 1.0 - distance) for name, distance in zip(names, distances, strict=True)]
+            ([passages[name] for name in names], [1.0 - distance for distance in distances])
             for names, distances in zip(found["ids"], found["distances"], strict=True)
         ]
 

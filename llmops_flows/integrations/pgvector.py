@@ -19,7 +19,7 @@ from llmops_flows.core.stage import OPERATIONAL, Call, Seconds
 from llmops_flows.core.store import Store
 from llmops_flows.integrations.lazy import load
 from llmops_flows.stages.dense import Dense
-from llmops_flows.stages.passages import scored
+from llmops_flows.stages.passages import Found
 
 _SEARCH = """
 SELECT q.n, p.id, p.content, p.metadata, 1 - (p.embedding <=> q.v) AS score
@@ -52,7 +52,7 @@ class PgVector(Dense):
         """The table of this index."""
         return f"llmops_flows_{self.address[:32]}_{self.search}"
 
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
         url = self._url()
         name = f"database {digest(url.encode())}"
         database = shared(self, lambda: _Database(url, self.timeout), name=name, close=_Database.close)
@@ -61,10 +61,12 @@ class PgVector(Dense):
             texts = [_text(vector) for vector in vectors]
             numbers = list(range(len(texts)))
             cursor.execute(_SEARCH.format(table=self.table), (numbers, texts, self.k))
-            found: list[list[Document]] = [[] for _ in texts]
+            found: list[Found] = [([], []) for _ in texts]
             for number, name, content, metadata, score in cursor.fetchall():
                 document = Document(id=name, page_content=content, metadata=json.loads(metadata))
-                found[number].append(scored(document, score))
+                passages, scores = found[number]
+                passages.append(document)
+                scores.append(score)
         return found
 
     def _url(self) -> str:

@@ -13,7 +13,7 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Call
 from llmops_flows.core.store import Store
 
-from .passages import Corpus, Documents, indexed, missing
+from .passages import Corpus, Documents, Found, indexed, missing, with_scores
 from .roles import Embedder, Retriever, Splitter
 from .vectors import embed_known
 
@@ -55,10 +55,16 @@ class Dense(Retriever):
         return missing(self.documents) + [f"embedder: {fault}" for fault in self.embedder.faults()]
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        return with_scores(self._found(questions, call))
+
+    def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        return [passages for passages, _ in self._found(questions, call)]
+
+    def _found(self, questions: Sequence[str], call: Call) -> list[Found]:
         if not questions:
             return []
         return self.nearest(questions, embed_known(self.embedder, questions, call.store, query=True), call)
 
     @abstractmethod
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
-        """The k nearest passages for each question and its vector (float32, little-endian), nearest first."""
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
+        """The k nearest passages and their scores for each question and its vector (float32, little-endian)."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Annotated
 
 from pydantic import Field, SerializeAsAny
@@ -41,25 +41,35 @@ class Hybrid(Retriever):
         return own + inner
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        found = {name: part.retrieve(questions, call) for name, part in self.retrievers.items()}
+        found = {name: part.ranked(questions, call) for name, part in self.retrievers.items()}
+        longest = max((len(ranked) for lists in found.values() for ranked in lists), default=0)
+        shares = {name: [self._share(name, rank) for rank in range(1, longest + 1)] for name in found}
         return [
-            self._fused({name: lists[number] for name, lists in found.items()}) for number in range(len(questions))
+            self._fused({name: lists[number] for name, lists in found.items()}, shares)
+            for number in range(len(questions))
         ]
 
-    def _fused(self, lists: Mapping[str, Sequence[Document]]) -> list[Document]:
-        score: dict[str, float] = defaultdict(float)
-        ranks: dict[str, dict[str, int]] = defaultdict(dict)
-        documents: dict[str, Document] = {}
+    def _share(self, name: str, rank: int) -> float:
+        return self.weights.get(name, 1.0) / (self.constant + rank)
+
+    def _fused(
+        self, lists: Mapping[str, Sequence[Document]], shares: Mapping[str, Sequence[float]]
+    ) -> list[Document]:
+        score: dict[str, float] = {}
+        places: dict[str, dict[str, int]] = {}
         for name, ranked in lists.items():
-            for rank, document in enumerate(ranked, 1):
-                documents.setdefault(document["id"], document)
-                ranks[document["id"]][name] = rank
-                score[document["id"]] += self.weights.get(name, 1.0) / (self.constant + rank)
-        order = sorted(score, key=lambda name: -score[name])[: self.k]
-        return [_ranked(documents[name], score[name], ranks[name]) for name in order]
+            ids = [document["id"] for document in ranked]
+            places[name] = dict(zip(ids, count(1)))
+            for passage, share in zip(ids, shares[name], strict=False):
+                score[passage] = score.get(passage, 0.0) + share
+        best = sorted(score, key=score.__getitem__, reverse=True)[: self.k]
+        ranks = [{name: ranked[b] for name, ranked in places.items() if b in ranked} for b in best]
+        return [_ranked(lists, score[b], found) for b, found in zip(best, ranks, strict=True)]
 
 
-def _ranked(document: Document, score: float, ranks: Mapping[str, int]) -> Document:
-    found = scored(document, score)
-    found["metadata"]["ranks"] = dict(ranks)
+def _ranked(lists: Mapping[str, Sequence[Document]], score: float, ranks: dict[str, int]) -> Document:
+    """The passage that stands at these ranks."""
+    name, rank = next(iter(ranks.items()))
+    found = scored(lists[name][rank - 1], score)
+    found["metadata"]["ranks"] = ranks
     return found

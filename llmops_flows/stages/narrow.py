@@ -44,7 +44,7 @@ class BestSentences(Stage):
         asked = words(question)
         chosen: list[Document] = []
         room = self.characters
-        for number, score in ranking.best(asked, len(pool)):
+        for number, score in zip(*ranking.best(asked, len(pool)), strict=True):
             text, document = pool[number]
             if chosen and (len(chosen) == self.count or len(text) > room):
                 break

@@ -64,7 +64,16 @@ def indexed(document: Document) -> str:
 
 def scored(document: Document, score: float) -> Document:
     """The passage with its score (higher is better)."""
-    return Document({**document, "metadata": {**document["metadata"], "score": round(float(score), 6)}})
+    return {**document, "metadata": {**document["metadata"], "score": round(float(score), 6)}}
+
+
+Found = tuple[list[Document], list[float]]
+"""The passages for a question, best first, and the score of each: copies that hold it cost more than a search."""
+
+
+def with_scores(found: Sequence[Found]) -> list[list[Document]]:
+    """The passages for each question, every one with its score."""
+    return [[scored(*one) for one in zip(passages, scores, strict=True)] for passages, scores in found]
 
 
 def unique(documents: Iterable[Document]) -> list[Document]:

@@ -54,6 +54,10 @@ class Retriever(Stage, ABC):
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         """The passages for each question. Blocking; called from a thread, with many questions at once."""
 
+    def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        """As `retrieve`, for whoever wants the order alone: perhaps without scores, and not to be changed."""
+        return self.retrieve(questions, call)
+
     def run(self, question: str, call: Call) -> list[Document]:
         return self.retrieve([question], call)[0]
 

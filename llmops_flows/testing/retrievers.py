@@ -62,6 +62,12 @@ class RetrieverContract(ABC):
             [d["id"] for d in retriever.retrieve([question], call)[0]] for question in questions
         ]
 
+    def test_the_order_is_the_same_without_scores(self, documents: Path, call: Call) -> None:
+        retriever, asked = self.retriever(documents, 3), ["refund receipt", "shipping on Mondays"]
+        assert [[d["id"] for d in found] for found in retriever.ranked(asked, call)] == [
+            [d["id"] for d in found] for found in retriever.retrieve(asked, call)
+        ]
+
     def test_no_questions_give_no_answers(self, documents: Path, call: Call) -> None:
         assert self.retriever(documents, 2).retrieve([], call) == []
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_flows import ConfigError
-from llmops_flows.config.compose import compose, expanded
+from llmops_flows.config.compose import compose, expanded, resolved
 from llmops_flows.config.load import load_experiment
 from llmops_flows.config.paths import data_dir
 from llmops_flows.config.text import quote
@@ -110,6 +110,44 @@ def test_an_interpolation_that_leads_nowhere_is_a_fault() -> None:
 
 def test_an_interpolation_in_a_circle_is_a_fault() -> None:
     assert "mistake" in faults("flow=chat", "name=${tenant}", "tenant=${name}")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["flow=rag_support"],
+        ["flow=chat", "model=echo", "tags=[a,b]", "+model.answer=x", "~splitter"],
+        ["flow=rag_support", "retriever=bm25", "tracer=[local,langsmith]", "+debug=fast", "name=${flow_data:a,b}"],
+        [],
+    ],
+)
+def test_a_config_is_the_same_whether_hydras_own_part_is_composed_or_not(overrides: list[str]) -> None:
+    without, whole = compose(overrides), compose([*overrides, "hydra.job.name=x"], owner=True)
+    assert list(without.raw.items()) == list(whole.raw.items())
+    assert without.choices == whole.choices
+    assert without.loose == whole.loose == resolved(whole.config)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hydra: {rn: {dir: x}}", "did you mean 'run'?"),
+        ("hydra: {run: {dri: x}}", "did you mean 'dir'?"),
+        ("hydra: {run: 3}", "flow/mine"),
+        ("hydra: {launcher: {_target_: evil.Thing}}", "evil.Thing"),
+        ("defaults: [{override /hydra/launcher: ryy}]", "ryy"),
+    ],
+)
+def test_what_a_project_sets_of_hydra_is_checked_by_whoever_composes(
+    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = tmp_path / "conf" / "flow" / "mine.yaml"
+    flow.parent.mkdir(parents=True)
+    flow.write_text(f"# @package _global_\nname: mine\nstages: {{model: '${{model}}'}}\ninputs: [messages]\n{text}\n")
+    monkeypatch.chdir(tmp_path)
+    assert told in faults("flow=mine", "model=echo")
+    flow.write_text(flow.read_text().replace(text, "hydra: {run: {dir: elsewhere}}"))
+    assert load_experiment("flow=mine", "model=echo").flow.name == "mine"
 
 
 def test_many_threads_compose_at_once() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy  # noqa: F401  # the faster ranking is taken where it is loaded
 import pytest
 
 from llmops_flows.core.errors import StageError
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Call
-from llmops_flows.stages.bm25 import Bm25
+from llmops_flows.stages.bm25 import Bm25, Ranking
 from llmops_flows.stages.fusion import Hybrid
 from llmops_flows.stages.narrow import BestSentences, WholePassages
 from llmops_flows.stages.passages import Corpus
@@ -114,6 +117,22 @@ def test_the_index_does_not_depend_on_k_and_is_built_once(tmp_path: Path) -> Non
     for k in (1, 2, 3):
         Bm25(documents=folder, k=k).retrieve(["apple"], call)
     assert len([p for p in (tmp_path / "home/artifacts/bm25").iterdir() if p.is_dir()]) == 1
+
+
+@pytest.mark.parametrize("count", [1, 5, 50, 1000])
+def test_words_are_ranked_alike_with_and_without_numpy_to_the_last_bit(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(count)
+    vocabulary = [f"w{n}" for n in range(60)]
+    ranking = Ranking([chance.choices(vocabulary, k=chance.randrange(30)) for _ in range(400)])
+    asked = [chance.choices([*vocabulary, "nowhere"], k=chance.randrange(9)) for _ in range(60)]
+    by_numpy = ranking.best_for_each(asked, count)
+    monkeypatch.delitem(sys.modules, "numpy")
+    plain = ranking.best_for_each(asked, count)
+    assert by_numpy == plain
+    every = [sorted(((-s, n) for n, s in ranking.scores(words).items()))[:count] for words in asked]
+    assert plain == [([n for _, n in one], [-s for s, _ in one]) for one in every]
 
 
 def test_fusion_prefers_what_several_retrievers_find() -> None:

@@ -20,7 +20,7 @@ from llmops_flows.core.stage import Call
 from llmops_flows.core.store import Store
 from llmops_flows.integrations.lazy import SLOW_FORMATS, absent, load, named, target_faults
 from llmops_flows.stages.dense import Dense
-from llmops_flows.stages.passages import scored
+from llmops_flows.stages.passages import Found
 
 from .embedding import as_llama_embedding
 
@@ -52,13 +52,14 @@ class LlamaIndex(Dense):
     def faults(self) -> list[str]:
         return super().faults() + target_faults(self.target, FAMILIES)
 
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[list[Document]]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
         index = shared(self.index, lambda: self._index(call), name="llama_index")
         retriever = shared(self, lambda: self._retriever(index), name="retriever")
         bundle = load("llama_index.core.schema", self.extra).QueryBundle
         asked = [bundle(query_str=q, embedding=_floats(v)) for q, v in zip(questions, vectors, strict=True)]
         try:
-            return [[_ours(node) for node in retriever.retrieve(one)[: self.k]] for one in asked]
+            found = [retriever.retrieve(one)[: self.k] for one in asked]
+            return [([_ours(node) for node in one], [node.score or 0.0 for node in one]) for one in found]
         except FlowError:
             raise
         except Exception as error:
@@ -109,5 +110,4 @@ def _floats(vector: bytes) -> list[float]:
 def _ours(found: Any) -> Document:
     node = found.node
     metadata = json.loads(node.metadata["json"]) if "json" in node.metadata else dict(node.metadata)
-    document = Document(id=node.node_id, page_content=node.get_content(), metadata=metadata)
-    return scored(document, found.score or 0.0)
+    return Document(id=node.node_id, page_content=node.get_content(), metadata=metadata)
