@@ -55,7 +55,8 @@ def run(arguments: Sequence[str]) -> int:
     except faults.FAILURES as error:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
-        raise ConfigError(faults.diagnose(compose.loader(), overrides, error, owner=True)) from None
+        config = _without_rules(overrides) if wanted.multirun else overrides
+        raise ConfigError(faults.diagnose(compose.loader(), config, error, owner=True)) from None
     finally:
         GlobalHydra.instance().clear()
     if job.errors:
@@ -83,12 +84,31 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, job: Any
         except ConfigError as error:
             job.errors.append(error)
     elif wanted.multirun or "hydra.mode=MULTIRUN" in overrides:
-        from llmops_flows.config.hydra_files import masked_saves
-
-        with masked_saves():
-            app.multirun(config_name=root, task_function=job.task, overrides=overrides)
+        _multirun(app, root, overrides)
     else:
         app.run(config_name=root, task_function=job.task, overrides=overrides)
+
+
+def _multirun(app: Any, root: str, overrides: list[str]) -> None:
+    """Hydra's own sweeper and launcher; a budget holds for all jobs together."""
+    from llmops_flows.config.cells import cells
+    from llmops_flows.config.hydra_files import masked_saves
+
+    from . import spending
+    from .run import Task
+
+    try:
+        points = cells(_own(overrides))
+    except ConfigError:  # not a sweep in our grammar; a job with a budget refuses to begin without an account
+        points = []
+    with masked_saves(), spending.shared() as budget:
+        budget.of(points)
+        app.multirun(config_name=root, task_function=Task(budget.account), overrides=overrides)
+
+
+def _own(overrides: Sequence[str]) -> list[str]:
+    """The overrides of our config, Hydra's left out."""
+    return [word for word in overrides if not word.lstrip("+~").startswith(("hydra.", "hydra/"))]
 
 
 def _elsewhere(app: Any, root: str, overrides: Sequence[str]) -> bool:
@@ -106,12 +126,17 @@ def _whole(app: Any, root: str, overrides: Sequence[str]) -> Any:
     """The config of a sweep as a whole, Hydra's part included."""
     from hydra.types import RunMode
 
-    from llmops_flows.config.cells import SWEEP
-
-    ours = [word for word in overrides if not word.lstrip("+").startswith(SWEEP)]
+    ours = _without_rules(overrides)
     return app.compose_config(
         config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False
     )
+
+
+def _without_rules(overrides: Sequence[str]) -> list[str]:
+    """The overrides of the config: those of the sweep itself are no part of it."""
+    from llmops_flows.config.rules import SWEEP
+
+    return [word for word in overrides if not word.lstrip("+").startswith(SWEEP)]
 
 
 def _sweep(app: Any, root: str, overrides: list[str]) -> int:
@@ -119,20 +144,23 @@ def _sweep(app: Any, root: str, overrides: list[str]) -> int:
     from llmops_flows.config import hydra_files
     from llmops_flows.config.cells import cells, rules
 
+    from . import spending
     from .resume import Sweep, taken
     from .sweep import run
 
     config = _whole(app, root, overrides)
-    ours = [word for word in overrides if not word.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    ours = _own(overrides)
     folder = Path(str(config.hydra.sweep.dir))
     if _searches(config):
         return _search(app, config, ours, folder)
     command, how = rules(ours)
     named = any(word.lstrip("+").startswith("hydra.sweep.dir=") for word in overrides)
-    sweep = Sweep(cells(ours), folder, how, command, named)
-    with taken(sweep) as found:
-        hydra_files.write_sweep(found.folder, config)
-        return run(sweep, found, _launch(app, config, how))
+    command = [word for word in command if not word.lstrip("+").startswith("budget.")]  # another one decides nothing
+    with spending.shared() as budget:
+        sweep = Sweep(budget.of(cells(ours)), folder, how, command, named)
+        with taken(sweep) as found:
+            hydra_files.write_sweep(found.folder, config)
+            return run(sweep, found, _launch(app, config, how))
 
 
 def _launch(app: Any, config: Any, rules: Any) -> Any:
@@ -151,6 +179,7 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
     from llmops_flows.config import hydra_files
     from llmops_flows.config.search import search
 
+    from . import spending
     from .search import run
     from .sweep import execute
 
@@ -158,7 +187,8 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
     found = search(overrides, settings)
     hydra_files.write_sweep(folder, config)
     launch = _launch(app, config, found.rules)
-    return run(found, folder, lambda cells, place: execute(cells, place, found.rules, launch))
+    with spending.shared() as budget:
+        return run(found, folder, lambda cells, place: execute(budget.of(cells), place, found.rules, launch))
 
 
 def _complete(app: Any, overrides: list[str]) -> None:
