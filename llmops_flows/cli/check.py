@@ -11,6 +11,7 @@ def main(arguments: Sequence[str]) -> int:
     from llmops_flows.config.folders import shadows
     from llmops_flows.config.idle import idle
     from llmops_flows.config.load import assembled
+    from llmops_flows.config.spending import notes
     from llmops_flows.config.yamlfile import shown
 
     composed = compose(expanded(arguments), owner=True)
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"  {name:<14} {', '.join(stage.reads)} -> {stage.slot}   {type(stage).__name__}")
     if experiment.evaluators:
         print(f"  scores         {', '.join(experiment.evaluators)}")
-    for told in idle(composed):
+    for told in (*idle(composed), *notes(experiment)):
         print(f"  {told}")
     for name, own, _ in shadows():
         print(f"  {name:<14} is taken from {shown(own)}, not from what is shipped under that name")

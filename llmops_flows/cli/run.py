@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from llmops_flows.config.experiment import Experiment
     from llmops_flows.core.record import Record
+    from llmops_flows.core.runner import Runner
 
 log = logging.getLogger("llmops_flows")
 
@@ -27,7 +29,17 @@ errors: list[BaseException] = []
 """What jobs of this process raised; Hydra would print a traceback, and end a sweep."""
 
 
-def task(config: DictConfig) -> None:
+@dataclass(frozen=True)
+class Task:
+    """What Hydra calls for each job of a sweep. `account`: what the jobs' budget is paid from."""
+
+    account: str
+
+    def __call__(self, config: DictConfig) -> None:
+        task(config, self.account)
+
+
+def task(config: DictConfig, account: str | None = None) -> None:
     """What Hydra calls for each job. It raises nothing but an interrupt: one bad point does not end a sweep."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -38,7 +50,7 @@ def task(config: DictConfig) -> None:
     register()
     masked.logs()
     try:
-        codes.append(_job(config, Path(HydraConfig.get().runtime.output_dir)))
+        codes.append(_job(config, Path(HydraConfig.get().runtime.output_dir), account))
     except FlowError as error:
         print(error, file=sys.stderr)
         codes.append(2 if isinstance(error, ConfigError) else 1)
@@ -46,10 +58,10 @@ def task(config: DictConfig) -> None:
         errors.append(error)
 
 
-def _job(config: DictConfig, folder: Path) -> int:
+def _job(config: DictConfig, folder: Path, account: str | None) -> int:
     from hydra.core.hydra_config import HydraConfig
 
-    from llmops_flows.config import hydra_files
+    from llmops_flows.config import hydra_files, spending
     from llmops_flows.config.compose import Composed
     from llmops_flows.config.idle import idle
     from llmops_flows.config.load import assembled
@@ -59,8 +71,10 @@ def _job(config: DictConfig, folder: Path) -> int:
     chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
     composed = Composed(config, tuple(hydra.overrides.task), chosen)
     experiment = assembled(composed)
-    for told in idle(composed):
+    for told in (*idle(composed), *spending.notes(experiment)):
         log.warning("%s", told)
+    if account is not None:
+        experiment = spending.paid(experiment, account)
     return execute(experiment, folder)
 
 
@@ -80,18 +94,20 @@ def execute(experiment: Experiment, folder: Path) -> int:
             runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config, run=run)
         except KeyboardInterrupt:
             finished = [record for record in asked if record.answer is not None]
-            _finish(experiment, finished, time.perf_counter() - begun, folder, run)
+            _finish(experiment, finished, time.perf_counter() - begun, folder, run, runner)
             print(f"interrupted after {len(finished)} of {len(asked)}; the same command goes on from here")
             raise
-        return _finish(experiment, asked, time.perf_counter() - begun, folder, run)
+        return _finish(experiment, asked, time.perf_counter() - begun, folder, run, runner)
 
 
-def _finish(experiment: Experiment, records: list[Record], seconds: float, folder: Path, run: str) -> int:
+def _finish(
+    experiment: Experiment, records: list[Record], seconds: float, folder: Path, run: str, runner: Runner
+) -> int:
     from llmops_flows.report import files, table
     from llmops_flows.report.summary import summarize
 
     about = {"flow": experiment.flow.name, "run": run, "choices": experiment.choices}
-    summary: dict[str, Any] = {**about, **summarize(records, seconds=seconds)}
+    summary: dict[str, Any] = {**about, **summarize(records, seconds=seconds), **_spent(runner)}
     files.write(folder, records, summary, experiment.config)
     if experiment.settings.question is not None and len(records) == 1:
         print(_one(records[0]))
@@ -102,6 +118,16 @@ def _finish(experiment: Experiment, records: list[Record], seconds: float, folde
     _tell_ways(records)
     failed = summary["errors"]["records"] + summary["errors"]["evaluations"]
     return 1 if failed else 0
+
+
+def _spent(runner: Runner) -> dict[str, Any]:
+    """What was spent of the budget, for the summary; nothing where there is none."""
+    purse = runner.means.purse
+    try:
+        return {} if purse is None else {"budget": purse.statement().data()}
+    except FlowError as error:
+        log.warning("what was spent of the budget is not known: %s", error)
+        return {}
 
 
 def _tell_ways(records: list[Record]) -> None:

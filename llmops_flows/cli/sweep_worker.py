@@ -28,7 +28,7 @@ def task(cell: Cell, folder: Path) -> dict[str, Any]:
 
     found = experiment(cell)
     told = {"number": cell.number, "overrides": list(cell.overrides), "folder": str(folder)}
-    return {**told, "config": found.config, "choices": found.choices}
+    return {**told, "config": found.config, "choices": found.choices, "account": found.account}
 
 
 class _Desk:
@@ -67,7 +67,7 @@ def cell(task: Mapping[str, Any]) -> Cell:
     from llmops_flows.config.cells import Cell
     from llmops_flows.config.experiment import build
 
-    experiment = replace(build(task["config"]), choices=task["choices"])
+    experiment = replace(build(task["config"]), choices=task["choices"], account=task["account"])
     return Cell(task["number"], tuple(task["overrides"]), experiment)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llmops_flows.core.budget import Budget
 from llmops_flows.core.cache import Cache
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 from llmops_flows.core.flow import Composite, Flow
@@ -35,13 +36,17 @@ class Settings(BaseModel):
     documents: str | None = None
     questions: Questions = Questions()
     samples: int = Field(default=1, ge=1, le=1000)
+    budget: Budget = Budget()
     tags: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a config describes. `config` is the config as plain data, `choices` maps config group to option."""
+    """What a config describes. `config` is the config as plain data, `choices` maps config group to option.
+
+    `account`: where its sweep keeps account of the budget; "" outside of a sweep.
+    """
 
     settings: Settings
     flow: Flow
@@ -51,6 +56,7 @@ class Experiment:
     tracers: dict[str, Part]
     config: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
+    account: str = ""
 
 
 GROUPS = (

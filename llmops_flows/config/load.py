@@ -89,7 +89,7 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
     from llmops_flows.core.runner import Runner
 
-    from . import rooms, tracing
+    from . import rooms, spending, tracing
 
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
     running = Runner(
@@ -98,6 +98,7 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
         sinks=[*tracing.sinks(experiment.config, experiment.tracers, store, experiment.choices), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
+        purse=spending.purse(experiment, store),
     )
     rooms.tell(experiment, running)
     return running

@@ -130,7 +130,7 @@ class Purse:
 
     def _used_up(self, name: str, spent: int, cost: int) -> BudgetExceeded:
         limit = f"budget.{name}={getattr(self.budget, name):.15g}"
-        has, needs = (f"{amount / NANO:.3g}" if name == "usd" else f"{amount}" for amount in (spent, cost))
+        has, needs = told(name, spent), told(name, cost)
         if not spent:
             mend = f"raise budget.{name}, or lower max_tokens of the model"
             return BudgetExceeded(f"{limit} does not allow one call, which may cost {needs}: {mend}")
@@ -207,6 +207,11 @@ class Bill:
             answer = await attempt()
             payment.settle(self.cost(answer))
             return answer
+
+
+def told(name: str, amount: int) -> str:
+    """What is counted under a limit's name, for people."""
+    return f"{amount / NANO:.3g}" if name == "usd" else f"{amount}"
 
 
 class Payment:

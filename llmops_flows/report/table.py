@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llmops_flows.core.plural import plural
 from llmops_flows.core.record import Record
 from llmops_flows.core.secrets import redact
 
@@ -55,6 +56,7 @@ def totals(summary: Mapping[str, Any]) -> str:
         f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
         f"cost {usage.get('cost_usd', 0.0):.4f} USD",
     ]
+    lines += [budget(summary["budget"])] if "budget" in summary else []
     lines += _loading(summary["loading"])
     if any(counts.get("known") for counts in summary["stages"].values()):
         lines.append(_anew(summary["anew"]))
@@ -63,10 +65,24 @@ def totals(summary: Mapping[str, Any]) -> str:
         lines.append(f"  of them for judging: tokens {tokens}; cost {judging.get('cost_usd', 0.0):.4f} USD")
     if errors["records"] or errors["evaluations"]:
         lines.append(
-            f"errors: {errors['records']} records ({errors['rate']:.0%}), {errors['evaluations']} evaluations"
+            f"errors: {plural(errors['records'], 'record')} ({errors['rate']:.0%}), "
+            f"{plural(errors['evaluations'], 'evaluation')}"
         )
         lines += [f"  {count} x {cause}" for cause, count in errors["causes"].items()]
     return "\n".join(lines)
+
+
+def budget(found: Mapping[str, Any]) -> str:
+    """What was spent of a budget, and what is left."""
+    words = {"usd": "USD", "tokens": "tokens", "minutes": "minutes"}
+    parts = [
+        f"{one['spent']:.6g} of {one['limit']:.15g} {words[name]} spent, {one['left']:.6g} left"
+        for name, one in found.items()
+        if name in words
+    ]
+    if found["unknown"]:
+        parts.append(f"{found['unknown']} calls whose cost nobody knows count at their worst case")
+    return f"budget: {'; '.join(parts)}"
 
 
 def _loading(found: Mapping[str, float]) -> list[str]:
