@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,17 @@ class Use:
     age: float
     stage: str = ""
     tenant: str = ""
+
+
+class Onward:
+    """The time of day, which never goes back: what is written later is younger, also where the clock was set back."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def now(self) -> float:
+        self._last = max(self._last + 1e-6, time.time())
+        return self._last
 
 
 class Tending(ABC):
@@ -66,7 +78,7 @@ class Tending(ABC):
     def stats(self) -> Stats:
         """How much there is, and of what."""
         uses, sizes = self.uses(), self.sizes()
-        ages = [use.age for use in uses] or [0.0]
+        ages = [max(0.0, use.age) for use in uses] or [0.0]
         return Stats(
             len(uses),
             len(sizes),
@@ -111,7 +123,7 @@ class Tending(ABC):
         chosen = [use for use in uses if stage in (None, use.stage) and tenant in (None, use.tenant)]
         everything = len(chosen) == len(uses)
         if max_bytes is None and older_than is None and (stage, tenant) != (None, None):
-            older_than = -1.0
+            older_than = float("-inf")
         keys = {use.key for use in chosen}
         stays = {use.address for use in uses if use.key not in keys}
         leaving = _leaving(chosen, sizes, stays, max_bytes, older_than)

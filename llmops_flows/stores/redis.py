@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import Entry, Lease
 
-from .care import TOUCHED, Use, batches, used
+from .care import TOUCHED, Onward, Use, batches, used
 from .link import Link
 from .seal import ACCOUNT_SECONDS, LENGTH, account, fits, seal
 from .service import ERROR_SECONDS, Served
@@ -61,6 +60,7 @@ class RedisStore(Served["Redis"]):
         # Braces: on a cluster, all rows of a space lie on one node, as scripts and transactions want it.
         self._prefix = f"llmops_flows:{{{self._space}}}"
         self._client = self._link.client
+        self._time = Onward()
         scripts = (_CLAIM, _RELEASE, _FORGED, _PUT)
         self._claim, self._release, self._forged, self._put = map(self._client.register_script, scripts)
 
@@ -81,7 +81,7 @@ class RedisStore(Served["Redis"]):
             return
 
         def write() -> None:
-            now = time.time()
+            now = self._time.now()
             with self._client.pipeline(transaction=True) as pipe:
                 if values:
                     pipe.mset({self._name("v", address): data for address, data in values.items()})
@@ -123,7 +123,7 @@ class RedisStore(Served["Redis"]):
 
     def uses(self) -> Sequence[Use]:
         found: list[Use] = []
-        now = time.time()
+        now = self._time.now()
         for part in batches(self._names("e")):
             rows = self._get("e", part)
             times = self._link.ask(partial(self._client.zmscore, self._used, part))
@@ -221,7 +221,7 @@ class RedisStore(Served["Redis"]):
             return {}
         *there, used = self._link.ask(ask)
         known = {key: entries[key] for key, is_there in zip(keys, there, strict=True) if is_there}
-        now = time.time()
+        now = self._time.now()
         stale = [key for key, when in zip(keys, used, strict=True) if key in known and (when or 0) < now - TOUCHED]
         if stale:
             try:

@@ -15,7 +15,7 @@ from llmops_flows.core.errors import StoreError
 from llmops_flows.core.salvage import complaints
 from llmops_flows.core.store import Entry, Lease, Lost, Verified
 
-from .care import TOUCHED, Tending, Use, sound, used
+from .care import TOUCHED, Onward, Tending, Use, sound, used
 from .file import File
 from .schema import APPLICATION, TABLES
 from .seal import ACCOUNT_SECONDS, account, fits, seal, write_key
@@ -49,6 +49,7 @@ class SQLiteStore(Tending):
         self.path = Path(path)
         self.counters: Counter[str] = Counter()
         self._file = File(self.path, self.counters)
+        self._time = Onward()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SQLiteStore, (self.path,)
@@ -60,7 +61,7 @@ class SQLiteStore(Tending):
                           "ON contents.address = entries.address WHERE key IN ", keys)  # fmt: skip
         found, bad = self._good(rows)
         self._drop("entries", "key", bad, "bad_seal")
-        before = time.time() - TOUCHED
+        before = self._time.now() - TOUCHED
         self._touch([row[0] for row in rows if row[0] in found and type(row[4]) is float and row[4] < before])
         return found
 
@@ -71,7 +72,7 @@ class SQLiteStore(Tending):
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
         def write(db: sqlite3.Connection) -> None:
-            now = time.time()
+            now = self._time.now()
             db.executemany("INSERT OR IGNORE INTO contents VALUES (?, ?)", list(values.items()))
             db.executemany(
                 "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)",
@@ -95,13 +96,14 @@ class SQLiteStore(Tending):
         held = [(key, owner) for key in keys]
 
         def write(db: sqlite3.Connection) -> None:
-            until = time.time() + _ERROR_SECONDS
+            until = time.monotonic() + _ERROR_SECONDS
             for key, _ in held:
                 gone = db.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, owner)).rowcount
                 if gone and error:
                     self._note(db, key, owner, until, error)
             if error:
-                db.execute("DELETE FROM leases WHERE expires < ?", (until - 3600,))
+                old = (until - _LONGEST, until + _LONGEST)
+                db.execute("DELETE FROM leases WHERE expires NOT BETWEEN ? AND ?", old)
 
         if held:
             self._file.write(write)
@@ -146,7 +148,7 @@ class SQLiteStore(Tending):
     def uses(self) -> Sequence[Use]:
         with self._file.reading() as db:
             rows = db.execute("SELECT key, address, meta, CAST(used AS REAL) FROM entries").fetchall()
-        now = time.time()
+        now = self._time.now()
         return [used(str(key), str(address), meta, now - when) for key, address, meta, when in rows]
 
     def sizes(self) -> Mapping[str, int]:
@@ -200,7 +202,7 @@ class SQLiteStore(Tending):
         finally:
             draft.unlink(missing_ok=True)
 
-    # -- leases ----------------------------------------------------------------------------------------------------
+    # -- leases: by the time since the machine was started, which its processes share and nobody sets --------------
 
     def _held(self, row: tuple[Any, ...], owner: str, seconds: float) -> Lease | None:
         """The lease of a row, unless it is over, or not as it was written: then nobody has it."""
@@ -208,8 +210,8 @@ class SQLiteStore(Tending):
         if type(expires) is not float or not fits(kept, self._file.key, "lease", key, holder, repr(expires), error):
             self._count("bad_seal", 1)
             return None
-        now = time.time()
-        # A lease that ends absurdly late was made before the clock was set back.
+        now = time.monotonic()
+        # A lease that ends absurdly late was made before the machine was started anew.
         if expires <= now or expires > now + 2 * max(seconds, _ERROR_SECONDS):
             return None
         return Lease(key, holder, holder == owner and not error, error)
@@ -219,7 +221,7 @@ class SQLiteStore(Tending):
         held = self._held(row, owner, seconds) if row is not None else None
         if held is not None and not held.mine:
             return held
-        self._note(db, key, owner, time.time() + seconds, b"")
+        self._note(db, key, owner, time.monotonic() + seconds, b"")
         return Lease(key, owner, True)
 
     def _note(self, db: sqlite3.Connection, key: str, owner: str, expires: float, error: bytes) -> None:
@@ -242,7 +244,7 @@ class SQLiteStore(Tending):
         """Note that entries are in use, once a day; what cannot be written is only noted too late."""
         if stale and not self._file.read_only:
             try:
-                now = [(time.time(), key) for key in stale]
+                now = [(self._time.now(), key) for key in stale]
                 self._file.write(lambda db: db.executemany("UPDATE entries SET used = ? WHERE key = ?", now))
             except StoreError as error:
                 log.debug("what is in use could not be noted: %s", error)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
 
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Evicted, Share, Store, Tended, Verified
@@ -88,6 +90,16 @@ class StoreContract(ABC):
         store.lease(["k"], "one", seconds=0.05)
         time.sleep(0.1)
         assert store.lease(["k"], "two", seconds=30)["k"].mine
+
+    def test_setting_the_clock_gives_a_lease_to_nobody_else_and_keeps_none_for_ever(self) -> None:
+        store = self.store()
+        for hours in (1, -1):
+            for seconds, mine in ((30, False), (0.05, True)):
+                store.lease(["k"], "one", seconds=seconds)
+                with clock_set(hours * 3600):
+                    time.sleep(0.1 if mine else 0.0)
+                    assert self.again(store).lease(["k"], "two", seconds=30)["k"].mine is mine
+                store.release(["k"], "two" if mine else "one")
 
     def test_an_error_reaches_those_who_wait(self) -> None:
         store = self.store()
@@ -192,6 +204,18 @@ class TendedContract(StoreContract):
         assert len(store.values([entry.address for entry in entries])) == 3
         assert care.verify() == Verified(3, 3, {})
 
+    def test_what_was_written_last_stays_though_the_clock_was_set_back(self) -> None:
+        store, care, _ = self.tended(4)
+        late = {name: digest(name.encode() * 200) for name in ("late", "latest")}
+        with clock_set(-3600):
+            for name, address in late.items():
+                store.put({name: Entry(address)}, {address: name.encode() * 200})
+            assert care.evict(max_bytes=2000).entries == 4
+            assert set(store.entries(["k0", "k1", "k2", "k3", *late])) == set(late)
+            assert 0 <= care.stats().oldest < 3600
+        with clock_set(3600):
+            assert care.evict(older_than=2 * 3600) == Evicted(0, 0, 0, {})
+
     def test_what_is_too_old_goes(self) -> None:
         store, care, entries = self.tended(2)
         time.sleep(0.3)
@@ -236,6 +260,14 @@ class TendedContract(StoreContract):
             reader.join()
         assert wrong == []
         assert care.stats().entries == 0
+
+
+@contextmanager
+def clock_set(seconds: float) -> Iterator[None]:
+    """What happens to processes when somebody sets the clock of their machine on (or back)."""
+    real = time.time
+    with patch("time.time", lambda: real() + seconds):
+        yield
 
 
 def _together(count: int, work: object) -> None:
