@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import threading
+import time
 import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
@@ -20,6 +24,7 @@ from llmops_flows.config.rules import Rules
 from llmops_flows.config.text import quote
 from llmops_flows.core.errors import ConfigError, FlowError
 from llmops_flows.sweeps.outcome import Outcome
+from llmops_flows.sweeps.pool import STOP
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
@@ -29,6 +34,8 @@ JOBS = 4
 _PROCESS = uuid4().hex
 _held: list[Cell] = []
 """The points of the last job: while they live, the models that they loaded stay for the next one."""
+_parent: list[int] = []
+"""Who started this process, where it is one of a launcher's workers and not the sender."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,10 @@ class Share:
         from .sweep import execute
 
         masked.logs()
-        if self.process != _PROCESS:
+        if self.process != _PROCESS and not _parent:
             masked.streams()
+            _parent.append(os.getppid())
+            threading.Thread(target=_end_with_parent, daemon=True).start()
         tasks = json.loads(zlib.decompress(self.jobs[HydraConfig.get().job.num - self.first]))
         cells = [_cell(task) for task in tasks]
         with _place(Path(self.folder), self.mark) as (folder, shared):
@@ -141,7 +150,8 @@ class Jobs:
                 jobs = self._launcher(share, folder).launch([[] for _ in shares], initial_job_idx=first)
         except BrokenExecutor as error:  # a pool that is lost with any of its workers: joblib's
             if len(shares) == 1:
-                yield shares[0], f"its process died: {error}"
+                died = re.search(r"\{(.*)\}", str(error))
+                yield shares[0], f"its process died{f' of {died[1]}' if died else ''}: out of memory?"
             else:
                 for one in shares:
                     yield from self._launch([one], folder)
@@ -174,6 +184,15 @@ class Jobs:
             task_function=task,
             config=config,
         )
+
+
+def _end_with_parent() -> None:
+    """A worker whose starter was killed would work on, and nobody would take what it does."""
+    while os.getppid() in _parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(STOP)
+    os._exit(130)
 
 
 def _packed(cells: Sequence[Cell], folder: Path) -> bytes:

@@ -114,7 +114,7 @@ def _returned(ray: Any, job: Job, future: Any) -> JobReturn:
     except (ray.exceptions.RayError, OSError) as error:
         died = JobReturn(overrides=list(job.overrides), cfg=job.config, hydra_cfg=job.config)
         died.status = JobStatus.FAILED
-        died.return_value = RuntimeError(f"the worker of job #{job.number} died: {error}")
+        died.return_value = RuntimeError(f"its worker died: {(str(error).splitlines() or [''])[0]}")
         return died
     for name, data in result.files.items():
         place = Path(result.folder) / name
