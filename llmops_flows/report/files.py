@@ -48,6 +48,11 @@ def write_failure(folder: Path, cause: str) -> None:
 
 
 def _whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all: half a one takes no room. Raises OSError, which names the file."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error

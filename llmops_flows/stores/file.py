@@ -38,6 +38,7 @@ class File:
         self.counters = counters
         self.read_only = False
         self.key = b""
+        self._why = ""
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._mark: tuple[int, int] | None = None
@@ -98,11 +99,12 @@ class File:
             self._leave()  # perhaps it can be written by now
         db = self._open()
         if self.read_only:
-            raise OSError("it can be read but not written")
+            raise OSError(f"it can be read but not written{self._why}")
         return transaction(db, work)
 
     def _told(self, error: Exception) -> StoreError:
-        if isinstance(error, sqlite3.Error) and broken(error):
+        # What is read past a log that others write to may look damaged, and is not.
+        if isinstance(error, sqlite3.Error) and broken(error) and not self.read_only:
             try:
                 self._replace()
             except _ERRORS as another:
@@ -125,7 +127,7 @@ class File:
             return connect(self.path)
         except sqlite3.Error as error:
             if unwritable(error):
-                self.read_only = True
+                self.read_only, self._why = True, f": {error}"
                 return connect_read_only(self.path)
             if not broken(error):
                 raise

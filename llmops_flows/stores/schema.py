@@ -145,6 +145,7 @@ def broken(error: sqlite3.Error) -> bool:
 
 
 def unwritable(error: sqlite3.Error) -> bool:
-    """Whether the file may be there for reading only."""
-    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-    return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    """Whether the file may be there for reading only, for want of a right, or of room for what is made beside it."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    few = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL)
+    return code & 0xFF in few or code in (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN)

@@ -17,7 +17,7 @@ from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Stats, Verified
 from llmops_flows.stores.schema import APPLICATION, SCHEMA
 from llmops_flows.stores.sqlite import SQLiteStore
-from tests.harm import harm, read_only
+from tests.harm import harm, read_only, small_disk
 
 Rows = tuple[dict[str, Entry], dict[str, bytes]]
 
@@ -235,6 +235,26 @@ def test_a_store_in_a_folder_that_can_only_be_read_is_read(tmp_path: Path, caplo
     store.put({"later": Entry(digest(b"x"))}, {digest(b"x"): b"x"})
     assert store.entries(["later"])
     store.close()
+
+
+def test_what_is_known_is_read_from_a_disk_without_any_room_and_written_to_when_there_is(tmp_path: Path) -> None:
+    entries, values = rows(3)
+    with small_disk(tmp_path / "disk") as disk:
+        origin = SQLiteStore(disk / "store.sqlite")
+        origin.put(entries, values)
+        origin.close()
+        with pytest.raises(OSError), (disk / "filler").open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        store = SQLiteStore(disk / "store.sqlite")
+        assert store.entries(list(entries)) == entries and store.values(list(values)) == values
+        with pytest.raises(StoreError, match="home=FOLDER"):
+            store.put(*rows(5))
+        (disk / "filler").unlink()
+        store.put(*rows(5))
+        assert len(store.entries(list(rows(5)[0]))) == 5
+        store.close()
 
 
 def test_a_folder_that_can_only_be_read_and_holds_no_store_is_told(tmp_path: Path) -> None:
