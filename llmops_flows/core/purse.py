@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from .budget import NANO, Account, Amount, Budget, Hold, Ledger, Statement
 from .clock import Clock, WallClock
+from .door import Door
 from .errors import BackendError, BudgetExceeded, StoreError
 from .owners import new_owner
 from .record import Usage
@@ -22,7 +23,7 @@ log = logging.getLogger("llmops_flows.budget")
 
 LEASE = 15.0
 """Seconds after which nobody waits any more for what a process that died (on another machine) has reserved."""
-_PAUSES = (0.02, 0.5)
+_PAUSES = (0.01, 0.1)
 _GOES_ON = "what was answered is kept, and the same command goes on from here"
 
 
@@ -48,6 +49,7 @@ class Purse:
         self._ledger = ledger
         self._name = account
         self._clock = clock or WallClock()
+        self._line = Door()
         self._lock = threading.Lock()
         self._live: set[str] = set()
         self._pulse: threading.Thread | None = None
@@ -63,10 +65,11 @@ class Purse:
         Raises:
             BudgetExceeded: what is left does not allow the call.
         """
-        pause, most = _PAUSES
-        while (payment := self._reserve(worst)) is None:
-            await self._clock.sleep(pause)
-            pause = min(2 * pause, most)
+        async with self._line.place(1 if self._needs(worst) else None):  # one looks what is left, for all who wait
+            pause, most = _PAUSES
+            while (payment := self._reserve(worst)) is None:
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, most)
         with payment:
             yield payment
 
@@ -83,7 +86,7 @@ class Purse:
     def _reserve(self, worst: Amount) -> Payment | None:
         """A payment of the worst case; None while others may leave enough for it. Raises BudgetExceeded."""
         self._check_time()
-        limits = [(name, limit, cost) for name, limit in self.budget.limits() if (cost := getattr(worst, name))]
+        limits = self._needs(worst)
         if not limits:
             return Payment(self, "", worst)
         owner = new_owner()
@@ -105,6 +108,10 @@ class Purse:
             return None
         self._lives(owner)
         return Payment(self, owner, worst)
+
+    def _needs(self, worst: Amount) -> list[tuple[str, int, int]]:
+        """The limits that a call touches: name, limit, and the most that the call takes of it."""
+        return [(name, limit, cost) for name, limit in self.budget.limits() if (cost := getattr(worst, name))]
 
     def settle(self, owner: str, amount: Amount | None) -> None:
         """A call has cost so much; None: nobody knows how much, and its worst case stays booked."""
