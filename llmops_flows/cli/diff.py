@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Fault, MissingExtra
 
 from .named import Named, named
 from .words import parse
 
 if TYPE_CHECKING:
-    from llmops_flows.report.comparison import Steps
+    from llmops_flows.report.comparison import Comparison, Steps
+    from llmops_flows.report.variants import Variant
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,11 +29,24 @@ def main(arguments: Sequence[str]) -> int:
         steps = _steps(first), _steps(second)
     there = (steps[0], steps[1]) if steps[0] and steps[1] else None
     found = comparison.compare(first.variant, second.variant, there)
+    found = replace(found, judged=_judged(first.variant, second.variant, found))
     if "--json" in flags:
         print(json.dumps(comparison.as_data(found), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         print(comparison_text.text(found), end="")
     return 0
+
+
+def _judged(first: Variant, second: Variant, found: Comparison) -> dict[str, dict[str, Any]]:
+    """What TruLens says of the scores of its judges, where they differ: else it is not loaded."""
+    from llmops_flows.integrations.trulens.run_diff import judged, run_diff
+
+    metrics = judged(first.config) & judged(second.config) & set(found.scores)
+    try:
+        return run_diff((first.name, first.rows), (second.name, second.rows), metrics)
+    except MissingExtra as missing:
+        print(f"TruLens's own comparison is left out: {missing}", file=sys.stderr)
+        return {}
 
 
 def _steps(one: Named) -> Steps:

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from llmops_flows.core.trace import Trace
@@ -52,6 +52,7 @@ class Comparison:
         only_first, only_second: ids of rows that only one of them has.
         scores: metric to its movement. figures: the same of cost_usd, seconds, tokens per question (what an answer
             costs and takes when nothing is known).
+        judged: metric to what TruLens says of its judges' scores (`integrations.trulens.run_diff`).
         parted: row id to the first stage that wrote something else; None when the steps of the runs are not at hand.
     """
 
@@ -67,12 +68,13 @@ class Comparison:
     figures: Mapping[str, Moved]
     parted: Mapping[str, str] | None
     rows: int
+    judged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether nothing differs."""
         sections = (self.config, self.texts, self.answers, self.errors, self.only_first, self.only_second)
-        return not any((*sections, self.scores, self.figures, self.parted))
+        return not any((*sections, self.scores, self.figures, self.parted, self.judged))
 
     @property
     def stages(self) -> dict[str, int]:

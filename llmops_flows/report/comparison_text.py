@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from llmops_flows.core.plural import plural
 
 from .comparison import Change, Comparison, Moved
 from .differences import shown
@@ -22,6 +25,7 @@ def text(found: Comparison, *, width: int | None = None, most: int = _MOST) -> s
         ("config", _config(found, width)),
         *((f"text of {key}", list(lines[:_LINES])) for key, lines in found.texts.items()),
         ("scores", _scores(found, width)),
+        ("scores of TruLens's judges, by its RunDiff", _judged(found, width)),
         ("cost and latency of an answer", _figures(found, width)),
         ("where the runs part", _stages(found)),
         ("errors", _changes(found.errors, found.rows, width, most)),
@@ -50,6 +54,19 @@ def _scores(found: Comparison, width: int) -> list[str]:
     return lines
 
 
+def _judged(found: Comparison, width: int) -> list[str]:
+    rows = [[name, *_difference(said), f"{said['n_regressed']} of {said['n_items']}"]
+            for name, said in found.judged.items()]  # fmt: skip
+    return grid(["metric", "difference", "95 %", "p", "regressed"], rows, width - 2).splitlines() if rows else []
+
+
+def _difference(said: Mapping[str, Any]) -> list[str]:
+    numbers = [said[name] for name in ("mean_delta", "ci_lower", "ci_upper", "p_value")]
+    mean, low, high, p = ("n/a" if n is None else f"{n:+.3f}" for n in numbers)
+    span = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
+    return [mean, span, p if p == "n/a" else f"{numbers[3]:.4f}"]
+
+
 def _figures(found: Comparison, width: int) -> list[str]:
     rows = [[name, *_movement(moved, 5)] for name, moved in found.figures.items()]
     return grid(["figure", "difference", "95 %", "p", "n"], rows, width - 2).splitlines() if rows else []
@@ -67,7 +84,7 @@ def _movement(moved: Moved, digits: int) -> list[str]:
 def _stages(found: Comparison) -> list[str]:
     if found.parted is None:
         return ["not known: the runs' traces are not at hand"] if found.answers else []
-    return [f"{stage}: {count} of {found.rows} rows" for stage, count in found.stages.items()]
+    return [f"{stage}: {count} of {plural(found.rows, 'row')}" for stage, count in found.stages.items()]
 
 
 def _changes(changes: Sequence[Change], rows: int, width: int, most: int) -> list[str]:
