@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.plural import plural
 from llmops_flows.core.secrets import redact
 
 from .board import SWEEPS
@@ -67,7 +68,7 @@ def _comments(variant: Variant) -> Iterator[str]:
     means = {name: (scores.get(name) or {}).get("mean") for name in ORDER}
     told = [f"{name} {mean:.3f}" for name, mean in means.items() if mean is not None]
     if told:
-        yield f"Scores over {variant.summary.get('records')} answers: {', '.join(told[:_MOST])}."
+        yield f"Scores over {plural(int(variant.summary.get('records') or 0), 'answer')}: {', '.join(told[:_MOST])}."
 
 
 def _text(done: Promotion, name: str) -> Iterator[str]:

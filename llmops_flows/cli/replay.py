@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.plural import plural
 
 from .named import named, points
 from .words import parse
@@ -49,7 +50,7 @@ def _text(one: Replay, *, alone: bool) -> Iterator[str]:
         yield ""
     same = ", byte for byte as results.jsonl has them" if one.compared else "; no results.jsonl to compare them with"
     name = f"{one.name}, run {one.run[:8]}" if one.run[:8] not in ("", one.name[:8]) else one.name
-    yield f"{name}: {one.whole} of {one.total} rows from the record alone{same}"
+    yield f"{name}: {one.whole} of {plural(one.total, 'row')} from the record alone{same}"
     if not one.rows and not one.troubles:
         yield "  no trace of it is kept: it ran with tracer=none, or too long ago"
     for trouble in one.troubles[:_MOST]:

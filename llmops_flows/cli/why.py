@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, Fault, FlowError, did_you_mean
+from llmops_flows.core.plural import plural
 
 from .named import named
 from .words import parse
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--json" in flags:
         print(json.dumps({"run": run, "stages": [asdict(stage) for stage in told]}, indent=2, ensure_ascii=False))
     else:
-        print(f"{stored[0]['flow']}, run {run[:8]}, {len(stored)} rows")
+        print(f"{stored[0]['flow']}, run {run[:8]}, {plural(len(stored), 'row')}")
         print("\n".join(_text(told, width=max(map(len, names)), whole=len(words) == 2)))
     return 0
 

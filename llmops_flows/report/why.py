@@ -187,7 +187,7 @@ class _Past:
             if not all(isinstance(doc, Mapping) for doc in docs):
                 docs = [before["settings"], step["settings"]]
             axes = differing(docs)
-            self._fields[pair] = tuple(_once(map(_setting, axes))) or (Cause("unrecorded"),)
+            self._fields[pair] = tuple(_once(map(_setting, _told(axes)))) or (Cause("unrecorded"),)
         return self._fields[pair]
 
     # -- asked before --------------------------------------------------------------------------------------------
@@ -259,6 +259,12 @@ def _writer(trace: Stored, place: int, slot: str) -> str:
     if trace["inputs"].get(slot) == address:
         return ""
     return next((str(step["stage"]) for step in steps[:place] if step["address"] == address), "")
+
+
+def _told(axes: Sequence[Axis]) -> list[Axis]:
+    """Without the fields of a part that is of another class: it is another part."""
+    other = tuple(axis.key.removesuffix("class") for axis in axes if f".{axis.key}".endswith(".class"))
+    return [axis for axis in axes if f".{axis.key}".endswith(".class") or not axis.key.startswith(other or ".")]
 
 
 def _setting(axis: Axis) -> Cause:
