@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
+from pydantic import model_validator
+
+from llmops_flows.core.budget import Amount
 from llmops_flows.core.errors import BackendError, ConfigError, Fault
 from llmops_flows.core.limits import Limits
+from llmops_flows.core.purse import paid
 from llmops_flows.core.resources import shared
+from llmops_flows.core.retry import backoff
 from llmops_flows.core.stage import OPERATIONAL, Positive
 from llmops_flows.integrations.lazy import load
-from llmops_flows.stages.roles import Embedder, Vectors
+from llmops_flows.stages.roles import Embedder, Prices, Usage, Vectors, most_tokens
+from llmops_flows.stages.service import priced
+from llmops_flows.stages.trouble import backend_error
 
 
 class OpenAIEmbeddings(Embedder):
@@ -24,6 +32,7 @@ class OpenAIEmbeddings(Embedder):
         api_key_env: name of the environment variable that holds the key.
         limits: timeout and number of attempts.
         batch: texts in one request.
+        prices: US dollars per million tokens; what is None comes from the price list (model name to its prices).
     """
 
     requires: ClassVar[tuple[str, ...]] = ("openai",)
@@ -34,6 +43,13 @@ class OpenAIEmbeddings(Embedder):
     api_key_env: Annotated[str, OPERATIONAL] = "OPENAI_API_KEY"
     limits: Annotated[Limits, OPERATIONAL] = Limits()
     batch: Annotated[Positive, OPERATIONAL] = 256
+    prices: Annotated[Prices, OPERATIONAL] = Prices()
+    price_list: Annotated[dict[str, Prices], OPERATIONAL] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_prices(cls, data: Any) -> Any:
+        return priced(data, cls.model_fields["name"].default)
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         numpy = load("numpy", self.extra, type(self).__name__)
@@ -45,18 +61,27 @@ class OpenAIEmbeddings(Embedder):
         return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def _request(self, client: Any, texts: list[str]) -> list[list[float]]:
+        """The rows of one request, tried again where that can help; each try is paid for."""
+        worst = Amount.of(self.prices.worst(most_tokens(texts), 0))
+        for tries in range(1, self.limits.attempts + 1):
+            try:
+                with paid(worst) as settle:
+                    return self._ask(client, texts, settle)
+            except BackendError as error:
+                if not error.retryable or tries == self.limits.attempts:
+                    raise
+                time.sleep(max(backoff(tries), min(error.retry_after or 0.0, self.limits.timeout)))
+        raise AssertionError("unreachable")
+
+    def _ask(self, client: Any, texts: list[str], settle: Callable[[Amount], Any]) -> list[list[float]]:
         openai = load("openai", self.extra)
         chosen = {"dimensions": self.dimensions} if self.dimensions else {}
         try:
             answer = client.embeddings.create(model=self.name, input=texts, encoding_format="float", **chosen)
-        except openai.APIStatusError as error:
-            raise BackendError(
-                f"{self.name} answered {error.status_code}: {error.message}",
-                status=error.status_code,
-                retryable=error.status_code in (408, 409, 429) or error.status_code >= 500,
-            ) from error
-        except openai.APIError as error:
-            raise BackendError(f"{self.name} could not be reached: {error}", retryable=True) from error
+        except openai.OpenAIError as error:
+            raise backend_error(error, self.name) from None
+        if answer.usage is not None:
+            settle(Amount.of(self.prices.cost(Usage(input_tokens=answer.usage.prompt_tokens))))
         found = sorted(answer.data, key=lambda item: item.index)
         if len(found) != len(texts):
             raise BackendError(f"{self.name} gave {len(found)} vectors for {len(texts)} texts")
@@ -71,5 +96,5 @@ class OpenAIEmbeddings(Embedder):
             api_key=key or "none",
             base_url=self.base_url,
             timeout=self.limits.timeout,
-            max_retries=self.limits.attempts - 1,
+            max_retries=0,
         )

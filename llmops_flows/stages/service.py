@@ -53,6 +53,20 @@ def _close(client: Any) -> None:
         work.close()
 
 
+def priced(data: Any, name: str) -> Any:
+    """The fields of a service with its prices: those that were given, the others from its price list, by its name."""
+    if not isinstance(data, Mapping) or isinstance(data.get("prices"), Prices):
+        return data
+    name, known = str(data.get("name") or name), data.get("price_list") or {}
+    found = known.get(name) or known.get(_DATED.sub("", name)) or {}
+    listed = found.model_dump(exclude_unset=True) if isinstance(found, Prices) else dict(found)
+    given = data.get("prices") or {}
+    if not isinstance(given, Mapping):
+        return data
+    chosen = {k: v for k, v in given.items() if v is not None or k not in Prices.model_fields}
+    return {**data, "prices": {**listed, **chosen}}
+
+
 class ServiceModel(Model):
     """A model behind a network service.
 
@@ -76,18 +90,7 @@ class ServiceModel(Model):
     @model_validator(mode="before")
     @classmethod
     def _find_prices(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or isinstance(data.get("prices"), Prices):
-            return data
-        name, known = str(data.get("name") or cls.model_fields["name"].default), data.get("price_list") or {}
-        found = known.get(name) or known.get(_DATED.sub("", name)) or {}
-        listed = found.model_dump(exclude_unset=True) if isinstance(found, Prices) else dict(found)
-        given = data.get("prices") or {}
-        if not isinstance(given, Mapping):
-            return data
-        return {
-            **data,
-            "prices": {**listed, **{k: v for k, v in given.items() if v is not None or k not in Prices.model_fields}},
-        }
+        return priced(data, cls.model_fields["name"].default)
 
     @property
     def longest(self) -> int:

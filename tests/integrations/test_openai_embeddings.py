@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.core.errors import BackendError, ConfigError, MissingExtra
+from llmops_flows.core.budget import Budget
+from llmops_flows.core.errors import BackendError, BudgetExceeded, ConfigError, MissingExtra
 from llmops_flows.core.gate import Limits
+from llmops_flows.core.purse import Purse, spending
 from llmops_flows.integrations.openai_embeddings import OpenAIEmbeddings
 from llmops_flows.integrations.sentence_transformers import SentenceTransformers
-from llmops_flows.stages.roles import Embedder
+from llmops_flows.stages.roles import Embedder, Prices
+from llmops_flows.stores.memory import MemoryLedger
 from llmops_flows.testing.embedders import EmbedderContract, WordVectors
 
 
@@ -98,6 +101,31 @@ def test_a_refusal_is_told_and_only_tried_again_where_that_can_help(
         OpenAIEmbeddings(base_url=service.url, limits=Limits(attempts=2)).embed(["x"])
     assert (caught.value.status, caught.value.retryable) == (status, retryable)
     assert len(service.requests) == requests
+
+
+def test_every_request_is_paid_from_the_budget_and_none_begins_beyond_it(service: Service) -> None:
+    embedder = OpenAIEmbeddings(base_url=service.url, batch=1, prices=Prices(input=1000), limits=Limits(attempts=2))
+    purse = Purse(Budget(usd=0.5), MemoryLedger(), "one")
+    with spending(purse):
+        embedder.embed(["two words"] * 3)
+        assert purse.statement().usd == 0.003  # the service counts one token for each
+        service.failing = 401
+        with pytest.raises(BackendError):
+            embedder.embed(["two words"])
+        assert purse.statement().usd == 0.003
+        service.failing = 500
+        with pytest.raises(BackendError):
+            embedder.embed(["two words"])
+        assert purse.statement().unknown == 2 and 0.02 < purse.statement().usd < 0.3
+        asked = len(service.requests)
+        with pytest.raises(BudgetExceeded, match="used up"):
+            embedder.embed(["long " * 200])
+    assert len(service.requests) == asked
+
+
+def test_prices_come_from_the_list() -> None:
+    listed = {"text-embedding-3-small": {"input": 0.02}}
+    assert OpenAIEmbeddings(prices={"input": None}, price_list=listed).prices == Prices(input=0.02)
 
 
 def test_a_missing_key_is_told() -> None:

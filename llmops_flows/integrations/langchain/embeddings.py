@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from llmops_flows.core.budget import Amount
 from llmops_flows.core.errors import BackendError, FlowError
 from llmops_flows.core.fingerprint import target_code
+from llmops_flows.core.purse import paid
 from llmops_flows.core.resources import shared
+from llmops_flows.core.stage import OPERATIONAL
 from llmops_flows.core.store import Store
 from llmops_flows.integrations.lazy import load, named, target_faults
-from llmops_flows.stages.roles import Embedder, Vectors
+from llmops_flows.stages.roles import Embedder, Prices, Vectors, most_tokens
 from llmops_flows.stages.vectors import embed_known
 
 FAMILIES = ("langchain",)
@@ -25,12 +29,15 @@ class LangChainEmbeddings(Embedder):
     Attributes:
         target: dotted name of the class, as `langchain_openai.OpenAIEmbeddings`.
         params: what it is constructed with (plain data; keys belong in the environment).
+        prices: US dollars per million tokens, where a service is behind it. It does not tell how many tokens it took:
+            a budget counts the most that they may have been.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("langchain_core",)
     extra: ClassVar[str] = "langchain"
     target: str
     params: dict[str, Any] = Field(default_factory=dict)
+    prices: Annotated[Prices, OPERATIONAL] = Prices()
 
     def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
         return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
@@ -44,13 +51,18 @@ class LangChainEmbeddings(Embedder):
             return numpy.zeros((0, 1), dtype="float32")
         model = shared(self, self._load)
         try:
-            rows = [model.embed_query(t) for t in texts] if query else model.embed_documents(list(texts))
+            with self._paid(texts):
+                rows = [model.embed_query(t) for t in texts] if query else model.embed_documents(list(texts))
         except FlowError:
             raise
         except Exception as error:
             raise BackendError(f"{self.target} could not embed {len(texts)} texts: {error}") from error
         vectors = numpy.asarray(rows, dtype="float32")
         return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    def _paid(self, texts: Sequence[str]) -> AbstractContextManager[Any]:
+        worst = self.prices.worst(most_tokens(texts), 0)
+        return paid(Amount.of(worst)) if worst.get("cost_usd") else nullcontext()
 
     def _load(self) -> Any:
         return named(self.target, FAMILIES, _bases, "LangChain Embeddings class", self.extra)(**self.params)
