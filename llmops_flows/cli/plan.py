@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_flows.core.errors import ConfigError, Fault, StoreError
+from llmops_flows.core.plural import plural
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
@@ -102,9 +103,7 @@ def _show(cells: Sequence[Cell], total: Mapping[str, Count], costs: Mapping[str,
 
     same = sum(1 for cell in cells if cell.same_as is not None)
     wrong = [cell for cell in cells if cell.experiment is None]
-    print(
-        f"{len(cells)} point{'s' * (len(cells) != 1)}" + (f", {same} of them do the same as another" if same else "")
-    )
+    print(plural(len(cells), "point") + (f", {same} of them do the same as another" if same else ""))
     rows = [[n, str(c.asked), str(len(c.known)), str(len(c.new)), *_figures(costs[n])] for n, c in total.items()]
     whole = sum(costs.values(), Estimate())
     if len(rows) > 1:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmops_flows.core.plural import plural
+
 from .leaderboard import Board, Line
 from .statistics import lower_is_better
 
@@ -65,7 +67,8 @@ def text(found: Board, *, width: int = 160, color: bool = False) -> str:
 def _head(found: Board) -> str:
     by = f", sorted by {found.metric}" if found.metric else ""
     less = " (less is better)" if lower_is_better(found.metric) else ""
-    return f"{found.flow or 'sweep'}: {len(found.lines)} variants x {found.questions} questions{by}{less}"
+    size = f"{plural(len(found.lines), 'variant')} x {plural(found.questions, 'question')}"
+    return f"{found.flow or 'sweep'}: {size}{by}{less}"
 
 
 def sentences(found: Board) -> list[str]:
@@ -74,7 +77,7 @@ def sentences(found: Board) -> list[str]:
     broken = [line for line in found.lines if line.errors]
     if broken:
         count = sum(line.errors for line in broken)
-        said.append(f"errors: {count} answers in {_few(broken)}; they are no scores")
+        said.append(f"errors: {plural(count, 'answer')} in {_few(broken)}; they are no scores")
     said += _skipped(found)
     if found.front:
         said.append("* best of the search: no other point is better in everything that it was after")
@@ -92,7 +95,8 @@ def _best(found: Board) -> list[str]:
     difference = best.against[metric]
     sure = f", p {_p(difference.adjusted)} after correction" if difference.adjusted is not None else ""
     step = "" if difference.mean is None else f", {difference.mean:+.3f}{_interval(difference.low, difference.high)}"
-    return [*said, f"against the baseline {base.name}: {difference.verdict}{step} on {difference.n} questions{sure}"]
+    asked = plural(difference.n, "question")
+    return [*said, f"against the baseline {base.name}: {difference.verdict}{step} on {asked}{sure}"]
 
 
 def _as_good(found: Board) -> list[str]:
@@ -114,8 +118,13 @@ def _skipped(found: Board) -> list[str]:
         return []
     scores = [line.scores[found.metric] for line in found.lines]
     unscored, faulty = max(score.unscored for score in scores), sum(score.faulty for score in scores)
-    said = [f"skipped: {found.metric} says nothing about up to {unscored} answers of a variant"] if unscored else []
-    return said + ([f"{faulty} scores by {found.metric} are no finite numbers: counted as errors"] if faulty else [])
+    said = []
+    if unscored:
+        said.append(f"skipped: {found.metric} says nothing about up to {plural(unscored, 'answer')} of a variant")
+    if faulty:
+        one, many = f"score by {found.metric} is no finite number", f"scores by {found.metric} are no finite numbers"
+        said.append(f"{plural(faulty, one, many)}: counted as errors")
+    return said
 
 
 def _missing(left_out: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from llmops_flows.core.plural import plural
+
 from .leaderboard import Board
 from .page_data import data
 from .variants import Variant
@@ -41,7 +43,7 @@ def page(variants: Sequence[Variant], board: Board) -> str:
     )
     filled = {
         "POLICY": policy,
-        "TITLE": html.escape(_printable(f"{board.flow or 'sweep'}: {len(board.lines)} variants")),
+        "TITLE": html.escape(_printable(f"{board.flow or 'sweep'}: {plural(len(board.lines), 'variant')}")),
         "STYLE": style,
         "SCRIPT": script,
         "DATA": inert(data(variants, board)),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmops_flows.core.plural import plural
 from llmops_flows.core.secrets import redact
 
 from .board_text import sentences
@@ -55,7 +56,9 @@ def data(variants: Sequence[Variant], board: Board) -> dict[str, Any]:
                  for id in columns]  # fmt: skip
     outcomes, cells = _outcomes([variants[line.position] for line in lines], board, columns, texts)
     if texts.cut:
-        cut.append(f"{texts.cut} texts are cut to {texts.length} characters; results.jsonl has them whole")
+        cut.append(
+            f"{plural(texts.cut, 'text is', 'texts are')} cut to {texts.length} characters; results.jsonl has all"
+        )
     return {
         "title": board.flow or "sweep",
         "baseline": next((n for n, line in enumerate(lines) if line.position == board.baseline), 0),

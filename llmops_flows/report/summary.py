@@ -39,6 +39,7 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "records": len(records),
         "answered": len(records) - len(failed),
         "refused": sum(1 for record in records if record.ended),
+        "empty": sum(1 for record in fine if empty(record)),
         "errors": {"records": len(failed), "rate": len(failed) / len(records) if records else 0.0,
                    "evaluations": len(broken), "causes": dict(causes)},
         "seconds": seconds,
@@ -74,6 +75,11 @@ def scoring(record: Record, span: Span) -> bool:
 def latency(record: Record) -> float:
     """Seconds that answering took in this run, scoring apart."""
     return sum(span.seconds for span in record.spans if not scoring(record, span))
+
+
+def empty(record: Record) -> bool:
+    """Whether the answer says nothing."""
+    return not str(record.answer if record.answer is not None else "").strip()
 
 
 def loading(records: Sequence[Record]) -> dict[str, float]:

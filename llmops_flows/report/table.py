@@ -10,7 +10,7 @@ from llmops_flows.core.plural import plural
 from llmops_flows.core.record import Record
 from llmops_flows.core.secrets import redact
 
-from .summary import latency
+from .summary import empty, latency
 
 _SHOWN = ("answer_correctness", "groundedness", "hit")
 _WORTH_TELLING = 0.05
@@ -35,11 +35,13 @@ def results(records: Sequence[Record], width: int | None = None) -> str:
 
 
 def verdict(record: Record) -> str:
-    """error, blocked, mended or ok."""
+    """error, blocked, empty, fixed or ok."""
     if record.error is not None:
         return "error"
     if record.ended:
         return "blocked"
+    if empty(record):
+        return "empty"
     actions = {str(v.get("action")) for v in record.verdicts.values()}
     return "fixed" if "fix" in actions else "ok"
 
@@ -50,7 +52,8 @@ def totals(summary: Mapping[str, Any]) -> str:
     errors, judging = summary["errors"], summary.get("judging") or {}
     lines = [
         f"{summary['answered']} of {summary['records']} answered, {summary['refused']} of them refused, "
-        f"in {summary['seconds']:.1f} s",
+        + (f"{summary['empty']} of them empty, " if summary["empty"] else "")
+        + f"in {summary['seconds']:.1f} s",
         f"latency p50 {_seconds(waited['p50'])}, p95 {_seconds(waited['p95'])}; "
         f"first token p50 {_seconds(first['p50'])}",
         f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "

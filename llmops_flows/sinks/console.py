@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from llmops_flows.core.events import Event, Sink
+from llmops_flows.core.plural import plural
 
 
 class Progress:
@@ -26,7 +27,7 @@ class Progress:
         elif event.kind == "token":
             self._tokens += 1
             if self._tokens % 10 == 0:
-                self._show(f"{event.stage}: {self._tokens} tokens")
+                self._show(f"{event.stage}: {plural(self._tokens, 'token')}")
         elif event.kind == "stage_finished":
             self._done.append(event.stage)
         elif event.kind == "run_finished":

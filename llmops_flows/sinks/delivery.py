@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_flows.core.errors import BackendError, FlowError
+from llmops_flows.core.plural import plural
 from llmops_flows.core.secrets import redact
 from llmops_flows.core.trace import Exporter, Trace
 
@@ -33,8 +34,8 @@ class Delivery:
     def __str__(self) -> str:
         if self.waiting:
             why = f": {self.error}" if self.error else ""
-            return f"{self.exporter}: {self.waiting} traces wait{why}"
-        return f"{self.exporter}: {self.arrived} traces delivered"
+            return f"{self.exporter}: {plural(self.waiting, 'trace waits', 'traces wait')}{why}"
+        return f"{self.exporter}: {plural(self.arrived, 'trace')} delivered"
 
 
 def deliver(store: TraceStore, exporters: Mapping[str, Exporter], *, until: float) -> list[Delivery]:

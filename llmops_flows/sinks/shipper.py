@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
+from llmops_flows.core.plural import plural
+
 _PATIENCE = 1.5
 """Seconds that `close` waits for word from the other process."""
 _AGAIN = 60.0
@@ -105,9 +107,8 @@ class Shipper:
                 said = json.loads(line)
                 self._said[said["exporter"]] = said
                 if said["error"]:
-                    self._warn(
-                        said["exporter"], f"{said['exporter']}: {said['waiting']} traces wait: {said['error']}"
-                    )
+                    wait = plural(said["waiting"], "trace waits", "traces wait")
+                    self._warn(said["exporter"], f"{said['exporter']}: {wait}: {said['error']}")
         if process.wait() != 0:
             self._warn("process", f"the process that delivers traces ended with {process.returncode}")
 

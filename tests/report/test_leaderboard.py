@@ -62,7 +62,7 @@ def test_an_error_is_never_a_score() -> None:
     broken = Variant("1", rows=[*(row(f"q{n}", answer_correctness=1.0) for n in range(7)), row("q7", error="down")])
     found = board([variant("0", [0.0] * 8), broken])
     assert (found.lines[0].errors, found.lines[0].scores["answer_correctness"].n) == (1, 7)
-    assert "errors: 1 answers in 1; they are no scores" in sentences(found)
+    assert "errors: 1 answer in 1; they are no scores" in sentences(found)
 
 
 def test_a_variant_without_a_score_comes_last() -> None:

@@ -52,6 +52,14 @@ def ran(*questions: str, flow: Flow | None = None) -> list[Record]:
         return runner.run(flow or Flow(stages={"answer": Answer()}), rows, evaluators={"scored": Scored()})
 
 
+def test_an_answer_that_says_nothing_is_not_ok() -> None:
+    [blank, said] = ran(" \n", "1.0")
+    assert [table.verdict(record) for record in (blank, said)] == ["empty", "ok"]
+    told = summarize([blank, said])
+    assert told["empty"] == 1 and "0 of them refused, 1 of them empty, in" in table.totals(told)
+    assert "empty" not in table.totals(summarize([said]))
+
+
 @pytest.mark.parametrize("run", sorted(PUBLISHED))
 def test_published_means_come_out_of_their_rows(run: str) -> None:
     lines = [json.loads(line) for line in (DATA / "published_runs.jsonl").read_text().splitlines()]

@@ -190,7 +190,7 @@ function drawChanged() {
     ...some.slice(0, 24).map(([step, q]) => el("button", { type: "button", text: D.questions[q][0],
       title: `${signed(step)}  ${questionName(q)}`, on: { click: () => ((state.q = q), chosen()) } })));
   const parts = [el("p", { class: "small", text:
-    `From A to B, ${answers} of ${D.questions.length} answers changed; by ${metricName(metric) || "no metric"}:` })];
+    `From A to B, ${answers} of ${plural(D.questions.length, "answer")} changed; by ${metricName(metric) || "no metric"}:` })];
   const [up, down] = [moved.filter(([step]) => step > 0), moved.filter(([step]) => step < 0)];
   if (up.length) parts.push(list("improved", up));
   if (down.length) parts.push(list("regressed", down));

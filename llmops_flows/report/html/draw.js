@@ -12,6 +12,7 @@ function fill(node, properties, children) {
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
 }
+const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 const el = (tag, properties, ...children) => fill(document.createElement(tag), properties, children);
 const draw = (tag, properties, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), properties, children);

@@ -53,7 +53,7 @@ function start() {
   [state.x, state.y] = [across, state.metric < 0 ? "errors" : "m" + state.metric];
   readAddress();
   by("title").textContent = D.title;
-  by("subtitle").textContent = `${D.variants.length} variants, ${D.questions.length} questions each, ${D.metrics.length} metrics`;
+  by("subtitle").textContent = `${plural(D.variants.length, "variant")}, ${plural(D.questions.length, "question")} each, ${plural(D.metrics.length, "metric")}`;
   by("said").replaceChildren(...D.said.map((text) => el("li", { text })));
   by("cut").replaceChildren(...D.cut.map((text) => el("li", { text })));
   options(by("metric"), D.metrics.map(([name], m) => [m, name]), state.metric);

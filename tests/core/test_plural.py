@@ -1,0 +1,37 @@
+"""One thing is told as one, also where most runs have many."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmops_flows.core.plural import plural
+from llmops_flows.report.board_text import text
+from llmops_flows.report.leaderboard import board
+from llmops_flows.report.variants import Variant
+from llmops_flows.sinks.delivery import Delivery
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "told"),
+    [
+        (1, ("record",), "1 record"),
+        (0, ("record",), "0 records"),
+        (2, ("entry", "entries"), "2 entries"),
+        (1, ("trace waits", "traces wait"), "1 trace waits"),
+        (12_000, ("token",), "12,000 tokens"),
+    ],
+)
+def test_a_count_has_the_word_that_goes_with_it(count: int, words: tuple[str, ...], told: str) -> None:
+    assert plural(count, *words) == told
+
+
+def test_one_trace_waits_and_two_wait() -> None:
+    assert str(Delivery("langsmith", 0, 1)) == "langsmith: 1 trace waits"
+    assert str(Delivery("langsmith", 0, 2)) == "langsmith: 2 traces wait"
+    assert str(Delivery("langsmith", 1, 0)) == "langsmith: 1 trace delivered"
+
+
+def test_a_board_of_one_variant_and_one_question_is_no_board_of_many() -> None:
+    rows = [{"id": "a", "question": "Q?", "answer": "A", "error": None, "scores": {"hit": 1.0}}]
+    told = text(board([Variant("v1", rows=rows)]))
+    assert "1 variant x 1 question" in told and "1 variants" not in told and "1 questions" not in told
