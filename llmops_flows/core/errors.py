@@ -3,6 +3,7 @@
 FlowError
 ├── ConfigError            a config is wrong; `faults` lists everything that is      (exit code 2)
 │   └── MissingExtra       a library of an optional extra is not installed
+├── InputError             a flow was called with what it does not take
 ├── StageError             a stage failed on one record; the other records go on     (exit code 1)
 │   ├── GuardrailError     a guardrail with on_fail=exception refused the text
 │   ├── BackendError       a model, vector store or other service refused or failed
@@ -75,6 +76,10 @@ class MissingExtra(ConfigError):
         install = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
         super().__init__(Fault(f"the library {library!r}{by} is not installed", mend=f"install it: {install}"))
         self.library = library
+
+
+class InputError(FlowError):
+    """A flow was called with an input that it does not take; nothing was run."""
 
 
 class StageError(FlowError):

@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import BaseTracer
 from langchain_core.tracers.schemas import Run
 
-from llmops_flows import ConfigError, Flow, Runner, StageError
+from llmops_flows import Flow, InputError, Runner, StageError
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
 
 from ..core.parts import RAN, Guard, Say, rag
@@ -87,7 +87,7 @@ def test_a_batch_returns_exceptions_row_by_row(runner: Runner) -> None:
     good, bad, wrong = flow.batch(["good", "bad", {"other": 1}], return_exceptions=True)
     assert good["answer"]
     assert isinstance(bad, StageError)
-    assert isinstance(wrong, ConfigError)
+    assert isinstance(wrong, InputError)
 
 
 def test_a_batch_raises_the_first_error(runner: Runner) -> None:
@@ -176,10 +176,17 @@ def test_it_says_what_it_takes_and_gives(flow: FlowRunnable) -> None:
 
 
 def test_a_wrong_input_says_what_was_expected(flow: FlowRunnable) -> None:
-    with pytest.raises(ConfigError, match=r"'question'.*'text'"):
+    with pytest.raises(InputError, match=r"'question'.*'text'"):
         flow.invoke({"text": "a"})
-    with pytest.raises(ConfigError, match="a string or a dict"):
+    with pytest.raises(InputError, match=r"a string or a dict with question; it was given 3 \(int\)"):
         flow.invoke(3)
+    with pytest.raises(InputError, match=r"did you write 'questoin' for 'question'\?"):
+        flow.invoke({"questoin": "a"})
+    with pytest.raises(InputError, match=r"is a text; it was given 5 \(int\)"):
+        flow.invoke({"question": 5})
+    with pytest.raises(InputError) as raised:
+        flow.invoke(None)
+    assert "config" not in str(raised.value)
 
 
 def test_many_threads_use_one_flow(flow: FlowRunnable) -> None:

@@ -11,13 +11,14 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel, create_model
 
-from llmops_flows.core.errors import ConfigError, FlowError
+from llmops_flows.core.errors import FlowError, InputError
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
 from llmops_flows.core.runner import Runner
 from llmops_flows.stages.live import Live, guards
 
 from .callbacks import ChildRuns, Host
+from .inputs import slots, whole
 
 Answer = dict[str, Any]
 _OUTPUTS = ("answer", "documents", "context", "messages")
@@ -31,7 +32,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     the answer, then the rest. Pieces are shown only after every guardrail that could still change them has passed.
 
     Raises:
-        ConfigError: the input lacks what the flow reads.
+        InputError: the input lacks what the flow reads, or is of another kind.
         StageError: a stage failed; `stage` says which.
     """
 
@@ -117,7 +118,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         for position, (input, manager) in enumerate(zip(inputs, managers, strict=True)):
             try:
                 records.append(self._record(input, manager))
-            except ConfigError as error:
+            except InputError as error:
                 records.append(None)
                 failed[position] = error
         return records, failed
@@ -159,7 +160,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     def _pieces(
         self, input: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> Iterator[Answer]:
-        record = self._record(_whole(list(input)), run_manager)
+        record = self._record(whole(list(input)), run_manager)
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         live = self._live(record, pieces.put)
         sinks = (self._children({record.id: run_manager}, [record]), live)
@@ -179,7 +180,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     ) -> AsyncIterator[Answer]:
         import asyncio
 
-        record = self._record(_whole([piece async for piece in input]), run_manager)
+        record = self._record(whole([piece async for piece in input]), run_manager)
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
         def put(text: str) -> None:
@@ -219,19 +220,7 @@ class FlowRunnable(Runnable[Any, Answer]):
 
     def _record(self, input: Any, manager: Any) -> Record:
         """The record of an input. Its id is the id of the run that the caller's tracer sees."""
-        values = {self.flow.inputs[0]: input} if isinstance(input, str) else input
-        if not isinstance(values, Mapping):
-            raise ConfigError(
-                f"the flow {self.flow.name!r} takes a string or a dict with {', '.join(self.flow.inputs)}; "
-                f"it was given a {type(input).__name__}"
-            )
-        missing = [name for name in self.flow.inputs if values.get(name) is None]
-        if missing:
-            raise ConfigError(
-                f"the flow {self.flow.name!r} reads {', '.join(map(repr, missing))}; the input has "
-                f"{', '.join(map(repr, values)) or 'nothing'}"
-            )
-        return Record.of(manager.run_id.hex, dict(values))
+        return Record.of(manager.run_id.hex, slots(self.flow, input))
 
     def _options(self, *parts: Any) -> dict[str, Any]:
         *sinks, config = parts
@@ -265,13 +254,3 @@ class FlowRunnable(Runnable[Any, Answer]):
 
 def _managers(records: Sequence[Record | None], managers: Sequence[Any]) -> dict[str, Any]:
     return {r.id: manager for r, manager in zip(records, managers, strict=True) if r is not None}
-
-
-def _whole(pieces: list[Any]) -> Any:
-    """The input of a streaming chain, put together from its pieces."""
-    if not pieces:
-        return {}
-    whole = pieces[0]
-    for piece in pieces[1:]:
-        whole = whole + piece
-    return whole
