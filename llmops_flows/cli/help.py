@@ -41,6 +41,12 @@ def text(verbs: Mapping[str, str]) -> str:
     )
 
 
+def flags() -> list[str]:
+    """The flags that there are."""
+    words = " ".join(f"{names} {about}" for names, about in _FLAGS).replace(",", " ").replace(";", " ").split()
+    return ["--help", *dict.fromkeys(word for word in words if word.startswith("-"))]
+
+
 def _table(rows: Mapping[str, str]) -> str:
     width = max((len(name) for name in rows), default=0)
     return "".join(f"  {name:<{width}}  {about}".rstrip() + "\n" for name, about in rows.items())

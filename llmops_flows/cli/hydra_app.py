@@ -6,11 +6,12 @@ import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 
 NAME = "llmops_flows"
+LINE = "command line"
 _NOT_HERE = {
     "config_path": "options of your own go into conf/ beside your work, or into a folder named by --config-dir",
     "config_name": "the flow is chosen by flow=NAME",
@@ -37,6 +38,7 @@ def run(arguments: Sequence[str]) -> int:
 
     masked.logs()
     parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]
     wanted = parser.parse_intermixed_args(text.quoted(arguments))
     _refuse(wanted)
     if hydra.__version__.startswith("1.3."):
@@ -208,18 +210,30 @@ def _complete(app: Any, overrides: list[str]) -> None:
             raise
 
 
+def _refuse_flag(message: str) -> NoReturn:
+    """A flag that is not there, or that lacks its value. argparse would tell it of `__main__.py`."""
+    from .help import flags
+
+    unknown = message.removeprefix("unrecognized arguments: ")
+    if unknown == message:
+        raise ConfigError(Fault(message, where=LINE, mend="llmops_flows --help"))
+    words = [word.partition("=")[0] for word in unknown.split() if word.startswith("-")]
+    faults = [Fault(f"there is no flag {word!r}", where=LINE, mend=did_you_mean(word, flags())) for word in words]
+    raise ConfigError(faults or Fault(f"this cannot be read: {unknown}", where=LINE))
+
+
 def _refuse(wanted: Namespace) -> None:
     faults = [
-        Fault(f"--{name.replace('_', '-')} is not for this app", where="command line", mend=mend)
+        Fault(f"--{name.replace('_', '-')} is not for this app", where=LINE, mend=mend)
         for name, mend in _NOT_HERE.items()
         if getattr(wanted, name, None) is not None
     ]
     asked = [flag for flag in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(wanted, flag)]
     if len(asked) > 1:
         flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in asked)
-        faults.append(Fault(f"only one of {flags} at a time", where="command line"))
+        faults.append(Fault(f"only one of {flags} at a time", where=LINE))
     if wanted.resolve and not wanted.cfg:
-        faults.append(Fault("--resolve goes with --cfg", where="command line", mend="--cfg job --resolve"))
+        faults.append(Fault("--resolve goes with --cfg", where=LINE, mend="--cfg job --resolve"))
     if faults:
         raise ConfigError(faults)
 

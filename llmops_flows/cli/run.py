@@ -92,10 +92,10 @@ def execute(experiment: Experiment, folder: Path) -> int:
     with opened(experiment, progress()) as (runner, flow):
         try:
             runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config, run=run)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             finished = [record for record in asked if record.answer is not None]
             _finish(experiment, finished, time.perf_counter() - begun, folder, run, runner)
-            print(f"interrupted after {len(finished)} of {len(asked)}; the same command goes on from here")
+            stop.args = (f"interrupted after {len(finished)} of {len(asked)}; the same command goes on from here",)
             raise
         return _finish(experiment, asked, time.perf_counter() - begun, folder, run, runner)
 

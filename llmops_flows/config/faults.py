@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .loading import Loader
 
 LINE = "command line"
+_FURTHEST = 10
+"""Interpolations in a row that are followed to where a value comes from."""
 SEVERAL = "several values are given, and this is one run"
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'")
 FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, TypeError, AssertionError)
@@ -202,11 +204,39 @@ def _inner(node: Any, name: str) -> Any:
 
 
 def located(faults: Iterable[Fault], composed: Composed) -> list[Fault]:
-    """The faults with the file and line, or the override, that set their keys."""
+    """The faults with the file and line, or the override, that set their keys. Each place is told once."""
     from .origin import place
 
-    return [fault if fault.where or not fault.key else dataclasses.replace(fault, where=place(fault.key, composed))
-            for fault in faults]  # fmt: skip
+    found: dict[tuple[str, str], Fault] = {}
+    rest: list[Fault] = []
+    for fault in faults:
+        led = _overridden(fault, composed)
+        if led is not None:
+            found.setdefault((led.key, led.where), led)
+        elif fault.where or not fault.key:
+            rest.append(fault)
+        else:
+            rest.append(dataclasses.replace(fault, where=place(fault.key, composed)))
+    told = {(fault.key, fault.where) for fault in rest}
+    return [*rest, *(fault for at, fault in found.items() if at not in told)]
+
+
+def _overridden(fault: Fault, composed: Composed) -> Fault | None:
+    """The fault at the override that its value comes from, where it comes from there by interpolation."""
+    from .origin import followed, origins
+
+    field, colon, rest = fault.what.partition(": ")
+    named = bool(colon) and field.isidentifier()
+    start, what = (f"{fault.key}.{field}", rest) if named else (fault.key, fault.what)
+    key, leads = followed(start, composed)
+    for _ in range(_FURTHEST):
+        if not leads:
+            break
+        key, leads = followed(leads, composed)
+    set_by = origins(key, composed) if key != start else []
+    if not set_by or not set_by[-1].where.startswith("override"):
+        return None
+    return dataclasses.replace(fault, what=what, key=key, where=set_by[-1].where)
 
 
 def told(error: BaseException) -> list[Fault]:

@@ -220,6 +220,29 @@ def test_an_option_with_another_ending_is_said_to_need_its_name(
     assert "rename mine.yml to mine.yaml" in told(capsys, "flow=chat", "model=mine")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--hlp"], "there is no flag '--hlp'\n    did you mean '--help'?"),
+        (["flow=chat", "--cfgg=job"], "there is no flag '--cfgg'\n    did you mean '--cfg'?"),
+        (["flow=chat", "--cfg", "jub"], "invalid choice: 'jub'"),
+    ],
+)
+def test_a_mistyped_flag_is_told_like_any_mistake(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = told(capsys, *arguments)
+    assert words in found and "__main__" not in found and "usage" not in found
+
+
+def test_a_wrong_value_is_told_where_it_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two retrievers take the documents and the splitter by interpolation: each is one mistake, at the override."""
+    found = told(capsys, "check", "flow=rag_support", "retriever=hybrid", "documents=/nowhere", "splitter.size=-1")
+    assert found.startswith("2 mistakes")
+    assert "- documents (override documents=/nowhere): there is no file or folder '/nowhere'" in found
+    assert "- splitter.size (override splitter.size=-1): input should be greater than 0" in found
+
+
 def test_a_root_config_of_ones_own_that_lacks_what_flows_need_is_told(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

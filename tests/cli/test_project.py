@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,24 @@ def test_a_component_that_raises_is_told_with_its_file_and_line(project: Path) -
     assert "Traceback" not in done.stderr and "HYDRA_FULL_ERROR=1 shows the whole traceback" in done.stderr
     whole = flows(project, "flow=mine", HYDRA_FULL_ERROR="1").stderr
     assert whole.count("Traceback") == 1 and 'my_package/shout.py", line 12, in run' in whole
+
+
+def test_an_interrupted_run_says_so_once_and_how_to_go_on(project: Path) -> None:
+    slow = SHOUT.replace(
+        "        return", "        open('asked', 'w').close(); __import__('time').sleep(30)\n        return"
+    )
+    write(project / "my_package" / "shout.py", slow)
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "llmops_flows", "flow=mine"],
+        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not (project / "asked").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    begun.send_signal(signal.SIGINT)
+    said, _ = begun.communicate(timeout=20)
+    assert begun.returncode == 130
+    assert said.count("interrupted") == 1 and "interrupted after 0 of 1; the same command goes on from here" in said
 
 
 def test_a_package_that_is_not_trusted_is_not_imported(project: Path) -> None:
