@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,7 +82,7 @@ class _Index:
         found = self._collection.query(
             query_embeddings=_matrix(vectors), n_results=min(k, self._count), include=["distances"]
         )
-        passages = self._passages({name for names in found["ids"] for name in names})
+        passages = self._passages(chain.from_iterable(found["ids"]))
         return [
             ([passages[name] for name in names], [1.0 - distance for distance in distances])
             for names, distances in zip(found["ids"], found["distances"], strict=True)
