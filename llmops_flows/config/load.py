@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def load_flow(name: str, *overrides: str) -> FlowRunnable:
     """A flow as a LangChain Runnable, with parts swapped by overrides as on the command line.
 
-    Example: `load_flow("rag_support", "model=openai", "retriever.k=8")`. Evaluators do not run.
+    Example: `load_flow("rag_support", "model=openai", "retriever.k=8")`. Evaluators do not run. A pickle of it holds
+    its config; whoever reads the pickle loads models of his own, with keys from his own environment.
 
     Raises:
         ConfigError: with everything that is wrong with the config.
@@ -33,11 +34,42 @@ def load_flow(name: str, *overrides: str) -> FlowRunnable:
     """
     from llmops_flows.integrations.lazy import load
 
+    from .compose import compose
+
     load("langchain_core", "langchain", "load_flow")
+    return _runnable(compose((f"flow={name}", *overrides)))
+
+
+def _runnable(composed: Composed) -> FlowRunnable:
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
 
-    experiment = load_experiment(f"flow={name}", *overrides)
-    return FlowRunnable(experiment.flow, runner(experiment))
+    experiment = assembled(composed)
+    return FlowRunnable(experiment.flow, runner(experiment), lambda: (_again, _pickled(composed)))
+
+
+def _pickled(composed: Composed) -> tuple[Any, ...]:
+    """What a pickle of a loaded flow holds: its config as it is written, whose references each reader resolves.
+
+    Raises:
+        ConfigError: the config holds a key in clear.
+    """
+    from llmops_flows.core.fingerprint import encode
+    from llmops_flows.core.secrets import has_secret
+
+    if has_secret(encode(composed.raw)):
+        mend = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
+        raise ConfigError(Fault("the config holds what looks like a key, which no pickle is to hold", mend=mend))
+    return composed.raw, composed.overrides, composed.choices
+
+
+def _again(raw: dict[str, Any], overrides: tuple[str, ...], choices: dict[str, str]) -> FlowRunnable:
+    """A loaded flow from its pickle."""
+    from omegaconf import OmegaConf
+
+    from .compose import Composed, register
+
+    register()
+    return _runnable(Composed(OmegaConf.create(raw), overrides, choices))
 
 
 def load_experiment(*overrides: str, owner: bool = False) -> Experiment:

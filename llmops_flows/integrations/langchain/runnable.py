@@ -31,15 +31,32 @@ class FlowRunnable(Runnable[Any, Answer]):
     `documents`, `usage`, `verdicts` and `run_id`. `stream` yields dicts whose sum is that output: first pieces of
     the answer, then the rest. Pieces are shown only after every guardrail that could still change them has passed.
 
+    pickled: gives what a pickle holds, a function and its arguments; never a runner, a resource or a secret.
+
     Raises:
         InputError: the input lacks what the flow reads, or is of another kind.
         StageError: a stage failed; `stage` says which.
     """
 
-    def __init__(self, flow: Flow, runner: Runner) -> None:
+    def __init__(self, flow: Flow, runner: Runner, pickled: Callable[[], tuple[Any, ...]] | None = None) -> None:
         self.flow = flow
         self.runner = runner
         self.name = flow.name
+        self._pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._pickled is None:
+            raise TypeError(f"{self!r} was made by hand, of a runner that is alive: load_flow gives one to pickle")
+        return (*self._pickled(), {"name": self.name})
+
+    def __copy__(self) -> FlowRunnable:
+        """A flow is frozen, and a runner serves any number of callers: a copy shares both."""
+        copied = FlowRunnable(self.flow, self.runner, self._pickled)
+        copied.name = self.name
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FlowRunnable:
+        return self.__copy__()
 
     def __repr__(self) -> str:
         return f"FlowRunnable({self.flow.name!r}: {' -> '.join(name for name, _ in self.flow.leaves())})"
