@@ -50,6 +50,7 @@ class Purse:
         self._name = account
         self._clock = clock or WallClock()
         self._line = Door()
+        self._told: dict[str, str] = {}
         self._lock = threading.Lock()
         self._live: set[str] = set()
         self._pulse: threading.Thread | None = None
@@ -136,12 +137,17 @@ class Purse:
             raise BudgetExceeded(f"budget.minutes={minutes:g} is used up, so that no call begins; {_GOES_ON}")
 
     def _used_up(self, name: str, spent: int, cost: int) -> BudgetExceeded:
-        limit = f"budget.{name}={getattr(self.budget, name):.15g}"
-        has, needs = told(name, spent), told(name, cost)
+        """The error of a call. The first call's stands for all: a thousand of them are told as one."""
         if not spent:
-            mend = f"raise budget.{name}, or lower max_tokens of the model"
-            return BudgetExceeded(f"{limit} does not allow one call, which may cost {needs}: {mend}")
-        return BudgetExceeded(f"{limit} is used up: {has} spent, next call may cost {needs}; {_GOES_ON}")
+            return BudgetExceeded(self._told.setdefault(f"{name} none", self._too_little(name, cost)))
+        left = f"{told(name, spent)} spent, next call may cost {told(name, cost)}"
+        used = f"budget.{name}={getattr(self.budget, name):.15g} is used up: {left}; {_GOES_ON}"
+        return BudgetExceeded(self._told.setdefault(name, used))
+
+    def _too_little(self, name: str, cost: int) -> str:
+        limit = f"budget.{name}={getattr(self.budget, name):.15g}"
+        mend = f"raise budget.{name}, or lower max_tokens of the model"
+        return f"{limit} does not allow one call, which may cost {told(name, cost)}: {mend}"
 
     # -- the account -----------------------------------------------------------------------------------------------
 

@@ -77,14 +77,13 @@ def totals(summary: Mapping[str, Any]) -> str:
 
 def budget(found: Mapping[str, Any]) -> str:
     """What was spent of a budget, and what is left."""
-    words = {"usd": "USD", "tokens": "tokens", "minutes": "minutes"}
-    parts = [
-        f"{one['spent']:.6g} of {one['limit']:.15g} {words[name]} spent, {one['left']:.6g} left"
-        for name, one in found.items()
-        if name in words
-    ]
+    words = {"usd": ("USD", ".6g"), "tokens": ("tokens", ".0f"), "minutes": ("minutes", ".1f")}
+    parts = []
+    for name, (unit, form) in words.items():
+        if one := found.get(name):
+            parts.append(f"{one['spent']:{form}} of {one['limit']:.15g} {unit} spent, {one['left']:{form}} left")
     if found["unknown"]:
-        parts.append(f"{found['unknown']} calls whose cost nobody knows count at their worst case")
+        parts.append(f"counted at their worst case, for nobody knows their cost: {found['unknown']} calls")
     return f"budget: {'; '.join(parts)}"
 
 

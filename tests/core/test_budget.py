@@ -167,6 +167,13 @@ async def test_what_waits_fails_as_soon_as_nothing_can_free_enough() -> None:
     assert [type(one) for one in made] == [str, str, BudgetExceeded, BudgetExceeded, BudgetExceeded]
 
 
+async def test_a_thousand_calls_that_the_budget_does_not_allow_are_told_as_one() -> None:
+    spending, gate = purse(usd=2), Gate()
+    calls_ = (gate.call("x", Limits(), answers, bill=paid(spending, Amount(NANO + n))) for n in range(1000))
+    made = await asyncio.gather(*calls_, return_exceptions=True)
+    assert len({str(one) for one in made if one != "yes"}) == 1
+
+
 async def test_who_waits_for_the_budget_keeps_its_own_deadline() -> None:
     spending, gate = purse(usd=1), Gate()
     async with spending.paying(USD):
