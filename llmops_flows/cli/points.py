@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,28 +91,30 @@ def walk(runner: Runner, cells: Sequence[Cell], folder: Path, foreseen: Foreseen
 
 def copy(cell: Cell, folder: Path) -> Outcome:
     """The results of a cell that does the same as one that ran: those of the other, under its own config."""
-    from llmops_flows.report import files, variants
+    from llmops_flows.report import variants
 
     try:
         found = variants.read(folder / str(cell.same_as))
     except FlowError as error:
         return Outcome(cell.number, failure=f"it does the same as point {cell.same_as}: {error}")
-    summary = {**found.summary, **_about(cell)}
-    files.write_rows(folder / str(cell.number), found.rows, summary, experiment(cell).config)
-    return Outcome(cell.number, summary)
+    return _left(cell, folder, found.rows, {**found.summary, **_about(cell)})
 
 
 def _write(
     cell: Cell, folder: Path, lane: Lane, records: Sequence[Any], seconds: float, work: str | None = None
 ) -> Outcome:
     """Leave the results of a cell. `work`: the address of what it did; None when it was not done to its end."""
-    from llmops_flows.report import files
-    from llmops_flows.report.summary import summarize
+    from llmops_flows.report.summary import row, summarize
 
     about = {**_about(cell), "run": lane.run, "work": work}
-    summary = {**about, **summarize(records, seconds=seconds)}
+    return _left(cell, folder, map(row, records), {**about, **summarize(records, seconds=seconds)})
+
+
+def _left(cell: Cell, folder: Path, rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any]) -> Outcome:
+    from llmops_flows.report import files
+
     try:
-        files.write(folder / str(cell.number), records, summary, experiment(cell).config)
+        files.write_rows(folder / str(cell.number), rows, summary, experiment(cell).config)
     except OSError as error:
         return Outcome(cell.number, failure=f"its results could not be written: {error}")
     return Outcome(cell.number, summary)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from llmops_flows.config.rules import Rules
 from llmops_flows.core.errors import FlowError
 from llmops_flows.core.plan import Foreseen
-from llmops_flows.sweeps.outcome import Outcome
+from llmops_flows.sweeps.outcome import Outcome, known_share
 
 from .points import copy, experiment, waves
 from .points import lanes as lanes
@@ -38,8 +38,13 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
     known = {outcome.number for outcome in found.known}
     todo = [cell for cell in sweep.cells if cell.number not in known]
     foreseen = Foreseen()
-    outcomes = [*found.known, *execute(todo, found.folder, sweep.rules, launch, foreseen)]
-    _end(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun, foreseen)
+    outcomes = list(found.known)
+    try:
+        outcomes += execute(todo, found.folder, sweep.rules, launch, foreseen)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from here, in {_near(found.folder)}")
+        raise
+    show(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun, foreseen)
     return code(outcomes)
 
 
@@ -109,27 +114,34 @@ def _here(
 ) -> Generator[Outcome, None, None]:
     """All points side by side in this process; one after the other if the first failure is the last."""
     from llmops_flows.config.load import opened
-    from llmops_flows.sinks.console import progress
+    from llmops_flows.sinks.pace import Pace
 
     from .points import walk
 
+    pace = Pace()
     for wave in [[cell] for cell in cells] if rules.fail_fast else waves(cells):
-        with opened(experiment(wave[0]), progress()) as (runner, _):
+        with opened(experiment(wave[0]), [pace]) as (runner, _):
             yield from list(walk(runner, wave, folder, foreseen))
 
 
 def _apart(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outcome, None, None]:
     """The points one by one in worker processes."""
+    from llmops_flows.sinks.pace import Pace
     from llmops_flows.sweeps.pool import Pool, Task
 
     from .sweep_worker import task
 
-    tasks = [Task(task(cell, folder), path(cell)) for cell in cells]
-    command = [sys.executable, "-m", WORKER]
-    with Pool(command, min(rules.workers, len(tasks)), timeout=rules.timeout) as pool:
+    tasks, outcomes = [Task(task(cell, folder), path(cell)) for cell in cells], list[Outcome]()
+    command, pace = [sys.executable, "-m", WORKER], Pace()
+
+    def tick() -> None:
+        pace.tell("points", len(outcomes), len(tasks), known_share(outcomes))
+
+    with closing(pace), Pool(command, min(rules.workers, len(tasks)), timeout=rules.timeout, tick=tick) as pool:
         for position, said in pool.do(tasks):
             number = cells[position].number
-            yield Outcome(number, failure=said) if isinstance(said, str) else Outcome(**said)
+            outcomes.append(Outcome(number, failure=said) if isinstance(said, str) else Outcome(**said))
+            yield outcomes[-1]
 
 
 def path(cell: Cell) -> list[str]:
@@ -152,15 +164,15 @@ def _told(taken: Taken, count: int) -> None:
         print(f"resumed: {len(taken.known)} of {count} points known, in {_near(taken.folder)}")
 
 
-def _end(
+def show(
     cells: Sequence[Cell], folder: Path, outcomes: Sequence[Outcome], known: int, seconds: float, foreseen: Foreseen
 ) -> None:
     """The leaderboard, everything that went wrong, and where it all lies."""
     from llmops_flows.report import board_text, leaderboard, variants
 
     if any(outcome.summary for outcome in outcomes):
-        found, lost = variants.sweep(folder)
         try:
+            found, lost = variants.sweep(folder)
             print(board_text.text(leaderboard.board(found, lost=lost)), end="")
         except FlowError as error:
             print(error)

@@ -9,7 +9,14 @@ from typing import Any, Literal, Protocol
 from .record import Record
 
 Kind = Literal[
-    "run_started", "stage_started", "token", "stage_finished", "record_finished", "warning", "run_finished"
+    "run_started",
+    "stage_started",
+    "stage_progress",
+    "token",
+    "stage_finished",
+    "record_finished",
+    "warning",
+    "run_finished",
 ]
 
 
@@ -20,6 +27,8 @@ class Event:
     run_started: data has flow (name), identity, records (how many), config (plain data, may be absent),
         host (what the surrounding application handed in).
     stage_started: stage, data has ids (of the records) and component (the stage itself).
+    stage_progress: stage, data has done and of (distinct answers to compute, of all runs that walk together; the
+        event belongs to one of them) and known (the share of all distinct answers, from 0 to 1, that was known).
     token: stage, record id, data has text.
     stage_finished: stage, data has spans (record id -> Span) and component.
     record_finished: `record` is the whole record with its spans.

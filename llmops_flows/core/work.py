@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ class Work:
         self.runner = runner
         self.emit = emit
         self.host = host
-        self.keeper = Keeper(runner.store, runner.cache, runner.warn)
+        self.keeper = Keeper(runner.store, runner.cache, runner.warn, tenant=runner.tenant)
         self.stages = {(lane.run, name): stage for lane in lanes for name, stage in lane.stages()}
         self.stopped = stopped or threading.Event()
         self.live = live
@@ -84,7 +85,7 @@ class Work:
             for record in (record for records in groups.values() for record in records):
                 record.error = StageError("this is not known", stage=name)
         elif groups:
-            await self._compute(name, stage, groups, fatal)
+            await self._compute(name, stage, groups, fatal, len(known))
         for run, mine in runs.items():
             spans = {r.id: r.spans[-1] for r, mark in zip(mine, marks[run], strict=True) if len(r.spans) > mark}
             data = {"spans": spans, "component": stage}
@@ -118,8 +119,11 @@ class Work:
         error = str(record.error) if fatal else ""
         record.spans.append(Span(name, "failed" if fatal else "skipped", time.time(), error=error))
 
-    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
+    async def _compute(
+        self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool, known: int
+    ) -> None:
         kept = _kept(stage, [r for records in groups.values() for r in records])
+        progress = self._progress(name, groups, known)
 
         # What comes in one piece is written in one piece.
         together = stage.inline or (type(stage).run_many is not None and len(groups) > 1)
@@ -127,6 +131,7 @@ class Work:
         def landed(done: Done) -> None:
             self._finish(name, stage, groups[done.job.key], done, kept, fatal, put_off=together)
             flight.landed(done.job.key, done.error)
+            next(progress)
 
         async with self.keeper.flight(list(groups), alone=not kept or stage.inline) as flight:
             while flight.open:
@@ -134,11 +139,20 @@ class Work:
                     jobs = await self._jobs(name, stage, {key: groups[key] for key in flight.mine})
                     await execute(stage, jobs, self.runner.means, landed)
                 for key, found in await flight.others():
+                    next(progress)
                     for record in groups[key]:
                         if isinstance(found, Known):
                             self._take(name, stage, record, key, found, "shared")
                         else:
                             self._fail(name, record, found, fatal, Times(time.time(), 0.0), key)
+
+    def _progress(self, name: str, groups: Mapping[str, Sequence[Record]], known: int) -> Iterator[None]:
+        """Tell each time that one more of the distinct answers is there."""
+        run, share = next(iter(groups.values()))[0].run, known / (known + len(groups))
+        for done in itertools.count(1):
+            data = {"done": done, "of": len(groups), "known": share}
+            self.emit(Event("stage_progress", run, time.time(), name, data=data))
+            yield
 
     async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[Job]:
         reads, other = set(stage.reads), fallback(stage)

@@ -83,16 +83,15 @@ class Change:
 
 def changes(old: Manifest, new: Manifest) -> list[Change]:
     """What changed between two runs of a sweep: each change once, with all points that it touches."""
-    found: dict[tuple[str, str | None, str | None], list[int]] = {}
+    found: dict[tuple[str, str], list[int]] = {}
     for number, point in new.points.items():
         before = old.points.get(number)
-        if before is not None and before.work != point.work:
+        if before is not None and before.work and before.work != point.work:
             for name in _differing(before.parts, point.parts):
-                found.setdefault((name, before.parts.get(name), point.parts.get(name)), []).append(number)
-    return [
-        Change(name, _what(name, old.details.get(a or ""), new.details.get(b or ""), a, b), tuple(numbers))
-        for (name, a, b), numbers in found.items()
-    ]
+                was, now = before.parts.get(name, ""), point.parts.get(name, "")
+                what = _what(name, old.details.get(was), new.details.get(now)) if was and now else ""
+                found.setdefault((name, what or ("new" if now else "gone")), []).append(number)
+    return [Change(name, what, tuple(numbers)) for (name, what), numbers in found.items()]
 
 
 def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -101,12 +100,12 @@ def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return [name for name in names if name != "flow" or not inner]
 
 
-def _what(name: str, before: Any, now: Any, was: str | None, is_: str | None) -> str:
-    if was is None or is_ is None:
-        return "is new" if was is None else "is gone"
+def _what(name: str, before: Any, now: Any) -> str:
     if name == "questions":
         return _rows(before, now)
-    keys = list(_keys(before, now))
+    if name in ("samples", "tenant"):
+        return f"{before!r} became {now!r}"
+    keys = [key for key in _keys(before, now) if key]
     return f"{_few(keys)} changed" if keys else "changed"
 
 
@@ -125,6 +124,7 @@ def _rows(before: Any, now: Any) -> str:
 
 def _keys(before: Any, now: Any, path: str = "") -> Iterator[str]:
     """The leaves in which two values differ."""
+    before, now = _named(before), _named(now)
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in {**before, **now}:
             yield from _keys(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
@@ -133,6 +133,12 @@ def _keys(before: Any, now: Any, path: str = "") -> Iterator[str]:
             yield from _keys(one, other, f"{path}.{number}")
     elif before != now:
         yield path
+
+
+def _named(value: Any) -> Any:
+    """A list of pairs, as which identities keep mappings whose order counts, as a mapping again."""
+    pairs = isinstance(value, list) and value and all(isinstance(p, list) and len(p) == 2 for p in value)
+    return {p[0]: p[1] for p in value} if pairs and all(isinstance(p[0], str) for p in value) else value
 
 
 def _few(names: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,3 +39,10 @@ class Outcome:
     def kept(self) -> bool:
         """Whether it has an answer to show."""
         return bool(self.summary.get("answered"))
+
+
+def known_share(outcomes: Iterable[Outcome]) -> float:
+    """The share of the answers of all stages that was known, from 0 to 1."""
+    stages = [counts for outcome in outcomes for counts in (outcome.summary.get("stages") or {}).values()]
+    known = sum(counts.get("known", 0) for counts in stages)
+    return float(known / (sum(sum(counts.values()) for counts in stages) or 1))
