@@ -103,6 +103,8 @@ def _run(word: str, store: TraceStore) -> Variant:
         found = runs[:1]
     else:
         found = [run for run in runs if run.run.startswith(word)] if len(word) >= _SHORTEST else []
+        answer = store.trace(word) if not found else None  # what an app calls the `run_id` of an answer
+        found = [run for run in runs if run.run == answer.run] if answer is not None else found
     if len(found) != 1:
         raise FlowError(_told(word, [run.run[:12] for run in found], [run.run[:12] for run in runs]))
     [run] = found

@@ -52,7 +52,7 @@ def _text(one: Replay, *, alone: bool) -> Iterator[str]:
     name = f"{one.name}, run {one.run[:8]}" if one.run[:8] not in ("", one.name[:8]) else one.name
     yield f"{name}: {one.whole} of {plural(one.total, 'row')} from the record alone{same}"
     if not one.rows and not one.troubles:
-        yield "  no trace of it is kept: it ran with tracer=none, or too long ago"
+        yield "  no trace of it is kept: it ran with tracer=none, too long ago, or was ended before a row was done"
     for trouble in one.troubles[:_MOST]:
         yield f"  {trouble.kind:<7}  {trouble.row + ': ' if trouble.row else ''}{_plain(trouble.what)}"
     if len(one.troubles) > _MOST:

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
         run = one.variant.run
         stored = [trace for trace in one.traces.stored(run).values() if trace is not None] if run else []
         if not stored:
-            raise FlowError(f"no trace of the run {words[0]!r} is kept: it ran with tracer=none, or too long ago")
+            why_not = "it ran with tracer=none, too long ago, or was ended before a row was done"
+            raise FlowError(f"no trace of the run {words[0]!r} is kept: {why_not}")
         told = why(stored, one.traces.before(run, MOST), one.traces.contents)
     names = [stage.stage for stage in told]
     if len(words) == 2:

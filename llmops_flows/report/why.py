@@ -19,7 +19,7 @@ Contents = Callable[[Iterable[str]], Mapping[str, bytes]]
 Stored = Mapping[str, Any]
 """A trace as it is kept (`core.trace.told`)."""
 
-MOST = 10_000
+MOST = 5_000
 """How many earlier traces are looked through."""
 _REFUSED = ("refusal", "content_filter")
 

@@ -104,6 +104,18 @@ def test_why_finds_a_run_by_its_folder_its_number_and_its_id(swept: Path, verb: 
     assert len(told) == 1
 
 
+def test_an_answer_of_an_app_is_found_by_its_own_run_id(place: Path, verb: Verb) -> None:
+    program = "from llmops_flows import load_flow; print(load_flow('chat', 'model=echo').invoke('hello')['run_id'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=place, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "LLMOPS_FLOWS_HOME": str(place / "home")},
+    )  # fmt: skip
+    answer = done.stdout.strip()
+    assert "chat, run" in verb(place, "why", answer)[1]
+    code, out, _ = verb(place, "replay", answer.replace("-", ""))
+    assert code == 0 and "hello" in out and "1 of 1 row" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

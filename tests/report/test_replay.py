@@ -154,7 +154,7 @@ def test_a_score_that_was_changed_in_the_trace_is_noticed(place: Place) -> None:
     folder = place.run()
     changed = """replace(data, '"length":0.', '"length":9.')"""
     damage(place, f"UPDATE traces SET data = CAST({changed} AS BLOB) WHERE seq = 2")
-    assert ("differs", "q1") in troubles(again(place, folder))
+    assert {row for _, row in troubles(again(place, folder))} == {"q1"}
 
 
 def test_a_run_without_traces_has_nothing_to_replay(place: Place) -> None:
