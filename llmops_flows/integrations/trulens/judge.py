@@ -6,6 +6,7 @@ import asyncio
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -107,7 +108,8 @@ class Judged(Evaluator):
             return Outcome({f"judged_{self.metric}": None})
         bench = _Bench(self, call, asyncio.get_running_loop())
         grade = partial(_grade, self, bench, asked, said, texts)
-        score, reasons = await asyncio.get_running_loop().run_in_executor(_threads(), grade)
+        work = partial(copy_context().run, grade)
+        score, reasons = await asyncio.get_running_loop().run_in_executor(_threads(), work)
         notes = {"model": self.judge.name, "reasons": reasons} if reasons else {"model": self.judge.name}
         return Outcome({f"judged_{self.metric}": score}, usage=bench.usage, notes=notes)
 
