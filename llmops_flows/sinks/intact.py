@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.fingerprint import decode
 from llmops_flows.core.salvage import complaints, put, rescued, set_aside
 from llmops_flows.core.store import Lost
-from llmops_flows.core.trace import proven, read
+from llmops_flows.core.trace import proven
 from llmops_flows.core.transaction import transaction
 
+from .summed import trace_of
 from .trace_file import connect
 
 _TABLES = {
@@ -73,23 +73,14 @@ def _mend(path: Path) -> tuple[Path, int]:
 def _damaged(db: sqlite3.Connection) -> tuple[int, dict[str, Lost]]:
     good, lost = 0, {}
     for id, data in db.execute("SELECT id, data FROM traces"):
-        if _whole(id, data):
+        if (trace_of(data) or {}).get("id") == id:
             good += 1
         else:
-            lost[str(id)] = Lost("trace", "it cannot be read")
+            lost[str(id)] = Lost("trace", "its bytes are not those that were written")
     for address, data in db.execute("SELECT address, data FROM contents"):
         if not proven(str(address), data):
             lost[str(address)] = Lost("value of a trace", "its bytes do not fit its address")
     return good, lost
-
-
-def _whole(id: object, data: object) -> bool:
-    try:
-        found = decode(data) if isinstance(data, bytes) else {}
-        read(found, {})
-        return bool(found["id"] == id)
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return False
 
 
 def _drop(db: sqlite3.Connection, names: list[str]) -> None:

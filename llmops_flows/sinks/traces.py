@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -20,6 +19,7 @@ from llmops_flows.core.secrets import redact_value
 from llmops_flows.core.trace import Trace, addresses, proven, read
 from llmops_flows.core.transaction import transaction
 
+from .summed import summed, trace_of
 from .trace_file import connect, settle
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class TraceStore:
 
         values: address to encoded value, of all that is at hand. exporters: who has to deliver these traces.
         """
-        rows = [(one["id"], run.run, time.time(), _masked(one)) for one in stored]
+        rows = [(one["id"], run.run, time.time(), summed(_masked(one))) for one in stored]
         fresh = [(a, _masked(decode(data))) for a, data in self._fresh(stored, values).items()]
 
         def write(db: sqlite3.Connection) -> None:
@@ -141,7 +141,7 @@ class TraceStore:
     def stored(self, run: str) -> dict[str, dict[str, Any] | None]:
         """Id to the trace of a run as it is kept, values by their addresses; None for one that is damaged."""
         rows = self._rows("SELECT id, data FROM traces WHERE run = ? ORDER BY seq", run)
-        return {str(id): _decoded(data) for id, data in rows}
+        return {str(id): trace_of(data) for id, data in rows}
 
     def before(self, run: str | None, most: int) -> Iterator[dict[str, Any]]:
         """At most so many traces from before a run (None: before now), as they are kept, the last one first."""
@@ -151,7 +151,7 @@ class TraceStore:
             query = "SELECT seq, data FROM traces WHERE seq < ? ORDER BY seq DESC LIMIT ?"
             rows = self._rows(query, seq, min(most, _MOST))
             seq, most = (rows[-1][0] if rows else None), most - len(rows)
-            yield from (one for _, data in rows if (one := _decoded(data)) is not None)
+            yield from (one for _, data in rows if (one := trace_of(data)) is not None)
 
     def kept(self, wanted: Iterable[str]) -> list[str]:
         """Those of the addresses for which something is kept, damaged or not."""
@@ -220,7 +220,7 @@ class TraceStore:
         return {a: values.get(a) or found[a] for a in absent if a in values or a in found}
 
     def _traces(self, query: str, *given: Any) -> list[Trace]:
-        stored = [one for (data,) in self._rows(query, *given) if (one := _decoded(data)) is not None]
+        stored = [one for (data,) in self._rows(query, *given) if (one := trace_of(data)) is not None]
         values = self._values({address for one in stored for address in addresses(one)})
         return [read(one, values) for one in stored]
 
@@ -266,14 +266,7 @@ class TraceStore:
             settle(self.path)
 
 
-def _decoded(data: Any) -> dict[str, Any] | None:
-    """A trace as it is kept; None if it is damaged."""
-    try:
-        found: dict[str, Any] = decode(data)
-        read(found, {})
-        return found
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return None
+_NOTHING: Mapping[str, Any] = {"inputs": {}, "outputs": {}, "steps": []}
 
 
 def _put_run(db: sqlite3.Connection, run: Run) -> None:
@@ -288,7 +281,7 @@ def _drop_values(db: sqlite3.Connection) -> None:
     """Remove the values that no trace and no run refers to."""
     used = {config for (config,) in db.execute("SELECT config FROM runs")}
     for (data,) in db.execute("SELECT data FROM traces"):
-        used.update(addresses(json.loads(data)))
+        used.update(addresses(trace_of(data) or _NOTHING))
     unused = [(a,) for (a,) in db.execute("SELECT address FROM contents") if a not in used]
     db.executemany("DELETE FROM contents WHERE address = ?", unused)
 

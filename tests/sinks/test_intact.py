@@ -44,6 +44,7 @@ def told(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("places", [30, pytest.param(500, marks=pytest.mark.slow)])
 def test_damage_anywhere_is_named_and_no_trace_tells_a_wrong_answer(whole: Path, tmp_path: Path, places: int) -> None:
     right, chance, kept = told(whole), random.Random(15), []
+    assert len(right) == 40
     for n in range(places):
         path = tmp_path / str(n) / "traces.sqlite"
         path.parent.mkdir()
@@ -61,6 +62,20 @@ def test_damage_anywhere_is_named_and_no_trace_tells_a_wrong_answer(whole: Path,
             kept.append(len(found) / 40)
         shutil.rmtree(path.parent)
     assert sorted(kept)[len(kept) // 5] > 0.8
+
+
+def test_not_one_figure_of_a_trace_can_change_unnoticed(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "traces.sqlite"
+    shutil.copyfile(whole, path)
+    db = sqlite3.connect(path)
+    [(data,)] = db.execute("SELECT data FROM traces WHERE seq = 7").fetchall()
+    for n in range(0, len(data), 41):
+        changed = data[:n] + bytes([data[n] ^ 1]) + data[n + 1 :]
+        db.execute("UPDATE traces SET data = ? WHERE seq = 7", (changed,))
+        db.commit()
+        assert len(verify(path)[1]) == 1
+        assert len(told(path)) == 39
+    db.close()
 
 
 def test_a_file_that_is_no_database_is_told_and_put_aside_when_that_is_wished(tmp_path: Path) -> None:
