@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import os
 import random
+import signal
 import threading
 import time
 from pathlib import Path
@@ -16,7 +20,9 @@ from llmops_flows.core.record import Message
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome
 from llmops_flows.stages.prompt import ChatPrompt
 from llmops_flows.stages.roles import Model, Prices, Usage
-from llmops_flows.testing.fakes import note
+from llmops_flows.testing.fakes import calls, note
+
+spawn = multiprocessing.get_context("spawn")
 
 
 class Priced(Model):
@@ -74,3 +80,41 @@ def spend(config: Any, account: str, budget: Budget, bill: Path, threads: int, p
         for thread in asking:
             thread.join()
     report.write_text("\n".join(unexpected) or "used up")
+
+
+def race(folder: Path, config: Any, *, processes: int, threads: int, kills: int, usd: float) -> None:
+    """Processes spend from one budget, some are killed in their calls; nobody ever spends more than there is."""
+    budget, bill, chance = Budget(usd=usd), folder / "bill", random.Random(6)
+    ledger = config.open()
+    spending = Purse(budget, ledger, "sweep")
+
+    def start(number: int) -> Any:
+        report = folder / f"report{number}"
+        one = spawn.Process(target=spend, args=(config, "sweep", budget, bill, threads, 0.03, report))
+        one.start()
+        return one
+
+    def billed() -> float:
+        return math.fsum(map(float, calls(bill)))
+
+    working, started = [start(n) for n in range(processes)], processes
+    for _ in range(kills):
+        seen, until = len(calls(bill)), time.monotonic() + 30
+        while len(calls(bill)) < seen + threads and time.monotonic() < until and any(p.is_alive() for p in working):
+            time.sleep(0.005)
+        time.sleep(chance.random() * 0.03)
+        victim = working.pop(chance.randrange(len(working)))
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.join()
+        assert billed() <= usd
+        working.append(start(started))
+        started += 1
+    for one in working:
+        one.join(120)
+        assert one.exitcode == 0
+    found = spending.statement()
+    ledger.close()
+    assert billed() <= found.usd + 1e-6 <= usd + 2e-6
+    assert found.usd > usd * 0.8
+    reports = [path.read_text() for path in folder.glob("report*")]
+    assert reports and set(reports) == {"used up"}

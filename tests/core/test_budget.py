@@ -6,8 +6,6 @@ import asyncio
 import math
 import multiprocessing
 import os
-import random
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +21,16 @@ from llmops_flows.core.errors import BackendError, BudgetExceeded, StoreError
 from llmops_flows.core.gate import Gate, Limits
 from llmops_flows.core.owners import new_owner
 from llmops_flows.core.purse import Bill, Purse
-from llmops_flows.stages.roles import most_tokens
+from llmops_flows.integrations.langchain.models import LangChainModel
+from llmops_flows.integrations.openai_chat import OpenAICompatible
+from llmops_flows.stages.roles import Prices, most_tokens
 from llmops_flows.stores.config import SQLite
 from llmops_flows.stores.memory import MemoryLedger
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.clock import FakeClock
 from llmops_flows.testing.fakes import calls
 
-from .spenders import priced, spend
+from .spenders import priced, race
 
 spawn = multiprocessing.get_context("spawn")
 USD = Amount(NANO, 0)
@@ -279,6 +279,24 @@ def test_what_is_no_budget_is_refused(limits: dict[str, Any]) -> None:
         Budget(**limits)
 
 
+def test_the_worst_case_counts_the_dearest_price_and_every_answer_that_was_asked_for() -> None:
+    prices, asked = (
+        Prices(input=1, cached_input=0.1, cache_write=2, output=10),
+        [{"role": "user", "content": "x" * 1000}],
+    )
+    fields = {"name": "m", "prices": prices, "max_tokens": 100}
+    plain = OpenAICompatible(base_url="http://x/v1", **fields).worst({"messages": asked})
+    assert plain["output_tokens"] == 100 and 1000 < plain["input_tokens"] < 1500
+    assert plain["cost_usd"] == pytest.approx((plain["input_tokens"] * 2 + 100 * 10) / 1e6)
+    more = OpenAICompatible(base_url="http://x/v1", extra_body={"max_tokens": 500, "n": 3}, **fields)
+    wrapped = LangChainModel(target="langchain_openai.ChatOpenAI", params={"max_tokens": 500, "n": 3}, **fields)
+    assert (
+        more.worst({"messages": asked})["output_tokens"]
+        == wrapped.worst({"messages": asked})["output_tokens"]
+        == 1500
+    )
+
+
 def test_no_message_has_more_tokens_than_its_bound() -> None:
     text = "Grüße 🙂 日本語"
     assert most_tokens([{"role": "user", "content": text}]) > len(text.encode()) + 7
@@ -319,42 +337,6 @@ def test_no_fallback_answers_for_a_model_that_the_budget_does_not_allow(tmp_path
 
 
 # -- many threads, many processes, kill -9 --------------------------------------------------------------------------
-
-
-def race(folder: Path, config: Any, *, processes: int, threads: int, kills: int, usd: float) -> None:
-    """Processes spend from one budget, some are killed in their calls; nobody ever spends more than there is."""
-    budget, bill, chance = Budget(usd=usd), folder / "bill", random.Random(6)
-    spending = Purse(budget, config.open(), "sweep")
-
-    def start(number: int) -> Any:
-        report = folder / f"report{number}"
-        one = spawn.Process(target=spend, args=(config, "sweep", budget, bill, threads, 0.03, report))
-        one.start()
-        return one
-
-    def billed() -> float:
-        return math.fsum(map(float, calls(bill)))
-
-    working, started = [start(n) for n in range(processes)], processes
-    for _ in range(kills):
-        seen, until = len(calls(bill)), time.monotonic() + 30
-        while len(calls(bill)) < seen + threads and time.monotonic() < until and any(p.is_alive() for p in working):
-            time.sleep(0.005)
-        time.sleep(chance.random() * 0.03)
-        victim = working.pop(chance.randrange(len(working)))
-        os.kill(victim.pid, signal.SIGKILL)
-        victim.join()
-        assert billed() <= usd
-        working.append(start(started))
-        started += 1
-    for one in working:
-        one.join(120)
-        assert one.exitcode == 0
-    found = spending.statement()
-    assert billed() <= found.usd + 1e-6 <= usd + 2e-6
-    assert found.usd > usd * 0.8
-    reports = [path.read_text() for path in folder.glob("report*")]
-    assert reports and set(reports) == {"used up"}
 
 
 def test_threads_of_processes_that_are_killed_never_spend_more_than_there_is(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from llmops_flows.stores.config import Postgres, Redis, Server
 from llmops_flows.testing.fakes import CountedModel, calls
 from llmops_flows.testing.ledgers import LedgerContract
 from llmops_flows.testing.stores import TendedContract
+from tests.core.spenders import race
 
 from .engines import POSTGRES, REDIS, Engine, PostgresEngine, RedisEngine
 
@@ -341,3 +342,12 @@ def test_an_evicted_answer_is_computed_again(config: Server, tmp_path: Path) -> 
         evicting.join()
     assert calls(log)
     store.close()
+
+
+# -- a budget that processes share -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_processes_that_are_killed_never_spend_more_than_there_is(config: Server, tmp_path: Path) -> None:
+    race(tmp_path, config, processes=4, threads=16, kills=4, usd=60)
