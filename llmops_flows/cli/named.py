@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, FlowError, nearest
+from llmops_flows.core.errors import FlowError, nearest
 
 from .board import SWEEPS
 
@@ -42,7 +42,7 @@ def named(*words: str) -> Iterator[list[Named]]:
     try:
         for word in words:
             variant = _variant(word, traces)
-            found.append(Named(variant, _own(variant) or traces))
+            found.append(Named(variant, _own(variant, traces) or traces))
         yield found
     finally:
         for store in (traces, *(one.traces for one in found)):
@@ -54,13 +54,17 @@ def number(word: str) -> bool:
     return word.isdigit() and len(word) < _SHORTEST
 
 
-def points(word: str) -> list[str]:
-    """The points of a sweep whose folder the word is, as words; the word itself if it is none."""
+def points(word: str) -> tuple[list[str], dict[str, str]]:
+    """The points of a sweep whose folder the word is, and what is wrong with others; else the word itself."""
+    from llmops_flows.report import variants
+
     folder = Path(word)
-    inner = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
-    if (folder / "results.jsonl").is_file() or not inner:
-        return [word]
-    return [str(path) for path in sorted(inner, key=lambda path: int(path.name))]
+    if (folder / "results.jsonl").is_file() or not folder.is_dir():
+        return [word], {}
+    if not any(path.name.isdigit() for path in folder.iterdir()):
+        return [word], {}
+    found, lost = variants.sweep(folder)
+    return [str(one.folder) for one in found], lost
 
 
 def _traces() -> TraceStore:
@@ -69,17 +73,16 @@ def _traces() -> TraceStore:
     return exit_of(["tracer=[local]", "name=runs"])[0]
 
 
-def _own(variant: Variant) -> TraceStore | None:
+def _own(variant: Variant, usual: TraceStore) -> TraceStore | None:
     """The store of a run that kept its traces elsewhere than runs do by default (`home=FOLDER`)."""
-    from llmops_flows.config.tracing import exit_from
+    from llmops_flows.sinks.trace_file import holds_traces
+    from llmops_flows.sinks.traces import TraceStore
 
     local: dict[str, Any] = (variant.config.get("tracer") or {}).get("local") or {}
-    if variant.folder is None or not Path(str(local.get("path") or "")).is_file():
+    path = Path(str(local.get("path") or usual.path))
+    if variant.folder is None or path.absolute() == usual.path.absolute() or not holds_traces(path):
         return None
-    try:
-        return exit_from({"tracer": {"local": local}, "store": variant.config.get("store")})[0]
-    except ConfigError:
-        return None
+    return TraceStore(path)
 
 
 def _variant(word: str, store: TraceStore) -> Variant:

@@ -72,6 +72,8 @@ def _comments(variant: Variant) -> Iterator[str]:
 
 
 def _text(done: Promotion, name: str) -> Iterator[str]:
+    from llmops_flows.report.differences import shown
+
     yield f"{done.path}"
     width = max(map(len, done.options), default=0)
     for option, place in done.options.items():
@@ -79,7 +81,7 @@ def _text(done: Promotion, name: str) -> Iterator[str]:
     for target in done.own:
         yield f"  rests on  {target}  your own component"
     for key, value in done.left.items():
-        yield f"  left out  {key}={redact(str(value))}: it belongs to the run"
+        yield f"  left out  {key}={shown(redact(str(value)))}: it belongs to the run"
     for key in done.null:
         yield f"  set null  {key}: the run did without it, which a file cannot say"
     if done.changed:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.core.plural import plural
+from llmops_flows.report.differences import shown
 
 from .named import named, points
 from .words import parse
@@ -29,13 +31,16 @@ def main(arguments: Sequence[str]) -> int:
     words, flags, _ = parse(arguments, ("--json",))
     if len(words) != 1:
         raise ConfigError(Fault("one run or sweep is replayed at a time", mend="replay RUN [--json]"))
-    with named(*points(words[0])) as runs:
+    asked, lost = points(words[0])
+    with named(*asked) as runs:
         found = [replay(one.variant, one.traces) for one in runs]
     if "--json" in flags:
         print(json.dumps(as_data(found), indent=2, ensure_ascii=False))
     else:
         print("\n".join(line for one in found for line in _text(one, alone=len(found) == 1)))
-    return 1 if any(one.troubles or not one.rows for one in found) else 0
+    for name, why in lost.items():
+        print(f"point {name}: {shown(why)}", file=sys.stderr)
+    return 1 if lost or any(one.troubles or not one.rows for one in found) else 0
 
 
 def _text(one: Replay, *, alone: bool) -> Iterator[str]:
@@ -54,10 +59,6 @@ def _text(one: Replay, *, alone: bool) -> Iterator[str]:
     if not one.rows and not one.troubles:
         yield "  no trace of it is kept: it ran with tracer=none, too long ago, or was ended before a row was done"
     for trouble in one.troubles[:_MOST]:
-        yield f"  {trouble.kind:<7}  {trouble.row + ': ' if trouble.row else ''}{_plain(trouble.what)}"
+        yield f"  {trouble.kind:<7}  {trouble.row + ': ' if trouble.row else ''}{shown(trouble.what)}"
     if len(one.troubles) > _MOST:
         yield f"  and {len(one.troubles) - _MOST} more: --json has all"
-
-
-def _plain(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)

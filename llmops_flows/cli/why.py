@@ -115,7 +115,7 @@ def _setting(cause: Cause) -> str:
 
 def _input(cause: Cause) -> str:
     if cause.by:
-        return f"{cause.by!r} wrote other {cause.name!r}"
+        return f"new {cause.name!r} from {cause.by!r}"
     if isinstance(cause.after, str) and isinstance(cause.before, str):
         return f"{cause.name!r} {_short(cause.before)} -> {_short(cause.after)}"
     return f"the row's {cause.name!r} is another"

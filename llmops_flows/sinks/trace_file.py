@@ -40,6 +40,15 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def holds_traces(path: Path) -> bool:
+    """Whether a file is a trace store. Only looks: a path that was read somewhere may name anybody's file."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'traces_of_run'").fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
 def settle(path: Path) -> None:
     """Move what was written from the log into the file: aside, for it waits for the disk."""
     threading.Thread(target=_checkpoint, args=(path,), name="llmops-flows-traces", daemon=True).start()

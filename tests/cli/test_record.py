@@ -194,6 +194,27 @@ def test_a_run_that_kept_its_traces_elsewhere_is_found_by_its_folder(place: Path
     assert "never ran before" in verb(place, "why", str(folder))[1]
 
 
+def test_a_point_without_results_stops_no_other(place: Path, verb: Verb) -> None:
+    (points(place)[2] / "results.jsonl").unlink()
+    code, out, err = verb(place, "replay", str(points(place)[0].parent))
+    assert code == 1 and out.count("4 of 4 rows") == 3 and "point 2: there is no results.jsonl" in err
+
+
+def test_a_path_in_a_folder_from_elsewhere_touches_nobodys_file(place: Path, verb: Verb) -> None:
+    other = place / "other.sqlite"
+    with closing(sqlite3.connect(other)) as db, db:
+        db.execute("CREATE TABLE mine (a)")
+    note = place / "note.txt"
+    note.write_text("mine")
+    before = other.read_bytes()
+    for path, target in zip(points(place), (other, note, place / "nothing.sqlite"), strict=False):
+        config = json.loads((path / "config.json").read_text())
+        config["tracer"]["local"]["path"] = config["store"]["path"] = str(target)
+        (path / "config.json").write_text(json.dumps(config))
+        assert verb(place, "replay", path.name)[1].count("4 of 4 rows") == 1  # from where runs keep theirs
+    assert other.read_bytes() == before and note.read_text() == "mine" and not (place / "nothing.sqlite").exists()
+
+
 # -- promote ---------------------------------------------------------------------------------------------------------
 
 
