@@ -132,12 +132,13 @@ def _apart(cells: Sequence[Cell], folder: Path, rules: Rules) -> Generator[Outco
     from .sweep_worker import task
 
     tasks, outcomes = [Task(task(cell, folder), path(cell)) for cell in cells], list[Outcome]()
-    command, pace = [sys.executable, "-m", WORKER], Pace()
+    workers, pace = min(rules.workers, len(tasks)), Pace()
+    command = [sys.executable, "-m", WORKER, str(workers)]
 
     def tick() -> None:
         pace.tell("points", len(outcomes), len(tasks), known_share(outcomes))
 
-    with closing(pace), Pool(command, min(rules.workers, len(tasks)), timeout=rules.timeout, tick=tick) as pool:
+    with closing(pace), Pool(command, workers, timeout=rules.timeout, tick=tick) as pool:
         for position, said in pool.do(tasks):
             number = cells[position].number
             outcomes.append(Outcome(number, failure=said) if isinstance(said, str) else Outcome(**said))
@@ -172,8 +173,8 @@ def show(
 
     if any(outcome.summary for outcome in outcomes):
         try:
-            found, lost = variants.sweep(folder)
-            print(board_text.text(leaderboard.board(found, lost=lost)), end="")
+            found, _ = variants.sweep(folder)
+            print(board_text.text(leaderboard.board(found)), end="")
         except FlowError as error:
             print(error)
     for line in _failures(cells, outcomes):

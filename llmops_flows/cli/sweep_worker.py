@@ -1,4 +1,4 @@
-"""One worker of a sweep: `python -m llmops_flows.cli.sweep_worker`, spoken to in lines by `sweeps.pool`."""
+"""One worker of a sweep: `python -m llmops_flows.cli.sweep_worker WORKERS`, spoken to in lines by `sweeps.pool`."""
 
 from __future__ import annotations
 
@@ -103,12 +103,15 @@ class _Line:
             os._exit(130)
 
 
-def main() -> int:
-    """Do points until there are no more. Returns 0."""
+def main(workers: str) -> int:
+    """Do points until there are no more, as one of so many workers. Returns 0."""
     from dataclasses import asdict
+
+    from llmops_flows.core.gate import GATE
 
     from . import masked
 
+    GATE.processes = int(workers)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     line = _Line()
     masked.streams()
@@ -125,4 +128,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -181,7 +181,8 @@ def _key_faults(config: DictConfig | None, known_groups: Iterable[str], parsed: 
                 return []  # fields that a class has and its file leaves out; the builder refuses the others
             choices = [n for n in known if n != "hydra"] + ([] if depth else list(known_groups))
             place = f"in {'.'.join(steps[:depth])!r}" if depth else "at the top of the config"
-            mend = did_you_mean(name, dict.fromkeys(choices))
+            several = "sweep.* says how several points are run: add -m"
+            mend = several if key.startswith("sweep.") else did_you_mean(name, dict.fromkeys(choices))
             return [Fault(f"there is no key {name!r} {place}", key=key, where=LINE, mend=mend)]
         node = _inner(node, name)
     return []

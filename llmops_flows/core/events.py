@@ -27,8 +27,8 @@ class Event:
     run_started: data has flow (name), identity, records (how many), config (plain data, may be absent),
         host (what the surrounding application handed in).
     stage_started: stage, data has ids (of the records) and component (the stage itself).
-    stage_progress: stage, data has done and of (distinct answers to compute, of all runs that walk together; the
-        event belongs to one of them) and known (the share of all distinct answers, from 0 to 1, that was known).
+    stage_progress: stage, data has done and of: distinct answers to compute, of all runs that walk together. The
+        event belongs to one of these.
     token: stage, record id, data has text.
     stage_finished: stage, data has spans (record id -> Span) and component.
     record_finished: `record` is the whole record with its spans.

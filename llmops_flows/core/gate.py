@@ -40,6 +40,9 @@ class Gate:
         failures: failures in a row after which a backend is left alone.
         cool_down: seconds until it is asked again, with one request.
         clock, chance: time and randomness; tests bring their own.
+
+    Attributes:
+        processes: how many processes ask the same services side by side: each keeps to its share of the limits.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Gate:
     ) -> None:
         self.clock = clock or WallClock()
         self.chance = chance
+        self.processes = 1
         self._breaker = (failures, cool_down)
         self._backends: dict[str, Backend] = {}
         self._pid = os.getpid()
@@ -84,7 +88,9 @@ class Gate:
             BudgetExceeded: what is left of the budget does not allow the request.
         """
         call = _Call(self, self._known(backend), limits, allowance or Allowance(), until, bill)
-        return await call.made(attempt, parallel or limits.parallel, repeatable)
+        share = limits.parallel and max(1, limits.parallel // self.processes)
+        most = min((limit for limit in (parallel, share) if limit), default=None)
+        return await call.made(attempt, most, repeatable)
 
     def door(self, name: str) -> Door:
         """The door of something that is no service but can serve only so many at once."""
@@ -148,7 +154,7 @@ class _Call:
     @property
     def gap(self) -> float:
         rate = self.limits.requests_per_minute
-        return 60.0 / rate * MARGIN if rate else 0.0
+        return 60.0 / rate * MARGIN * self.gate.processes if rate else 0.0
 
     def check(self, wait: float = 0.0) -> None:
         """Raise if it makes no sense to ask, or to wait so many seconds for it."""

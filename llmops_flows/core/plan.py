@@ -40,9 +40,7 @@ class Count:
 class _Promises(Work):
     """A stage that would have to be run gives a promise: an address that is made of its key."""
 
-    async def _compute(
-        self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool, known: int
-    ) -> None:
+    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
         for key, records in groups.items():
             for record in records:
                 self._take(name, stage, record, key, Known(f"?{key}"), "computed")

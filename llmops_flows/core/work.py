@@ -85,7 +85,7 @@ class Work:
             for record in (record for records in groups.values() for record in records):
                 record.error = StageError("this is not known", stage=name)
         elif groups:
-            await self._compute(name, stage, groups, fatal, len(known))
+            await self._compute(name, stage, groups, fatal)
         for run, mine in runs.items():
             spans = {r.id: r.spans[-1] for r, mark in zip(mine, marks[run], strict=True) if len(r.spans) > mark}
             data = {"spans": spans, "component": stage}
@@ -119,11 +119,9 @@ class Work:
         error = str(record.error) if fatal else ""
         record.spans.append(Span(name, "failed" if fatal else "skipped", time.time(), error=error))
 
-    async def _compute(
-        self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool, known: int
-    ) -> None:
+    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
         kept = _kept(stage, [r for records in groups.values() for r in records])
-        progress = self._progress(name, groups, known)
+        progress = self._progress(name, groups)
 
         # What comes in one piece is written in one piece.
         together = stage.inline or (type(stage).run_many is not None and len(groups) > 1)
@@ -146,12 +144,11 @@ class Work:
                         else:
                             self._fail(name, record, found, fatal, Times(time.time(), 0.0), key)
 
-    def _progress(self, name: str, groups: Mapping[str, Sequence[Record]], known: int) -> Iterator[None]:
+    def _progress(self, name: str, groups: Mapping[str, Sequence[Record]]) -> Iterator[None]:
         """Tell each time that one more of the distinct answers is there."""
-        run, share = next(iter(groups.values()))[0].run, known / (known + len(groups))
+        run, of = next(iter(groups.values()))[0].run, len(groups)
         for done in itertools.count(1):
-            data = {"done": done, "of": len(groups), "known": share}
-            self.emit(Event("stage_progress", run, time.time(), name, data=data))
+            self.emit(Event("stage_progress", run, time.time(), name, data={"done": done, "of": of}))
             yield
 
     async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[Job]:

@@ -150,6 +150,13 @@ async def test_requests_keep_the_distance_that_the_rate_asks_for(gate: Gate, clo
     assert max(len([at for at in service.at if start <= at < start + 60]) for start in service.at) <= 60
 
 
+async def test_one_of_several_processes_keeps_to_its_share_of_the_rate(gate: Gate, clock: FakeClock) -> None:
+    gate.processes = 4
+    service = Service(clock, "yes")
+    await asyncio.gather(*(gate.call("x", Limits(requests_per_minute=60), service) for _ in range(3)))
+    assert [round(at - service.at[0], 2) for at in service.at] == [0, 4.08, 8.16]
+
+
 async def test_waiting_in_our_own_queue_is_not_on_the_calls_time(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, "yes")
     limits = Limits(requests_per_minute=60, timeout=1)
@@ -193,6 +200,21 @@ async def test_no_more_than_parallel_are_under_way_at_once() -> None:
     attempt = crowded(places)
     await asyncio.gather(*(gate.call("x", Limits(parallel=3), attempt) for _ in range(12)))
     assert max(places) == 3
+
+
+async def test_one_of_several_processes_keeps_to_its_share_of_the_places() -> None:
+    gate, inside, most = Gate(), 0, 0
+    gate.processes = 3
+
+    async def service(seconds: float) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.01)
+        inside -= 1
+
+    await asyncio.gather(*(gate.call("x", Limits(parallel=8), service, parallel=5) for _ in range(9)))
+    assert most == 2
 
 
 async def test_the_door_is_open_to_the_next_after_a_cancel_at_any_moment() -> None:

@@ -6,8 +6,10 @@ from io import StringIO
 
 from llmops_flows import Flow, Record, Runner
 from llmops_flows.core.events import Event
+from llmops_flows.core.lane import Lane
 from llmops_flows.sinks.pace import Pace
 from llmops_flows.testing.clock import FakeClock
+from llmops_flows.testing.fakes import CountedModel, DictStore
 
 
 class Terminal(StringIO):
@@ -49,25 +51,30 @@ def test_a_terminal_has_one_line_of_which_nothing_is_left() -> None:
     assert "\n" not in screen.getvalue() and screen.getvalue().endswith("\r\x1b[2K")
 
 
-def test_a_run_tells_of_every_distinct_answer() -> None:
-    from llmops_flows.testing.fakes import CountedModel, DictStore
+def test_a_walk_tells_of_the_stage_at_work_over_all_its_runs() -> None:
+    clock, log = FakeClock(), StringIO()
 
-    seen: list[Event] = []
+    class Slow:
+        """Half a minute passes with every answer."""
 
-    class Listener:
         def on(self, event: Event) -> None:
-            if event.kind == "stage_progress":
-                seen.append(event)
+            clock.time += 30 * (event.kind == "stage_progress")
 
         def close(self) -> None: ...
 
-    flow = Flow(inputs=("messages",), stages={"model": CountedModel()})
+    def lane(model: CountedModel, *texts: str) -> Lane:
+        asked = [{"messages": [{"role": "user", "content": text}]} for text in texts]
+        flow = Flow(inputs=("messages",), stages={"model": model})
+        return Lane(flow, [Record.of(str(n), slots) for n, slots in enumerate(asked)])
 
-    def asked(*texts: str) -> list[Record]:
-        return [Record.of(str(n), {"messages": [{"role": "user", "content": t}]}) for n, t in enumerate(texts)]
-
-    with Runner(store=DictStore(), sinks=[Listener()]) as runner:
-        runner.run(flow, asked("a"))
-        seen.clear()
-        runner.run(flow, asked("a", "b", "c", "c"))
-    assert [event.data for event in seen] == [{"done": n, "of": 2, "known": 1 / 3} for n in (1, 2)]
+    one, other = CountedModel(name="one"), CountedModel(name="other")
+    with Runner(store=DictStore(), sinks=[Slow(), Pace(log, clock.now)]) as runner:
+        runner.run_all([lane(one, "a", "b", "b"), lane(one, "b", "c"), lane(other, "a", "b", "c")])
+    assert log.getvalue().splitlines() == [
+        "model 1 of 8, 0% known, 0:30, about 3:30 to go",
+        "model 2 of 8, 0% known, 1:00, about 3:00 to go",
+        "model 3 of 8, 0% known, 1:30, about 2:30 to go",
+        "model 6 of 8, 0% known, 2:00, about 0:40 to go",
+        "model 7 of 8, 0% known, 2:30, about 0:21 to go",
+        "model 8 of 8, 0% known, 3:00, about 0:00 to go",
+    ]
