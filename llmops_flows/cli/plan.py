@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the plan of a sweep, or of a single run. Returns 0, or 2 when a point's config is wrong."""
     from llmops_flows.config.cells import cells
     from llmops_flows.config.compose import expanded
+    from llmops_flows.config.spending import notes
     from llmops_flows.config.text import quoted
 
     overrides = [word for word in arguments if word not in ("-m", "--multirun")]
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     able = [cell for cell in found if cell.experiment is not None and cell.same_as is None]
     total = counted(able)
     _show(found, total, estimates(able, total))
+    for told in dict.fromkeys(note for cell in able if cell.experiment for note in notes(cell.experiment)):
+        print(f"\n{told}")
     return 2 if any(cell.experiment is None for cell in found) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from llmops_flows.core.budget import Amount, Budget, Ledger, Statement
 from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.core.owners import new_owner
-from llmops_flows.core.purse import Purse, told
+from llmops_flows.core.purse import Purse
+from llmops_flows.core.purse import told as counted
 from llmops_flows.core.stage import Part
 from llmops_flows.stages.roles import Model
 from llmops_flows.stores.config import StoreConfig
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .cells import Cell
     from .experiment import Experiment
 
+log = logging.getLogger("llmops_flows")
 FREE = ("local", "llamacpp")
 """Providers of models that run in this process."""
 
@@ -62,6 +65,7 @@ class Shared:
         self._means: tuple[Budget, str] | None = None
         self._purse: Purse | None = None
         self._store: Any = None
+        self._noted: set[str] = set()
 
     def of(self, cells: Sequence[Cell]) -> list[Cell]:
         """The cells, paid from the account, which is opened when it is first needed.
@@ -70,9 +74,13 @@ class Shared:
             ConfigError: they do not have one budget, in one store.
             StoreError: the store cannot be reached.
         """
-        for cell in cells:
-            if cell.experiment is not None:
-                self._join(cell.experiment)
+        experiments = [cell.experiment for cell in cells if cell.experiment is not None]
+        for experiment in experiments:
+            self._join(experiment)
+        for told in dict.fromkeys(note for experiment in experiments for note in notes(experiment)):
+            if told not in self._noted:
+                log.warning("%s", told)
+            self._noted.add(told)
         if not self.account:
             return list(cells)
         return [
@@ -109,8 +117,9 @@ class Shared:
 
 def notes(experiment: Experiment) -> list[str]:
     """A sentence for each model that the budget cannot limit, or does not allow a single call."""
-    budget = experiment.settings.budget
-    found: dict[str, None] = {}
+    budget, found = experiment.settings.budget, dict[str, None]()
+    if not budget.limited:
+        return []
     for model in _models([*(stage for _, stage in experiment.flow.leaves()), *experiment.evaluators.values()]):
         cost = Amount.of(model.worst({}))
         if budget.usd is not None and not cost.usd and model.backend and model.provider not in FREE:
@@ -118,7 +127,7 @@ def notes(experiment: Experiment) -> list[str]:
             found[f"budget.usd={budget.usd:g} does not limit {model.name}, which has no price: {mend}"] = None
         for name, limit in budget.limits():
             if getattr(cost, name) > limit:
-                given, most = f"budget.{name}={getattr(budget, name):.15g}", told(name, getattr(cost, name))
+                given, most = f"budget.{name}={getattr(budget, name):.15g}", counted(name, getattr(cost, name))
                 why = f"which may cost {most} (max_tokens={model.max_tokens}): only what is known is answered"
                 found[f"{given} does not allow one call of {model.name}, {why}"] = None
     return list(found)

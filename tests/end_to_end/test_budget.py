@@ -66,7 +66,9 @@ class Flows:
         model = ["model=openai_compatible", f"model.base_url={self.url}", f"model.max_tokens={MOST}"]
         prices = [f"model.prices.input={INPUT}", f"model.prices.output={OUTPUT}"]
         asked = ["questions.path=questions.jsonl", "questions.limit=40"]
-        code = main([*arguments, "flow=chat", "guardrail=none", "evaluator=none", *asked, *model, *prices])
+        usual = ["flow=chat", "guardrail=none", "evaluator=none", *asked, *model, *prices]
+        named = {word.partition("=")[0] for word in arguments}
+        code = main([*arguments, *(word for word in usual if word.partition("=")[0] not in named)])
         return code, "".join(self.said.readouterr())
 
 
@@ -148,7 +150,11 @@ def test_a_mistake_in_a_budget_is_told_before_anything_is_asked(
     assert service.calls == 0 and "budget:" not in said.replace("- budget:", "")
 
 
-def test_check_tells_a_budget_that_allows_no_call(flows: Flows, service: Service) -> None:
+def test_check_and_plan_tell_a_budget_that_allows_no_call_or_cannot_be_kept(flows: Flows, service: Service) -> None:
     code, told = flows("check", "budget.usd=0.01")
     assert code == 0 and "budget.usd=0.01 does not allow one call of default, which may cost 0.05" in told
+    code, told = flows("plan", "model.seed=1,2", "budget.usd=0.01")
+    assert code == 0 and told.count("budget.usd=0.01 does not allow one call of default") == 1
+    code, told = flows("check", "model.name=free", "model.prices.input=0", "model.prices.output=0", "budget.usd=1")
+    assert code == 0 and "budget.usd=1 does not limit free, which has no price: give prices.input" in told
     assert service.calls == 0
