@@ -60,7 +60,10 @@ def rescued(old: Path, tables: Mapping[str, Sequence[str]]) -> Iterator[tuple[st
     try:
         _pad(old)
         with closing(_opened(old)) as db:
+            there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
             for table, (column, *_) in tables.items():
+                if table not in there:
+                    continue
                 rows = _rows(db, f"SELECT * FROM {table} NOT INDEXED", column)
                 while part := list(islice(rows, BATCH)):
                     yield table, part

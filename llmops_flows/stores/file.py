@@ -20,7 +20,7 @@ from llmops_flows.core.locks import locked
 from llmops_flows.core.salvage import put, rescued, set_aside
 from llmops_flows.core.transaction import transaction
 
-from .schema import TABLES, broken, connect, connect_read_only, unwritable
+from .schema import ACCOUNTS, TABLES, broken, connect, connect_read_only, unwritable
 from .seal import sealing_key
 
 T = TypeVar("T")
@@ -144,7 +144,9 @@ class File:
             self.counters["replaced"] += 1
             place = set_aside(self.path)
         with closing(connect(self.path)) as db:
-            saved = sum(transaction(db, partial(put, table=t, rows=rows)) for t, rows in rescued(place, TABLES))
+            db.execute(ACCOUNTS)
+            parts = rescued(place, {**TABLES, "accounts": ("name",)})
+            saved = sum(transaction(db, partial(put, table=table, rows=rows)) for table, rows in parts)
         told = "the store %r was damaged and is begun anew, with %d rows that could be read; the old file: %s"
         log.warning(told, str(self.path), saved, place.name)
         return place, saved

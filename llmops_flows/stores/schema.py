@@ -32,6 +32,11 @@ CREATE TABLE IF NOT EXISTS leases (
 """
 TABLES = {"entries": ("key", "address", "meta", "seal", "used"), "contents": ("rowid", "address", "data")}
 """What of a damaged file is worth reading: tables, and their columns, of which the first is the order of the rows."""
+ACCOUNTS = (
+    "CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, data BLOB NOT NULL, seal BLOB NOT NULL, "
+    "used REAL NOT NULL) WITHOUT ROWID"
+)
+"""Made when it is first needed, so that the schema of stores without a budget stays what it is."""
 _BUSY_SECONDS = 30.0
 _ABSURD = 1000
 """No schema will ever have this number: it is damage."""

@@ -17,7 +17,7 @@ from llmops_flows.core.store import Entry, Lease, Lost, Verified
 
 from .care import TOUCHED, Onward, Tending, Use, sound, used
 from .file import File
-from .schema import APPLICATION, TABLES
+from .schema import ACCOUNTS, APPLICATION, TABLES
 from .seal import ACCOUNT_SECONDS, account, fits, seal, write_key
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class SQLiteStore(Tending):
 
     def change(self, name: str, work: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
         def write(db: sqlite3.Connection) -> T:
-            db.execute(_ACCOUNTS)
+            db.execute(ACCOUNTS)
             row = db.execute("SELECT seal, data FROM accounts WHERE name = ?", (name,)).fetchone()
             data, answer = work(account(self._file.key, name, *row) if row else None)
             if data is not None:
@@ -272,9 +272,4 @@ class SQLiteStore(Tending):
         self.counters[reason] += number
 
 
-# Made when it is first needed, so that the schema of stores without a budget stays what it is.
-_ACCOUNTS = (
-    "CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, data BLOB NOT NULL, seal BLOB NOT NULL, "
-    "used REAL NOT NULL) WITHOUT ROWID"
-)
 _LEASES = "SELECT key, owner, expires, error, seal FROM leases WHERE key IN "

@@ -489,6 +489,17 @@ def test_a_damaged_file_is_named_and_only_repair_changes_it(store: SQLiteStore, 
     assert len(list(path.parent.glob("*.broken-*"))) == 1
 
 
+def test_what_a_budget_has_spent_outlives_the_damage(store: SQLiteStore, path: Path) -> None:
+    entries, values = rows(100, size=1000)
+    store.change("sweep", lambda kept: (b"spent", None))
+    store.put(entries, values)
+    store.close()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+    assert store.verify().lost
+    assert store.change("sweep", lambda kept: (None, kept)) == b"spent"
+
+
 def test_a_run_that_meets_the_damage_keeps_what_can_be_read(store: SQLiteStore, path: Path) -> None:
     entries, values = rows(200, size=1000)
     store.put(entries, values)
