@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,6 @@ def run(arguments: Sequence[str]) -> int:
     from llmops_flows.config import compose, faults, text
 
     from . import masked
-    from . import run as job
 
     masked.logs()
     parser = get_args_parser()
@@ -50,10 +50,8 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(faults.diagnose(ours, overrides, ConfigError(refused), owner=True))
     app = Hydra(NAME, ours)
     GlobalHydra.instance().initialize(app)
-    job.codes.clear()
-    job.errors.clear()
     try:
-        _do(app, wanted, overrides, parser, job)
+        ended = _do(app, wanted, overrides, parser)
     except faults.FAILURES as error:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
@@ -61,12 +59,13 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(faults.diagnose(compose.loader(), config, error, owner=True)) from None
     finally:
         GlobalHydra.instance().clear()
-    if job.errors:
-        raise job.errors[0]
-    return max(job.codes, default=0)
+    if isinstance(ended, Exception):
+        raise ended
+    return ended
 
 
-def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, job: Any) -> None:
+def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int | Exception:
+    """The exit code, or an error of ours, which has nothing to do with how Hydra composes."""
     from hydra.types import RunMode
 
     from llmops_flows.config.paths import ROOT as root
@@ -82,30 +81,40 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any, job: Any
         app.show_info(wanted.info, config_name=root, overrides=overrides, run_mode=mode)
     elif (wanted.multirun or "hydra.mode=MULTIRUN" in overrides) and not _elsewhere(app, root, overrides):
         try:
-            job.codes.append(_sweep(app, root, overrides))
+            return _sweep(app, root, overrides)
         except ConfigError as error:
-            job.errors.append(error)
+            return error
     elif wanted.multirun or "hydra.mode=MULTIRUN" in overrides:
-        _multirun(app, root, overrides)
+        return _multirun(app, root, overrides)
     else:
-        app.run(config_name=root, task_function=job.task, overrides=overrides)
+        from .run import Alone
+
+        alone = Alone()
+        app.run(config_name=root, task_function=alone, overrides=overrides)
+        return alone.error or int(alone.failed)
+    return 0
 
 
-def _multirun(app: Any, root: str, overrides: list[str]) -> None:
-    """Hydra's own sweeper and launcher; a budget holds for all jobs together."""
+def _multirun(app: Any, root: str, overrides: list[str]) -> int:
+    """A sweeper of Hydra's, for which each point is a job; a budget holds for all jobs together."""
     from llmops_flows.config.cells import cells
     from llmops_flows.config.hydra_files import masked_saves
+    from llmops_flows.core.plan import Foreseen
 
-    from . import spending
+    from . import spending, sweep
+    from .launching import heard
     from .run import Task
 
+    begun = time.perf_counter()
     try:
         points = cells(_own(overrides))
     except ConfigError:  # not a sweep in our grammar; a job with a budget refuses to begin without an account
         points = []
-    with masked_saves(), spending.shared() as budget:
+    with masked_saves(), heard() as found, spending.shared() as budget:
         budget.of(points)
         app.multirun(config_name=root, task_function=Task(budget.account), overrides=overrides)
+    sweep.show(found.cells, found.folder, found.outcomes, 0, time.perf_counter() - begun, Foreseen())
+    return sweep.code(found.outcomes)
 
 
 def _own(overrides: Sequence[str]) -> list[str]:

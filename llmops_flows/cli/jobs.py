@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
-import threading
-import time
 import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -22,20 +17,18 @@ from uuid import uuid4
 
 from llmops_flows.config.rules import Rules
 from llmops_flows.config.text import quote
-from llmops_flows.core.errors import ConfigError, FlowError
+from llmops_flows.core.errors import ConfigError
 from llmops_flows.sweeps.outcome import Outcome
-from llmops_flows.sweeps.pool import STOP
+
+from .launching import PROCESS, Lost, arrive, returned
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
 
 JOBS = 4
 """How many jobs there are for each that can run at once: fewer share more, more leave nobody idle at the end."""
-_PROCESS = uuid4().hex
 _held: list[Cell] = []
 """The points of the last job: while they live, the models that they loaded stay for the next one."""
-_parent: list[int] = []
-"""Who started this process, where it is one of a launcher's workers and not the sender."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +56,15 @@ class Share:
     folder: str
     mark: str
     rules: Mapping[str, Any]
-    process: str = _PROCESS
+    process: str = PROCESS
 
     def __call__(self, _: Any) -> list[Done]:
         """Run the points of this job."""
         from hydra.core.hydra_config import HydraConfig
 
-        from . import masked
         from .sweep import execute
 
-        masked.logs()
-        if self.process != _PROCESS and not _parent:
-            masked.streams()
-            _parent.append(os.getppid())
-            threading.Thread(target=_end_with_parent, daemon=True).start()
+        arrive(self.process)
         tasks = json.loads(zlib.decompress(self.jobs[HydraConfig.get().job.num - self.first]))
         cells = [_cell(task) for task in tasks]
         with _place(Path(self.folder), self.mark) as (folder, shared):
@@ -112,12 +100,12 @@ class Jobs:
         folder = folder.absolute()
         lost: list[Cell] = []
         for share, came in self._launch(self._shares(cells), folder):
-            if isinstance(came, str):
+            if isinstance(came, Lost):
                 lost += share
             else:
-                yield from came
-        for share, came in self._launch([[cell] for cell in lost], folder):
-            yield from [Outcome(cell.number, failure=came) for cell in share] if isinstance(came, str) else came
+                yield from _brought(came, folder)
+        for [cell], came in self._launch([[cell] for cell in lost], folder):
+            yield from [Outcome(cell.number, failure=came.why)] if isinstance(came, Lost) else _brought(came, folder)
 
     def _shares(self, cells: Sequence[Cell]) -> list[list[Cell]]:
         """The cells as jobs: those that begin alike side by side, about as many in each."""
@@ -139,27 +127,15 @@ class Jobs:
         count = asked() if callable(asked) else getattr(launcher, "joblib", {}).get("n_jobs", -1)
         return int(count) if count > 0 else os.cpu_count() or 1
 
-    def _launch(self, shares: Sequence[list[Cell]], folder: Path) -> Iterator[tuple[list[Cell], list[Outcome] | str]]:
-        """Each share and what came of it; a text says why it was lost."""
+    def _launch(self, shares: Sequence[list[Cell]], folder: Path) -> list[tuple[list[Cell], list[Done] | Lost]]:
+        """Each share, and what came of it."""
         if not shares:
-            return
+            return []
         first, self._first = self._first, self._first + len(shares)
-        try:
-            with _marked(folder) as mark:
-                share = Share([_packed(share, folder) for share in shares], first, str(folder), mark, self._within)
-                jobs = self._launcher(share, folder).launch([[] for _ in shares], initial_job_idx=first)
-        except BrokenExecutor as error:  # a pool that is lost with any of its workers: joblib's
-            if len(shares) == 1:
-                died = re.search(r"\{(.*)\}", str(error))
-                yield shares[0], f"its process died{f' of {died[1]}' if died else ''}: out of memory?"
-            else:
-                for one in shares:
-                    yield from self._launch([one], folder)
-        except Exception as error:
-            name = self._config.hydra.runtime.choices["hydra/launcher"]
-            raise FlowError(f"the launcher {name!r} failed: {type(error).__name__}: {error}") from error
-        else:
-            yield from ((cells, _came(job, folder)) for cells, job in zip(shares, jobs, strict=True))
+        with _marked(folder) as mark:
+            task = Share([_packed(share, folder) for share in shares], first, str(folder), mark, self._within)
+            came = returned(self._launcher(task, folder).launch, [[] for _ in shares], first)
+        return list(zip(shares, came, strict=True))
 
     @property
     def _within(self) -> dict[str, Any]:
@@ -186,15 +162,6 @@ class Jobs:
         )
 
 
-def _end_with_parent() -> None:
-    """A worker whose starter was killed would work on, and nobody would take what it does."""
-    while os.getppid() in _parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(STOP)
-    os._exit(130)
-
-
 def _packed(cells: Sequence[Cell], folder: Path) -> bytes:
     from .sweep_worker import task
 
@@ -213,19 +180,14 @@ def _cell(task: Mapping[str, Any]) -> Cell:
         return Cell(int(task["number"]), tuple(task["overrides"]), None, error.faults)
 
 
-def _came(job: Any, folder: Path) -> list[Outcome] | str:
-    """What came of the points of a job; a text says why it was lost. Files from another disk are written here."""
-    from hydra.core.utils import JobStatus
-
-    if job.status != JobStatus.COMPLETED:
-        return f"{type(job._return_value).__name__}: {job._return_value}"
-    done: list[Done] = job.return_value
+def _brought(done: Sequence[Done], folder: Path) -> Iterator[Outcome]:
+    """What came of points. Files from another disk are written here."""
     for one in done:
+        place = folder / str(one.outcome.number)
         for name, data in one.files.items():
-            place = folder / str(one.outcome.number) / Path(name).name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
-    return [one.outcome for one in done]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / Path(name).name).write_bytes(data)
+        yield one.outcome
 
 
 @contextmanager

@@ -7,11 +7,15 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, FlowError
+from llmops_flows.sweeps.outcome import Outcome
+
+from .launching import PROCESS, arrive
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,51 +26,60 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("llmops_flows")
 
-codes: list[int] = []
-"""Exit codes of the jobs of this process, in order."""
 
-errors: list[BaseException] = []
-"""What jobs of this process raised; Hydra would print a traceback, and end a sweep."""
+class Alone:
+    """What Hydra calls for a single run. `error`: what it raised, kept from Hydra, which would print a traceback."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.failed = False
+
+    def __call__(self, config: DictConfig) -> None:
+        try:
+            self.failed = bool(_failures(_job(config)))
+        except Exception as error:
+            self.error = error
 
 
 @dataclass(frozen=True)
 class Task:
-    """What Hydra calls for each job of a sweep. `account`: what the jobs' budget is paid from."""
+    """What Hydra calls for each job of a sweep. `account`: what the jobs' budget is paid from.
 
-    account: str
+    It raises nothing but an interrupt: one bad point does not end a sweep, and what came of it travels as plain data.
+    """
 
-    def __call__(self, config: DictConfig) -> None:
-        task(config, self.account)
+    account: str | None = None
+    process: str = PROCESS
+
+    def __call__(self, config: DictConfig) -> Outcome:
+        from hydra.core.hydra_config import HydraConfig
+
+        arrive(self.process)
+        number = int(HydraConfig.get().job.num)
+        try:
+            return Outcome(number, _job(config, self.account))
+        except ConfigError as error:
+            return Outcome(number, failure="\n".join(map(str, error.faults)), wrong=True)
+        except Exception as error:
+            log.debug("point %s failed", number, exc_info=True)
+            return Outcome(number, failure=f"{type(error).__name__}: {error}")
 
 
-def task(config: DictConfig, account: str | None = None) -> None:
-    """What Hydra calls for each job. It raises nothing but an interrupt: one bad point does not end a sweep."""
+def _job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
+    """Run the job that Hydra set up. Returns the summary of the run."""
     from hydra.core.hydra_config import HydraConfig
 
-    from llmops_flows.config.compose import register
+    from llmops_flows.config import hydra_files, spending
+    from llmops_flows.config.compose import Composed, register
+    from llmops_flows.config.idle import idle
+    from llmops_flows.config.load import assembled
 
     from . import masked
 
     register()
     masked.logs()
-    try:
-        codes.append(_job(config, Path(HydraConfig.get().runtime.output_dir), account))
-    except FlowError as error:
-        print(error, file=sys.stderr)
-        codes.append(2 if isinstance(error, ConfigError) else 1)
-    except Exception as error:
-        errors.append(error)
-
-
-def _job(config: DictConfig, folder: Path, account: str | None) -> int:
-    from hydra.core.hydra_config import HydraConfig
-
-    from llmops_flows.config import hydra_files, spending
-    from llmops_flows.config.compose import Composed
-    from llmops_flows.config.idle import idle
-    from llmops_flows.config.load import assembled
-
     hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
     hydra_files.write(folder, config, hydra)
     chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
     composed = Composed(config, tuple(hydra.overrides.task), chosen)
@@ -78,8 +91,8 @@ def _job(config: DictConfig, folder: Path, account: str | None) -> int:
     return execute(experiment, folder)
 
 
-def execute(experiment: Experiment, folder: Path) -> int:
-    """Run an experiment, show it, and leave its files in `folder`. Returns 0, or 1 when something failed."""
+def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """Run an experiment, show it, and leave its files in `folder`. Returns its summary."""
     from llmops_flows.config.load import opened
     from llmops_flows.config.questions import records
     from llmops_flows.sinks.console import progress
@@ -102,7 +115,7 @@ def execute(experiment: Experiment, folder: Path) -> int:
 
 def _finish(
     experiment: Experiment, records: list[Record], seconds: float, folder: Path, run: str, runner: Runner
-) -> int:
+) -> dict[str, Any]:
     from llmops_flows.report import files, table
     from llmops_flows.report.summary import summarize
 
@@ -116,8 +129,12 @@ def _finish(
     parts = [table.scores(summary), table.stages(summary), table.totals(summary), str(_near(folder))]
     print("", "\n\n".join(part for part in parts if part), sep="\n")
     _tell_ways(records)
-    failed = summary["errors"]["records"] + summary["errors"]["evaluations"]
-    return 1 if failed else 0
+    return summary
+
+
+def _failures(summary: Mapping[str, Any]) -> int:
+    count: int = summary["errors"]["records"] + summary["errors"]["evaluations"]
+    return count
 
 
 def _spent(runner: Runner) -> dict[str, Any]:
