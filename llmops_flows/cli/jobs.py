@@ -62,11 +62,14 @@ class Share:
         """Run the points of this job."""
         from hydra.core.hydra_config import HydraConfig
 
+        arrive(self.process)
+        return self.run(int(HydraConfig.get().job.num))
+
+    def run(self, job: int) -> list[Done]:
+        """Run the points of a job in this process."""
         from .sweep import execute
 
-        arrive(self.process)
-        tasks = json.loads(zlib.decompress(self.jobs[HydraConfig.get().job.num - self.first]))
-        cells = [_cell(task) for task in tasks]
+        cells = [_cell(task) for task in json.loads(zlib.decompress(self.jobs[job - self.first]))]
         with _place(Path(self.folder), self.mark) as (folder, shared):
             outcomes = list(execute(cells, folder, Rules(**self.rules)))
             done = [Done(one, {} if shared else _files(folder / str(one.number))) for one in outcomes]
@@ -103,9 +106,9 @@ class Jobs:
             if isinstance(came, Lost):
                 lost += share
             else:
-                yield from _brought(came, folder)
+                yield from brought(came, folder)
         for [cell], came in self._launch([[cell] for cell in lost], folder):
-            yield from [Outcome(cell.number, failure=came.why)] if isinstance(came, Lost) else _brought(came, folder)
+            yield from [Outcome(cell.number, failure=came.why)] if isinstance(came, Lost) else brought(came, folder)
 
     def _shares(self, cells: Sequence[Cell]) -> list[list[Cell]]:
         """The cells as jobs: those that begin alike side by side, about as many in each."""
@@ -133,7 +136,7 @@ class Jobs:
             return []
         first, self._first = self._first, self._first + len(shares)
         with _marked(folder) as mark:
-            task = Share([_packed(share, folder) for share in shares], first, str(folder), mark, self._within)
+            task = Share([packed(share, folder) for share in shares], first, str(folder), mark, self._within)
             came = returned(self._launcher(task, folder).launch, [[] for _ in shares], first)
         return list(zip(shares, came, strict=True))
 
@@ -162,7 +165,8 @@ class Jobs:
         )
 
 
-def _packed(cells: Sequence[Cell], folder: Path) -> bytes:
+def packed(cells: Sequence[Cell], folder: Path) -> bytes:
+    """The tasks of a job, small."""
     from .sweep_worker import task
 
     return zlib.compress(json.dumps([task(cell, folder) for cell in cells]).encode())
@@ -180,7 +184,7 @@ def _cell(task: Mapping[str, Any]) -> Cell:
         return Cell(int(task["number"]), tuple(task["overrides"]), None, error.faults)
 
 
-def _brought(done: Sequence[Done], folder: Path) -> Iterator[Outcome]:
+def brought(done: Sequence[Done], folder: Path) -> Iterator[Outcome]:
     """What came of points. Files from another disk are written here."""
     for one in done:
         place = folder / str(one.outcome.number)
