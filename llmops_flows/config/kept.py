@@ -32,7 +32,10 @@ def kept(overrides: Sequence[str]) -> Kept:
     from .compose import compose
 
     named = any(word.partition("=")[0] in ("flow", "name") for word in overrides)
-    config = compose([*([] if named else ["name=store"]), *overrides]).plain
+    try:
+        config = compose([*([] if named else ["name=store"]), *overrides]).plain
+    except ConfigError as error:
+        raise ConfigError([fault for fault in error.faults if fault.key != "stages"] or error.faults) from None
     builder = Builder(trusted=_trusted(config))
     store = builder.value(config.get("store"), "store")
     local = builder.value((config.get("tracer") or {}).get("local"), "tracer.local")

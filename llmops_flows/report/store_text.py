@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_flows.core.plural import plural
 from llmops_flows.core.store import Evicted, Lost, Share, Stats
 from llmops_flows.core.survey import Artifact
 
@@ -16,6 +17,7 @@ from .table import grid
 WIDTH = 120
 _MOST = 30
 _UNNAMED = "(not named)"
+_MANY = {"entry": "entries", "index": "indexes", "value of a trace": "values of traces"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def stats(place: str, home: str, found: Stats, indexes: Sequence[Artifact], trac
     rows = [
         ("store", place),
         ("home", home),
-        ("answers", f"{found.entries:,} entries, {found.values:,} values, {size(found.bytes)}"),
+        ("answers", f"{_answers(found.entries, found.values)}, {size(found.bytes)}"),
     ]
     if found.entries:
         times = dict.fromkeys([age(found.newest), age(found.oldest)])
@@ -63,7 +65,7 @@ def stats(place: str, home: str, found: Stats, indexes: Sequence[Artifact], trac
     listed = f" ({', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))})" if kinds else ""
     rows.append(("indexes", f"{len(indexes)}{listed}, {size(sum(one.bytes for one in indexes))}"))
     if traces:
-        rows.append(("traces", f"{traces['traces']:,} of {traces['runs']:,} runs, {size(traces['bytes'])}"))
+        rows.append(("traces", f"{traces['traces']:,} of {plural(traces['runs'], 'run')}, {size(traces['bytes'])}"))
     head = "\n".join(f"{name:<9}  {text}" for name, text in rows)
     tables = [_shares("stage", found.stages)]
     tables += [_shares("tenant", found.tenants)] if set(found.tenants) - {""} else []
@@ -73,7 +75,7 @@ def stats(place: str, home: str, found: Stats, indexes: Sequence[Artifact], trac
 def verified(found: Checked, *, repaired: bool) -> str:
     """What was checked, and what is damaged: the first of it one by one, the rest by number."""
     head = (
-        f"{found.store}\nas they were written: {found.entries:,} entries and {found.values:,} values, "
+        f"{found.store}\nas they were written: {_answers(found.entries, found.values)}, "
         f"indexes {found.indexes}, traces {found.traces:,}"
     )
     if not found.lost:
@@ -109,17 +111,22 @@ def _shares(head: str, shares: Mapping[str, Share]) -> str:
     return grid([head, "entries", "size"], rows, WIDTH) if rows else ""
 
 
+def _answers(entries: int, values: int) -> str:
+    return f"{plural(entries, 'entry', 'entries')}, {plural(values, 'value')}"
+
+
 def _leases(leases: Mapping[str, int]) -> str:
     if not leases:
         return "nobody computes anything just now"
     who = ", ".join(f"{'/'.join(owner.split('/')[:2])} ({count})" for owner, count in leases.items())
-    return f"{sum(leases.values())} keys are being computed, by {who}"
+    return f"{plural(sum(leases.values()), 'key')} being computed, by {who}"
 
 
 def _by_stage(lost: Iterable[Loss]) -> str:
     counts = Counter((one.what, one.stage) for one in lost)
     return ", ".join(
-        f"{count:,} {what}{f' of {stage}' if stage else ''}" for (what, stage), count in sorted(counts.items())
+        plural(count, what, _MANY.get(what, "")) + (f" of {stage}" if stage else "")
+        for (what, stage), count in sorted(counts.items())
     )
 
 

@@ -59,7 +59,7 @@ def test_stats_name_who_is_at_work(store: Path, capsys: pytest.CaptureFixture[st
     handle = SQLiteStore(store)
     handle.lease(["k", "l"], "machine/4242/mark", seconds=30)
     handle.close()
-    assert "2 keys are being computed, by machine/4242 (2)" in told(capsys, "stats")
+    assert "2 keys being computed, by machine/4242 (2)" in told(capsys, "stats")
 
 
 def test_where_nothing_is_kept_nothing_is_made(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
