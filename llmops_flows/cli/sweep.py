@@ -40,9 +40,10 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
     foreseen = Foreseen()
     outcomes = list(found.known)
     try:
-        outcomes += execute(todo, found.folder, sweep.rules, launch, foreseen)
-    except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on from here, in {_near(found.folder)}")
+        outcomes.extend(execute(todo, found.folder, sweep.rules, launch, foreseen))
+    except KeyboardInterrupt as stop:
+        after = f"after {len(outcomes)} of {len(sweep.cells)} points"
+        stop.args = (f"interrupted {after}; the same command goes on from here, in {_near(found.folder)}",)
         raise
     show(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun, foreseen)
     return code(outcomes)
