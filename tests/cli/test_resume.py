@@ -26,8 +26,9 @@ def undone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A sweep of four points that was left with one of them undone, and what it keeps."""
     folder = project(tmp_path_factory.mktemp("undone"), n3="raise")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMOPS_FLOWS_HOME", str(folder / "home"))
+        patch.setenv("LLMOPS_FLOWS_HOME", str(folder.with_name("home")))
         again(folder, code=3)
+    shutil.copytree(folder.with_name("home"), folder / "home")
     write(folder / "conf" / "model" / "job.yaml", OPTION + "{}")
     (folder / "begun.txt").unlink()
     yield folder
@@ -35,11 +36,13 @@ def undone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def left(undone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, for one test."""
-    folder = tmp_path / "left"
-    shutil.copytree(undone, folder)
-    monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(folder / "home"))
-    return folder
+    """The same, for one test; what it keeps lies where it lay."""
+    shutil.copytree(undone, tmp_path, dirs_exist_ok=True)
+    home = undone.with_name("home")
+    shutil.rmtree(home)
+    (tmp_path / "home").rename(home)
+    monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(home))
+    return tmp_path
 
 
 def edited(folder: Path, what: str) -> None:
