@@ -108,26 +108,37 @@ def _library(module: str) -> str:
     """An installed library counts by its version, a user's own module or package by its source."""
     top = module.partition(".")[0]
     loaded = sys.modules.get(top)
-    origin = getattr(loaded, "__file__", None)
-    if loaded is None:
-        spec = importlib.util.find_spec(top)
-        origin = spec.origin if spec else None
-    if not origin or not Path(origin).is_file():
-        return f"{top} unknown"
-    file = Path(origin)
-    if "site-packages" in file.parts or "dist-packages" in file.parts:
-        from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
-
-        for name in (module.replace(".", "-").replace("_", "-"), top.replace("_", "-"), top):
-            try:
-                return f"{name} {version(name)}"
-            except PackageNotFoundError:
-                continue
-    return _source(file)
+    found = loaded or importlib.util.find_spec(top)
+    origin = getattr(loaded, "__file__", None) if loaded is not None else getattr(found, "origin", None)
+    if origin and Path(origin).is_file():
+        places = [Path(origin)]
+    else:  # a package without an __init__.py: one folder, or several that share the name
+        inside = getattr(found, "__path__", None) or getattr(found, "submodule_search_locations", None) or ()
+        places = [Path(place) for place in inside]
+    if any(name in place.parts for place in places for name in ("site-packages", "dist-packages")):
+        release = _release(module)
+        if release:
+            return release
+    return _source(places) if places else f"{top} unknown"
 
 
-def _source(file: Path) -> str:
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+def _release(module: str) -> str:
+    """The distribution that a module is of, with its version; "" where none is named like it."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+
+    steps = module.split(".")
+    names = ["-".join(steps[:depth]).replace("_", "-") for depth in range(len(steps), 0, -1)]
+    for name in (*names, steps[0]):
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+def _source(places: Iterable[Path]) -> str:
+    folders = [place.parent if place.name == "__init__.py" else place for place in places]
+    files = [f for place in folders for f in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
     return digest(*(f.read_bytes() for f in files))
 
 

@@ -115,3 +115,41 @@ def test_a_users_component_counts_by_its_source(tmp_path: Path, monkeypatch: pyt
         found.append(importlib.import_module("mine_xyz").Mine().identity)
     sys.modules.pop("mine_xyz", None)
     assert found[0] == found[2] != found[1]
+
+
+def test_a_package_without_an_init_counts_by_all_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmops_flows.core import fingerprint
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    folder = tmp_path / "parts_xyz"
+    folder.mkdir()
+    source = "from llmops_flows import Stage\nclass Mine(Stage):\n    writes = 'answer'\n"
+    (folder / "mine.py").write_text(source + "    def run(self, question): return 1\n")
+    found = []
+    for file, text in (
+        ("", ""),
+        ("mine.py", source + "    def run(self, question): return 2\n"),
+        ("near.py", "x = 1\n"),
+    ):
+        if file:
+            (folder / file).write_text(text)
+        for name in ("parts_xyz.mine", "parts_xyz"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        fingerprint._library.cache_clear()
+        told = fingerprint.target_code("parts_xyz.mine.Mine")  # before it is imported
+        fingerprint._library.cache_clear()
+        found.append(importlib.import_module("parts_xyz.mine").Mine().identity)
+        assert fingerprint.target_code("parts_xyz.mine.Mine") == told
+    assert len(set(found)) == 3
+
+
+def test_a_library_that_shares_its_name_with_others_counts_by_its_own_version() -> None:
+    from importlib.metadata import version
+
+    from llmops_flows.core import fingerprint
+
+    pytest.importorskip("llama_index.core")
+    told = fingerprint.target_code("llama_index.core.node_parser.SentenceSplitter")
+    assert told == f"llama-index-core {version('llama-index-core')}"
