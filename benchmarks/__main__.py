@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_NOT_ALONE = ("__init__", "__main__", "measure", "plain_rag")
+_NOT_ALONE = ("__init__", "__main__", "measure", "plain_rag", "sweeps")
 """What the benchmarks share, and what they measure against."""
 
 

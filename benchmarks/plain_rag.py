@@ -1,6 +1,6 @@
 """What a user would otherwise write: the same parts wired by hand, with their imports at the top.
 
-Embedded model, Chroma, guardrails-ai, TruLens metric, LangSmith client. Run as a script: documents folder, question.
+Embedded model, Chroma, guardrails-ai, TruLens metric, LangSmith client. Run as a script: documents folder, questions.
 """
 
 import importlib.util
@@ -52,7 +52,7 @@ def model():
     return xllamacpp.Server(params)
 
 
-def main(folder: str, question: str) -> None:
+def main(folder: str, *questions: str) -> None:
     pages = []
     for file in sorted(Path(folder).glob("*.md")):
         pages += [Document(text) for text in re.split(r"<!-- page \d+ -->", file.read_text()) if text.strip()]
@@ -79,12 +79,13 @@ def main(folder: str, question: str) -> None:
             | prompt
             | RunnableLambda(call)
         )
-        answer = chain.invoke(question)
         guard = guardrails.Guard().use(Length())
         guard.configure(allow_metrics_collection=False)
-        print(guard.validate(answer).validated_output)
         score = Metric(name="words", implementation=lambda text: min(1.0, len(text.split()) / 50))
-        print(score(answer))
+        for question in questions:
+            answer = chain.invoke(question)
+            print(guard.validate(answer).validated_output)
+            print(score(answer))
         langsmith.Client(api_key="none", api_url="http://127.0.0.1:9", auto_batch_tracing=False)
 
 
