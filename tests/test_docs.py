@@ -58,11 +58,22 @@ def test_a_command_of_the_docs_runs(command: str, tmp_path: Path) -> None:
 Step = tuple[str, str, int]
 
 
+FILE = re.compile(r"`([\w./-]+\.\w+)`:\n\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def lay_out(page: str, folder: Path) -> None:
+    """The files that a page shows: a block behind a line that ends with the file's name and a colon."""
+    texts = [path.read_text() for path in PAGES if path.name == page]
+    for name, content in (file for text in texts for file in FILE.findall(text)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
 def sessions() -> list[tuple[str, list[Step]]]:
     """For each console block its page and its commands: command, what it prints, exit code.
 
-    The commands of one block run in one folder. In what is printed, `…` stands for any text. `# exit code N` behind
-    a command says how it ends (otherwise 0).
+    The commands of one block run in one folder, beside the files that the page shows (`lay_out`). In what is printed,
+    `…` stands for any text. `# exit code N` behind a command says how it ends (otherwise 0).
     """
     found = []
     for page, text in blocks("console"):
@@ -85,6 +96,7 @@ def test_a_console_block_shows_what_is_printed(page: str, steps: list[Step], tmp
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+    lay_out(page, tmp_path)
             timeout=110,
             env=dict(os.environ),
         )
