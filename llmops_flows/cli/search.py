@@ -6,11 +6,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError
+from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.sweeps.objectives import objectives
 from llmops_flows.sweeps.outcome import Outcome
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 Run = Callable[[Sequence["Cell"], Path], Iterator[Outcome]]
 """Runs cells, and leaves the results of each in `FOLDER/NUMBER`; what came of each is told as it is done."""
 Overrides = tuple[str, ...]
-PATIENCE = 200
-"""How many proposals in a row may be of no use."""
+PATIENCE = 50
+"""How many proposals of a batch may be of no use: known, or left out by `sweep.where`."""
 
 
 def run(search: Search, folder: Path, execute: Run) -> int:
@@ -32,12 +33,17 @@ def run(search: Search, folder: Path, execute: Run) -> int:
 
     What is finished is in the study before the next point is asked for: the same command goes on from there.
     """
+    with closing(begin(search)) as study:
+        return _run(Course(search, study, folder, execute))
+
+
+def _run(course: Course) -> int:
     from llmops_flows.report import search as report
 
     from .sweep import code
 
     begun = time.perf_counter()
-    course = Course(search, begin(search), folder, execute)
+    search, folder = course.search, course.folder
     try:
         course.go()
     except KeyboardInterrupt:
@@ -105,9 +111,12 @@ class Course:
             self._try(waiting, len(waiting))
         while not self.ended and (left := self.search.settings.n_trials - len(self.settled)) > 0:
             before = len(self.settled)
-            self._try(self._proposals(), min(left, self.search.settings.n_jobs))
+            most = min(left, self.search.settings.n_jobs)
+            self._try(self._proposals(most), most)
             if len(self.settled) == before and not self.ended:
                 self.ended = f"{PATIENCE} proposals in a row were known, or left out by sweep.where"
+        if self._forbidden and not self.settled:
+            raise ConfigError(Fault("no point is left", key="sweep.where", mend="loosen the condition"))
 
     def _resume(self) -> list[Trial]:
         """Take over what earlier runs settled: what failed is proposed again, what was cut off is returned."""
@@ -117,8 +126,9 @@ class Course:
         for overrides, trial in trials:
             if trial.state == DONE:
                 self.settled[overrides] = Settled(trial.number, trial.figures)
-                if _bring(str(trial.notes.get("folder", "")), self.folder / str(trial.number)):
-                    self._first.setdefault(str(trial.notes.get("work")), trial.number)
+                results = trial.notes.get("results") or {}
+                if _bring(str(results.get("folder", "")), self.folder / str(trial.number)):
+                    self._first.setdefault(str(results.get("work")), trial.number)
         waiting = {overrides: trial for overrides, trial in trials if trial.state == WAITING}
         for overrides, trial in {o: t for o, t in trials if t.state == FAILED}.items():
             if overrides not in self.settled and overrides not in waiting:
@@ -127,16 +137,16 @@ class Course:
             print(f"study {self.study.name}: {len(self.settled)} points are there already")
         return list(waiting.values())
 
-    def _proposals(self) -> Iterator[Trial]:
-        for _ in range(PATIENCE):
-            if len(self.settled) + len(self._forbidden) == self.search.space.size:
-                self.ended = "every point of the space was tried"
-                return
-            trial = self.study.ask()
-            if trial is None:
-                self.ended = "every point of the grid was tried"
-                return
-            yield trial
+    def _proposals(self, most: int) -> Iterator[Trial]:
+        for _ in range(most + PATIENCE):
+            yield self.study.ask()
+
+    def _exhausted(self, batch: Mapping[Overrides, Any]) -> bool:
+        """Whether there is no further point."""
+        if len(self.settled) + len(self._forbidden) + len(batch) != self.search.space.size:
+            return False
+        self.ended = "every point of the space was tried"
+        return True
 
     def _try(self, proposals: Iterable[Trial], most: int) -> None:
         """Run what is new among the proposals, `most` points of it; what is known is told at once."""
@@ -152,7 +162,7 @@ class Course:
                 self._repeat(trial.number, overrides)
             elif (point := self._point(trial.number, overrides)) is not None:
                 batch[overrides] = cell(trial.number, point, self.search.space.fixed, self._first)
-            if len(batch) == most:
+            if len(batch) == most or self._exhausted(batch):
                 break
         named = {one.number: overrides for overrides, one in batch.items()}
         for outcome in self.execute(list(batch.values()), self.folder):
@@ -178,13 +188,13 @@ class Course:
         self.outcomes.append(outcome)
         found = self._judged(outcome)
         self.settled[overrides] = found
-        self.study.note(found.number, overrides=list(overrides), cause=found.cause)
         if found.figures is None:
+            self.study.note(found.number, "cause", found.cause)
             self.study.failed(found.number)
             told = found.cause.splitlines()[0]
         else:
             folder = str((self.folder / str(found.number)).absolute())
-            self.study.note(found.number, folder=folder, work=outcome.summary.get("work"))
+            self.study.note(found.number, "results", {"folder": folder, "work": outcome.summary.get("work")})
             self.study.done(found.number, found.figures)
             aims = zip(self.search.objectives, found.figures, strict=True)
             told = ", ".join(f"{aim.name} {figure:.4g}" for aim, figure in aims)
@@ -215,7 +225,7 @@ class Course:
     def _repeat(self, number: int, overrides: Overrides) -> None:
         """A proposal that is known reaches what it reached, at no cost."""
         found = self.settled[overrides]
-        self.study.note(number, same_as=found.number)
+        self.study.note(number, "same_as", found.number)
         if found.figures is None:
             self.study.failed(number)
         else:

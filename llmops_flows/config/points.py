@@ -87,6 +87,51 @@ def points(grid: Grid) -> list[Point]:
     return [_point(overrides, _composed(grid, overrides)) for overrides in wanted]
 
 
+class Composer:
+    """Points one by one: what their options give is composed once, plain values are put where they belong.
+
+    The first one that is put together with the same options is composed in full, too, to see that they are equal.
+    """
+
+    def __init__(self, fixed: Sequence[str]) -> None:
+        self._grid = Grid(tuple(fixed), ())
+        self._groups: set[str] = set()
+        self._trees: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._fits: dict[tuple[str, ...], bool] = {}
+        self._memo = Memo()
+
+    def point(self, overrides: Sequence[str]) -> Point:
+        """The point that overrides set apart. Raises ConfigError."""
+        options, plain = self._parts(overrides)
+        tree = self._trees.get(options)
+        if tree is None or not _has(tree, plain) or not self._fits.get(options, True):
+            found = self._whole(overrides)
+            self._groups |= found.choices.keys()
+            self._trees.setdefault(self._parts(overrides)[0], {"config": found.raw, "choices": found.choices})
+            return found
+        raw, choices = _applied(tree, plain)
+        found = Point(tuple(overrides), raw, choices, self._memo)
+        if options not in self._fits:
+            self._fits[options] = found == self._whole(overrides)
+            return self.point(overrides)
+        return found
+
+    def _parts(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], Changes]:
+        """The overrides that must be composed, and the leaves that the others set."""
+        options, plain = [], Changes()
+        for override in overrides:
+            leaves = _leaves([override])
+            if leaves is None or any("/".join(path[1:]) in self._groups for path in leaves):
+                options.append(override)
+            else:
+                plain.update(leaves)
+        return tuple(options), plain
+
+    def _whole(self, overrides: Sequence[str]) -> Point:
+        composed = _composed(self._grid, overrides)
+        return Point(tuple(overrides), _raw(composed), composed.choices, self._memo)
+
+
 def _composed(grid: Grid, overrides: Sequence[str]) -> Composed:
     return compose([*grid.fixed, *overrides], typed=False)
 

@@ -16,10 +16,10 @@ from llmops_flows.sweeps.objectives import Objective, objectives
 from llmops_flows.sweeps.search import Settings
 
 from .cells import Cell, cell, holds
-from .compose import compose, expanded
+from .compose import expanded
 from .experiment import Experiment
 from .fields import told
-from .points import Memo, Point
+from .points import Composer, Point
 from .rules import Rules, rules
 from .space import Space, space
 from .work import work
@@ -47,7 +47,7 @@ class Search:
     flow: str
     home: Path
     about: Mapping[str, str]
-    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
+    composer: Composer = field(compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -59,7 +59,7 @@ class Search:
 
     def point(self, overrides: Sequence[str]) -> Point:
         """The point that overrides set apart. Raises ConfigError."""
-        return _point(self.space, overrides, self.memo)
+        return self.composer.point(overrides)
 
     def allows(self, point: Point) -> bool:
         """Whether `sweep.where` lets a point in."""
@@ -76,7 +76,8 @@ def search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> Search:
     asked, own = rules(overrides)
     params = expanded([f"{key}={value}" for key, value in settings.params.items()])
     wanted = space([*params, *asked], own.zip)
-    probed = _probed(wanted)
+    composer = Composer(wanted.fixed)
+    probed = _probed(wanted, composer)
     right = [one.experiment for one in probed if one.experiment is not None]
     if not right:
         raise ConfigError(list(dict.fromkeys(fault for one in probed for fault in one.faults)))
@@ -87,7 +88,7 @@ def search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> Search:
         "aims": address([[aim.name, aim.maximize] for aim in aims]),
     }
     first = right[0].settings
-    return Search(wanted, aims, settings, own, first.name, Path(first.home), about)
+    return Search(wanted, aims, settings, own, first.name, Path(first.home), about, composer)
 
 
 def _settings(sweeper: Mapping[str, Any]) -> Settings:
@@ -97,22 +98,17 @@ def _settings(sweeper: Mapping[str, Any]) -> Settings:
         raise ConfigError(told(error, Settings, AT, sweeper)) from None
 
 
-def _probed(wanted: Space) -> list[Cell]:
+def _probed(wanted: Space, composer: Composer) -> list[Cell]:
     """A few points, built: they tell whether each value is right, and what the pipeline is made of."""
-    found, faults, memo = [], dict[Fault, None](), Memo()
+    found, faults = [], dict[Fault, None]()
     for number, overrides in enumerate(wanted.probes):
         try:
-            found.append(cell(number, _point(wanted, overrides, memo), wanted.fixed, {}))
+            found.append(cell(number, composer.point(overrides), wanted.fixed, {}))
         except ConfigError as error:
             faults.update(dict.fromkeys(error.faults))
     if faults:
         raise ConfigError(list(faults))
     return found
-
-
-def _point(wanted: Space, overrides: Sequence[str], memo: Memo) -> Point:
-    composed = compose([*wanted.fixed, *overrides], typed=False)
-    return Point(tuple(overrides), composed.raw, composed.choices, memo)
 
 
 def _objectives(own: Rules, settings: Settings, experiments: Sequence[Experiment]) -> tuple[Objective, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import itertools
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault, StoreError, did_you_mean
+from llmops_flows.core.secrets import redact
 
 from .lazy import load
 
@@ -117,13 +119,20 @@ class Study:
         self._sampler(0)
         directions = ["maximize" if more else "minimize" for more in plan.directions]
         try:
+            self._storage = _opened(self._optuna, storage)
             self._study = self._optuna.create_study(
-                study_name=name, storage=_address(storage), directions=directions, load_if_exists=True
+                study_name=name, storage=self._storage, directions=directions, load_if_exists=True
             )
         except Exception as error:  # each database has errors of its own
-            raise StoreError(f"the study cannot be kept in {storage!r}: {error}") from error
+            raise StoreError(redact(f"the study cannot be kept in {storage!r}: {error}")) from error
         self._same(about)
+        self._ids: dict[int, int] = {}
         self._spaces = {parameter.name: self._distribution(parameter) for parameter in plan.parameters}
+
+    def close(self) -> None:
+        """Let the storage go."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     @property
     def name(self) -> str:
@@ -142,14 +151,16 @@ class Study:
             return []
         return sorted(trial.number for trial in self._study.best_trials if "same_as" not in trial.user_attrs)
 
-    def ask(self) -> Trial | None:
-        """The next proposal: a function of the seed and of all trials before it. None when a grid is used up."""
-        if self._plan.sampler == GRID and not self._next_of_grid():
-            return None
+    def ask(self) -> Trial:
+        """The next proposal: a function of the seed and of all trials before it. A used-up grid repeats itself."""
+        if self._plan.sampler == GRID:
+            self._next_of_grid()
         number = len(self._study.get_trials(deepcopy=False))
         self._study.sampler = self._sampler(number)
         with _quiet():
-            return self._trial(self._study._storage.get_trial(self._study.ask(self._spaces)._trial_id))
+            asked = self._study.ask(self._spaces)
+        self._ids[asked.number] = asked._trial_id
+        return Trial(asked.number, dict(asked.params), WAITING)
 
     def again(self, trial: Trial) -> None:
         """Propose the values of a trial once more."""
@@ -166,12 +177,11 @@ class Study:
         """A condition forbids the point: the sampler learns to keep away from there."""
         self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED, skip_if_finished=True)
 
-    def note(self, number: int, **notes: Any) -> None:
+    def note(self, number: int, name: str, value: Any) -> None:
         """Put plain data down with a trial that is waiting. One that was told meanwhile stays as it is."""
-        id = self._study.get_trials(deepcopy=False)[number]._trial_id
+        id = self._ids.get(number) or self._study.get_trials(deepcopy=False)[number]._trial_id
         try:
-            for name, value in notes.items():
-                self._study._storage.set_trial_user_attr(id, name, value)
+            self._study._storage.set_trial_user_attr(id, name, value)
         except self._optuna.exceptions.UpdateFinishedTrialError:
             pass
 
@@ -219,14 +229,13 @@ class Study:
         except (TypeError, ValueError, AssertionError) as error:
             raise ConfigError(Fault(str(error), "hydra.sweeper.sampler_options")) from None
 
-    def _next_of_grid(self) -> bool:
+    def _next_of_grid(self) -> None:
         tried = {tuple(trial.values[name] for name in self._spaces) for trial in self.trials}
         for values in _grid(self._plan.parameters):
             if values not in tried:
                 with _quiet():
                     self._study.enqueue_trial(dict(zip(self._spaces, values, strict=True)))
-                return True
-        return False
+                return
 
 
 def _check(optuna: Any, plan: Plan) -> None:
@@ -265,12 +274,21 @@ def _grid(parameters: Sequence[Parameter]) -> Iterator[tuple[Value, ...]]:
     return itertools.product(*(parameter.values or () for parameter in parameters))
 
 
-def _address(storage: str) -> str:
+def _opened(optuna: Any, storage: str) -> Any:
+    """A storage by the address of a database, or a SQLite file."""
     if "://" in storage:
-        return storage
+        return optuna.storages.RDBStorage(storage)
     path = Path(storage).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path}"
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": lambda: _connected(path)})
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """Other processes are waited for. A commit is safe when a process dies, and does not wait for the disk."""
+    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def front(folder: Path) -> frozenset[str]:
 def text(folder: Path, results: Results, ended: str, seconds: float) -> str:
     """The best point, or the Pareto front, what failed, and what can be done with it."""
     fine = [trial for trial in results["trials"] if trial["figures"] is not None]
-    best = [trial for trial in fine if trial["number"] in results["best"]]
+    best = _ranked(results, [trial for trial in fine if trial["number"] in results["best"]])
     parts = [_board(folder, results)]
     if len(results["objectives"]) > 1 and best:
         parts.append(_front(results, best, len(fine)))
@@ -65,13 +65,18 @@ def _board(folder: Path, results: Results) -> str:
         return ""
 
 
+def _ranked(results: Results, trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first aim decides."""
+    aim = results["objectives"][0]
+    return sorted(trials, key=lambda t: t["figures"][aim["name"]], reverse=aim["direction"] == "maximize")
+
+
 def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> str:
     names = [aim["name"] for aim in results["objectives"]]
     heads = [
         f"{aim['name']} ({'more' if aim['direction'] == 'maximize' else 'less'})" for aim in results["objectives"]
     ]
-    ranked = sorted(best, key=lambda trial: trial["figures"][names[0]], reverse=heads[0].endswith("(more)"))
-    rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in ranked]
+    rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
     told = f"Pareto front: {len(best)} of {count} points, none of which is beaten in everything by another"
     return f"{told}\n\n{grid(['point', '#', *heads], rows, 160, stretch=1)}\n"
 

@@ -1,0 +1,364 @@
+"""A search by Optuna: it finds the top of a known hill, goes on where it was killed, and tells what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmops_flows.cli.main import main
+from llmops_flows.integrations.optuna import DONE, FAILED, LEFT_OUT, Parameter, Plan, Study
+
+HILL = """
+import os
+import signal
+from pathlib import Path
+
+from llmops_flows import Evaluator, Model
+
+CALLS = Path("calls.txt")
+
+
+class Hill(Model):
+    '''Answers with how high the hill is at a place: its top, 1, is at east=0.3, north=7 of the south side.'''
+
+    name: str = "hill"
+    east: float = 0.0
+    north: int = 0
+    side: str = "south"
+    unused: int = 0
+
+    def run(self, messages):
+        if self.side == "cliff":
+            raise ValueError("fell off")
+        with CALLS.open("a") as file:
+            file.write(f"{self.east} {self.north} {self.side}\\n")
+        if CALLS.read_text().count("\\n") == int(os.environ.get("KILLED_AT", -1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        height = 1 - (self.east - 0.3) ** 2 - ((self.north - 7) / 10) ** 2 - 0.5 * (self.side == "north")
+        return "" if self.side == "fog" else str(height)
+
+
+class Height(Evaluator):
+    @property
+    def gives(self):
+        return ("height",)
+
+    def run(self, answer):
+        return {"height": float(answer) if answer else None}
+
+
+class Secret(Evaluator):
+    def run(self, answer):
+        return {"depth": -float(answer)}
+"""
+FLOW = """# @package _global_
+defaults:
+  - override /model: hill
+  - override /prompt: chat/v1
+  - override /evaluator: height
+  - override /tracer: none
+name: hill
+trust: [a_hill]
+question: how high?
+stages:
+  prompt: ${prompt}
+  model: ${model}
+"""
+HEIGHT = ["-m", "flow=hill", "hydra/sweeper=optuna", "sweep.maximize=[scores.height]"]
+PLACES = ["model.east=interval(0,1)", "model.north=range(0,11)"]
+
+
+@pytest.fixture(scope="module")
+def hill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project whose flow answers with the height of a hill."""
+    folder = tmp_path_factory.mktemp("hill")
+    files = {
+        "a_hill.py": HILL,
+        "conf/flow/hill.yaml": FLOW,
+        "conf/model/hill.yaml": "_target_: a_hill.Hill\neast: 0.0\nnorth: 0\nside: south\nunused: 0\n",
+        "conf/evaluator/height.yaml": "height: {_target_: a_hill.Height}\n",
+        "conf/evaluator/secret.yaml": "secret: {_target_: a_hill.Secret}\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    yield folder
+    sys.modules.pop("a_hill", None)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage without a study: making one takes a second."""
+    path = tmp_path_factory.mktemp("storage") / "empty.db"
+    Study("none", str(path), Plan([Parameter("k", numbers=(0, 1))], [True]), {}).close()
+    return path
+
+
+@pytest.fixture
+def search(hill: Path, empty: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a search in the project, its results in the folder `found`."""
+    monkeypatch.chdir(hill)
+    monkeypatch.syspath_prepend(str(hill))
+    shutil.rmtree("found", ignore_errors=True)
+    Path("calls.txt").unlink(missing_ok=True)
+    shutil.copy(empty, home / "optuna.db")
+
+    def run(*words: str) -> int:
+        return main([*words, "hydra.sweep.dir=found"])
+
+    return run
+
+
+def results() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("found/optimization_results.json").read_text())
+    return found
+
+
+def calls() -> list[str]:
+    return Path("calls.txt").read_text().splitlines() if Path("calls.txt").exists() else []
+
+
+def tried() -> list[str]:
+    return [" ".join(trial["overrides"]) for trial in results()["trials"]]
+
+
+def test_the_top_of_a_hill_is_found(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["hydra.sweeper.n_trials=40", "+hydra.sweeper.sampler_options={multivariate: true}"]
+    assert search(*HEIGHT, *PLACES, "model.side=north,south", *settings) == 0
+    [best] = [trial for trial in results()["trials"] if trial["number"] in results()["best"]]
+    assert best["figures"]["scores.height"] > 0.97 and "model.side=south" in best["overrides"]
+    out = capsys.readouterr().out
+    assert f"best of 40 points by scores.height: {best['number']} " in out
+    assert f"promote found/{best['number']} NAME" in out
+    summary = json.loads(Path(f"found/{best['number']}/summary.json").read_text())
+    assert summary["scores"]["height"]["mean"] == best["figures"]["scores.height"]
+
+
+def test_the_same_command_computes_nothing_and_a_larger_number_adds_the_rest(
+    search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=5") == 0
+    first, asked = tried(), len(calls())
+    assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=5") == 0
+    assert tried() == first and len(calls()) == asked == 5
+    assert "5 points are there already" in capsys.readouterr().out
+    assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=7") == 0
+    assert tried()[:5] == first and len(calls()) == 7
+
+
+def test_earlier_points_stand_in_the_folder_of_the_run_that_goes_on(hill: Path, search: Callable[..., int]) -> None:
+    assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=3") == 0
+    assert main([*HEIGHT, *PLACES, "hydra.sweeper.n_trials=5", "hydra.sweep.dir=later"]) == 0
+    assert sorted(path.parent.name for path in Path("later").glob("*/summary.json")) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_seed_decides_the_proposals_however_often_the_search_is_cut(search: Callable[..., int], home: Path) -> None:
+    words = [*HEIGHT, *PLACES, "hydra.sweeper.n_trials=14", "hydra.sweeper.n_jobs=2"]
+    assert search(*words) == 0
+    whole = tried()
+    (home / "optuna.db").unlink()
+    for stop in ("6", "10", "14"):
+        assert search(*words, f"hydra.sweeper.n_trials={stop}") == 0
+    assert tried() == whole
+    assert search(*words, "hydra.sweeper.seed=1") == 0
+    assert tried() != whole
+
+
+def test_a_killed_search_goes_on_and_repeats_nothing_that_was_finished(search: Callable[..., int]) -> None:
+    words = [*HEIGHT, *PLACES, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2", "hydra.sweep.dir=found"]
+    done = subprocess.run(
+        [sys.executable, "-m", "llmops_flows", *words],
+        env={**os.environ, "KILLED_AT": "7"}, capture_output=True, timeout=110,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL and len(calls()) == 7
+    killed = calls()
+    assert search(*words) == 0
+    assert len(results()["trials"]) == 10
+    assert calls()[:7] == killed and len(calls()) <= 12
+    assert len(set(calls())) == 10
+
+
+def test_two_aims_give_a_front_that_the_board_marks(
+    search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    aims = ["sweep.maximize=[scores.height]", "sweep.minimize=[scores.depth]"]
+    (Path("conf/evaluator/both.yaml")).write_text("defaults: [height, secret]\n")
+    words = ["-m", "flow=hill", "hydra/sweeper=optuna", "evaluator=both", "hydra.sweeper.sampler=grid"]
+    assert (
+        search(*words, "sweep.maximize=[scores.height,scores.depth]", "model.north=3,7", "model.side=north,south")
+        == 0
+    )
+    front = results()["best"]
+    figures = {trial["number"]: trial["figures"] for trial in results()["trials"]}
+    assert set(front) == set(figures)  # what one gains the other loses
+    out = capsys.readouterr().out
+    assert "Pareto front: 4 of 4 points" in out and "scores.height (more)" in out
+    assert search(*words, *aims, "model.north=3,7", "model.side=north,south") == 0
+    [best] = results()["best"]
+    assert figures[best]["scores.height"] == 1 - 0.09
+    capsys.readouterr()
+    assert main(["board", "found"]) == 0
+    board = capsys.readouterr().out
+    assert f"*{best} " in board and "* best of the search" in board
+
+
+def test_points_that_do_the_same_are_computed_once(search: Callable[..., int]) -> None:
+    assert search(*HEIGHT, "model.north=1,2", "tags=[one],[two]") == 0
+    assert len(results()["trials"]) == 4 and len(calls()) == 2
+
+
+def test_a_condition_is_respected_and_learned_from(search: Callable[..., int], home: Path) -> None:
+    assert search(*HEIGHT, "model.north=range(0,6)", "model.side=north,south", "sweep.where=model.north > 2") == 0
+    assert len(results()["trials"]) == results()["left_out"] == 6
+    assert all(int(line.split()[1]) > 2 for line in calls())
+
+
+def test_what_fails_is_told_with_its_cause_and_tried_again_next_time(
+    search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*HEIGHT, "model.side=cliff,fog,south", "model.north=0,-1,x"]
+    assert search(*words) == 3
+    out = capsys.readouterr().out
+    assert "fell off" in out and "scores.height says nothing about any of its answers" in out
+    assert "model.north (override model.north=x)" in out
+    fine = [trial["overrides"] for trial in results()["trials"] if trial["figures"]]
+    assert [sorted(overrides) for overrides in fine] == [["model.north=0", "model.side=south"]] or len(fine) == 2
+    before = len(results()["trials"])
+    assert search(*words) == 3
+    assert len(results()["trials"]) == before == 9
+
+
+def test_a_changed_pipeline_begins_a_new_study(search: Callable[..., int], hill: Path) -> None:
+    assert search(*HEIGHT, "model.north=6,7") == 0
+    name = results()["study"]
+    prompt = hill / "conf/prompt/chat/v1.yaml"
+    prompt.parent.mkdir(parents=True)
+    prompt.write_text(
+        "_target_: llmops_flows.stages.prompt.ChatPrompt\nmessages:\n  - {role: user, content: 'say {question}'}\n"
+    )
+    assert search(*HEIGHT, "model.north=6,7") == 0
+    assert results()["study"] != name and len(calls()) == 4
+    named = [*HEIGHT, "model.north=6,7", "hydra.sweeper.study_name=mine"]
+    assert search(*named) == 0
+    prompt.write_text(prompt.read_text().replace("say", "tell"))
+    assert search(*named) == 2
+    (prompt).unlink()
+
+
+def test_a_space_and_aims_can_stand_in_a_file(search: Callable[..., int], hill: Path) -> None:
+    preset = hill / "conf/hydra/sweeper/mine.yaml"
+    preset.parent.mkdir(parents=True, exist_ok=True)
+    preset.write_text(
+        "defaults: [optuna, _self_]\nmaximize: [scores.height]\nn_trials: 3\nsampler: random\n"
+        "params: {model.north: 'range(0,11)', model.side: [north, south]}\n"
+    )
+    assert search("-m", "flow=hill", "hydra/sweeper=mine") == 0
+    assert len(results()["trials"]) == 3
+    assert search("-m", "flow=hill", "hydra/sweeper=mine", "model.side=south", "model.north=6") == 2
+    assert search("-m", "flow=hill", "hydra/sweeper=mine", "model.side=south") == 0
+    assert {line.split()[2] for line in calls()[3:]} == {"south"}
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2", "cmaes"])
+def test_every_sampler_searches(sampler: str, search: Callable[..., int]) -> None:
+    settings = ["hydra.sweeper.n_trials=6", f"hydra.sweeper.sampler={sampler}"]
+    assert search(*HEIGHT, *PLACES, "model.side=north,south", *settings) == 0
+    assert len(results()["trials"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["model.north=1,2"], "NAME of: scores.height, cost_usd"),
+        (["sweep.maximize=[scores.hieght]", "model.north=1,2"], "did you mean 'scores.height'?"),
+        (["sweep.minimize=[cost]", "model.north=1,2"], "did you mean 'cost_usd'?"),
+        (["sweep.minimize=[errors,errors]", "model.north=1,2"], "'errors' is asked for 2 times"),
+        (["sweep.minimize=[tokens]"], "nothing varies"),
+        (["sweep.minimize=[tokens]", "model.nroth=1,2"], "did you mean 'north'?"),
+        (["sweep.minimize=[tokens]", "model=hil,echo"], "did you mean 'hill'?"),
+        (["sweep.minimize=[tokens]", "model.north=shuffle(1,2)"], "no order that could be shuffled"),
+        (["sweep.minimize=[tokens]", "model.east=tag(log,interval(0,1))"], "begin the interval above 0"),
+        (["sweep.minimize=[tokens]", "model.east=tag(lgo,interval(0,1))"], "did you mean 'log'?"),
+        (["sweep.minimize=[tokens]", "model.east=interval(0,1)", "hydra.sweeper.sampler=grid"], "has no end"),
+        (["sweep.minimize=[tokens]", "model.north=1,2", "hydra.sweeper.sampler=tpee"], "did you mean 'tpe'?"),
+        (["sweep.minimize=[tokens]", "model.north=1,2", "+hydra.sweeper.sampler_options.gama=1"], "'gamma'"),
+        (["sweep.minimize=[tokens]", "model.north=1,2", "hydra.sweeper.n_trials=0"], "greater than or equal to 1"),
+        (["sweep.minimize=[tokens,errors]", "model.north=1,2", "hydra.sweeper.sampler=cmaes"], "one objective only"),
+        (["sweep.minimize=[tokens]", "model.north=1,2", "sweep.where=model.north > 9"], "no point is left"),
+        (["sweep.minimize=[tokens]", "model.north=x,y"], "should be a valid integer"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_runs(
+    words: list[str], told: str, search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search("-m", "flow=hill", "hydra/sweeper=optuna", *words) == 2
+    said = capsys.readouterr().err
+    assert told in said and "Traceback" not in said
+    assert calls() == []
+
+
+def test_a_score_that_nobody_announced_is_told_after_the_first_points(
+    search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-m", "flow=hill", "hydra/sweeper=optuna", "evaluator=secret", "model.north=range(0,11)"]
+    assert search(*words, "sweep.minimize=[scores.deppth]") == 2
+    assert "did you mean 'scores.depth'?" in capsys.readouterr().err
+    assert len(calls()) <= 4
+
+
+def test_without_optuna_the_line_that_installs_it_is_told(
+    search: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "optuna"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not path.endswith("site-packages")])
+    assert search(*HEIGHT, *PLACES) == 2
+    assert "pip install 'llmops-flows[optuna]'" in capsys.readouterr().err
+
+
+def test_a_study_that_cannot_be_kept_says_so(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.db").write_bytes(b"no database" * 100)
+    assert search(*HEIGHT, *PLACES, "hydra.sweeper.storage=broken.db") == 1
+    said = capsys.readouterr().err
+    assert "the study cannot be kept in 'broken.db'" in said and "Traceback" not in said
+
+
+# -- the study alone -------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_that_was_cut_off_waits_and_is_told_by_whoever_goes_on(tmp_path: Path, empty: Path) -> None:
+    plan = Plan([Parameter("k", numbers=(1, 9))], [True])
+    shutil.copy(empty, tmp_path / "a.db")
+    first = Study("s", str(tmp_path / "a.db"), plan, {"what": "x"})
+    number = first.ask().number
+    first.close()
+    second = Study("s", str(tmp_path / "a.db"), plan, {"what": "x"})
+    second.done(number, [3.0])
+    second.failed(number)  # another process was slower: the first word counts
+    assert [(trial.state, trial.figures) for trial in second.trials] == [(DONE, (3.0,))]
+    second.failed(second.ask().number)
+    second.left_out(second.ask().number)
+    assert [trial.state for trial in second.trials] == [DONE, FAILED, LEFT_OUT] and second.best == [0]
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "override"),
+    [
+        (Parameter("k", numbers=(1, 9)), 3, "k=3"),
+        (Parameter("t", numbers=(0.0, 1.0)), 1e-7, "t=1e-07"),
+        (Parameter("t", {"0.1": ("t=0.1",), "0.3": ("t=0.3",)}, (0.1, 0.3), 0.2), 0.30000000000000004, "t=0.3"),
+        (Parameter("a,b", {"a=1 b=2": ("a=1", "b=2")}), "a=1 b=2", "a=1 b=2"),
+    ],
+)
+def test_a_value_becomes_the_override_that_was_typed(parameter: Parameter, value: Any, override: str) -> None:
+    assert " ".join(parameter.overrides(value)) == override
