@@ -88,6 +88,7 @@ def sessions() -> list[tuple[str, list[Step]]]:
 
 @pytest.mark.parametrize(("page", "steps"), sessions())
 def test_a_console_block_shows_what_is_printed(page: str, steps: list[Step], tmp_path: Path) -> None:
+    lay_out(page, tmp_path)
     for command, printed, code in steps:
         words = [sys.executable if word == "python" else word for word in shlex.split(command)]
         done = subprocess.run(
@@ -96,7 +97,6 @@ def test_a_console_block_shows_what_is_printed(page: str, steps: list[Step], tmp
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-    lay_out(page, tmp_path)
             timeout=110,
             env=dict(os.environ),
         )
