@@ -86,7 +86,15 @@ def sessions() -> list[tuple[str, list[Step]]]:
     return found
 
 
-@pytest.mark.parametrize(("page", "steps"), sessions())
+def _slow(steps: list[Step]) -> bool:
+    """Ray alone takes longer to start than most blocks to run."""
+    return any("launcher=ray" in command for command, _, _ in steps)
+
+
+@pytest.mark.parametrize(
+    ("page", "steps"),
+    [pytest.param(*session, marks=[pytest.mark.slow] if _slow(session[1]) else []) for session in sessions()],
+)
 def test_a_console_block_shows_what_is_printed(page: str, steps: list[Step], tmp_path: Path) -> None:
     lay_out(page, tmp_path)
     for command, printed, code in steps:

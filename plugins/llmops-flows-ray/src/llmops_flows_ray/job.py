@@ -70,8 +70,7 @@ def run(shared: Any, job: Job) -> Result:
     folder = Path(str(returned.hydra_cfg.hydra.runtime.output_dir))
     if job.collect == "never" or (job.collect == "auto" and os.uname().nodename == job.sender):
         return Result(returned, str(folder))
-    files, left_out = _files(folder)
-    return Result(returned, str(folder), files, left_out)
+    return Result(returned, str(folder), *files(folder))
 
 
 def _make_portable(returned: JobReturn) -> None:
@@ -87,7 +86,8 @@ def _make_portable(returned: JobReturn) -> None:
             returned._return_value = repr(value)
 
 
-def _files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+def files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The files below a folder, and the names of those that are too large to travel. Links stay where they are."""
     found: dict[str, bytes] = {}
     left_out = []
     room = LARGEST

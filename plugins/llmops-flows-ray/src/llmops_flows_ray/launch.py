@@ -17,12 +17,8 @@ from .job import Job, Result, run
 
 log = logging.getLogger(__name__)
 COLLECT = ("auto", "always", "never")
-STOP = 1.0
-"""Seconds that jobs have to put things in order when they are called off."""
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs longer than Ray's 30 s
-}
+TRIES = 4
+"""How often a start is tried: on a busy machine a node may need longer than the 30 s that Ray gives it."""
 
 
 def launch(
@@ -38,7 +34,8 @@ def launch(
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    ray = _started(settings)
+    ray = started(settings)
+    _check(ray, settings)
     remote = ray.remote(run).options(**_needs(settings))
     shared = ray.put((context, task, Singleton.get_state()))
     jobs, futures = [], []
@@ -49,31 +46,50 @@ def launch(
             futures.append(remote.remote(shared, jobs[-1]))
         return [_returned(ray, job, future) for job, future in zip(jobs, futures, strict=True)]
     except BaseException:
-        _call_off(ray, futures)
+        for future in futures:
+            ray.cancel(future, force=True)  # gentler, it waits for whatever blocks the job
         raise
 
 
 def slots(settings: Mapping[str, Any]) -> int:
     """How many jobs the cluster, as it is now, runs at once."""
-    has = _started(settings).cluster_resources()
-    names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
-    needs = {names[name]: settings[name] or 0 for name in names} | dict(settings["resources"])
-    return max(1, int(min([has.get(name, 0) // need for name, need in needs.items() if need] or [has.get("CPU", 1)])))
+    has = started(settings).cluster_resources()
+    return max(1, int(min((has.get(name, 0) // need for name, need in _per_job(settings).items()), default=1)))
 
 
-def _started(settings: Mapping[str, Any]) -> Any:
+def _check(ray: Any, settings: Mapping[str, Any]) -> None:
+    """Ray would wait for ever for what a cluster does not have. Raises ValueError."""
+    has = ray.cluster_resources()
+    for name, need in _per_job(settings).items():
+        if need > has.get(name, 0):
+            raise ValueError(f"a job needs {need:g} {name}; the cluster has {has.get(name, 0):g}: hydra.launcher.*")
+
+
+def _per_job(settings: Mapping[str, Any]) -> dict[str, float]:
+    """What a job needs, in the words of Ray's clusters."""
+    named = {"CPU": settings["num_cpus"], "GPU": settings["num_gpus"], "memory": settings["memory"]}
+    return {name: need for name, need in {**named, **settings["resources"]}.items() if need}
+
+
+def started(settings: Mapping[str, Any]) -> Any:
     """Ray, connected to the cluster of the settings; one that was started here ends with this process."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    if not ray.is_initialized():
-        given = dict(settings["init"])
-        if settings["address"] is None:
-            given = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", **given}
-        else:
-            given = {"address": settings["address"], **given}
-        ray.init(logging_level=logging.ERROR, **given)
+    if settings["address"] is None:
+        given = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", **settings["init"]}
+    else:
+        given = {"address": settings["address"], **settings["init"]}
+    for last in (n == TRIES for n in range(1, TRIES + 1)):
+        if ray.is_initialized():
+            break
+        try:
+            ray.init(**{"logging_level": logging.ERROR, **given})
+        except Exception as error:
+            if last or "timed out during startup" not in str(error):
+                raise
+            log.warning("Ray did not start within 30 s; once more")
+            ray.shutdown()
     return ray
 
 
@@ -95,16 +111,6 @@ def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], nu
         composed.hydra.job.num = number
         composed.hydra.launcher = OmegaConf.create({})  # the worker needs nothing of it
     return Job(number, tuple(overrides), composed, collect, os.uname().nodename)
-
-
-def _call_off(ray: Any, futures: Sequence[Any]) -> None:
-    """Interrupt the jobs, so that they keep what they have finished; end those that do not stop."""
-    for future in futures:
-        ray.cancel(future)
-    if futures:
-        ray.wait(list(futures), num_returns=len(futures), timeout=STOP)
-    for future in futures:
-        ray.cancel(future, force=True)
 
 
 def _returned(ray: Any, job: Job, future: Any) -> JobReturn:
