@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_flows.config.rules import Rules
-from llmops_flows.core.errors import FlowError
+from llmops_flows.core.errors import ConfigError, Fault, FlowError
 from llmops_flows.core.plan import Foreseen
 from llmops_flows.sweeps.outcome import Outcome, known_share
 
@@ -33,6 +33,9 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
 
     A point that is wrong or fails stops no other. Points that do the same run once; each leaves its own results.
     """
+    if launch is not None and sweep.rules.stop is not None:
+        mend = "leave out sweep.stop, or hydra/launcher"
+        raise ConfigError(Fault("stop compares points that run side by side in one process", "sweep.stop", mend=mend))
     begun = time.perf_counter()
     _told(found, len(sweep.cells))
     known = {outcome.number for outcome in found.known}
@@ -71,17 +74,15 @@ def execute(
     `foreseen`: takes note of what the points did that run in this process.
     """
     asked = {cell.number for cell in cells}
+    todo = [cell for cell in cells if cell.experiment is not None and cell.same_as is None]
     twins: dict[int, list[Cell]] = {}
-    todo = []
     for cell in cells:
         if cell.experiment is None:
             yield _kept(Outcome(cell.number, failure="\n".join(map(str, cell.faults)), wrong=True), folder)
-        elif cell.same_as is None:
-            todo.append(cell)
         elif cell.same_as in asked:
             twins.setdefault(cell.same_as, []).append(cell)
-        else:
-            yield copy(cell, folder)
+        elif cell.same_as is not None:
+            yield _kept(copy(cell, folder), folder)
     with closing(_under_way(todo, folder, rules, launch, foreseen)) as outcomes:
         for outcome in outcomes:
             yield _kept(outcome, folder)
@@ -118,8 +119,12 @@ def _here(
     from llmops_flows.sinks.pace import Pace
 
     from .points import walk
+    from .race import Race
 
     pace = Pace()
+    if rules.stop is not None:
+        yield from Race(cells, folder, rules, pace, foreseen).run()
+        return
     for wave in [[cell] for cell in cells] if rules.fail_fast else waves(cells):
         with opened(experiment(wave[0]), [pace]) as (runner, _):
             yield from list(walk(runner, wave, folder, foreseen))
