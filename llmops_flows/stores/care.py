@@ -146,7 +146,7 @@ class Tending(ABC):
         return values, broken
 
     def _remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
-        for part in batches(keys):
+        for part in batches(sorted(keys)):  # neighbours lie together
             self.remove(part, [])
         for part in batches(addresses):
             self.remove([], part)

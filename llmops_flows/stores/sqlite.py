@@ -172,9 +172,10 @@ class SQLiteStore(Tending):
         def work(db: sqlite3.Connection) -> None:
             db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
             if addresses:
-                needed = {address for (address,) in db.execute("SELECT DISTINCT address FROM entries").fetchall()}
-                unneeded = [(address,) for address in addresses if address not in needed]
-                db.executemany("DELETE FROM contents WHERE address = ?", unneeded)
+                needed = f"SELECT address FROM entries WHERE address IN ({','.join('?' * len(addresses))})"
+                still = {address for (address,) in db.execute(needed, list(addresses)).fetchall()}
+                gone = [(address,) for address in addresses if address not in still]
+                db.executemany("DELETE FROM contents WHERE address = ?", gone)
 
         self._file.write(work)
 
