@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from unittest.mock import patch
 
 from llmops_flows import Flow, Record, Runner
 from llmops_flows.stages.prompt import ChatPrompt
@@ -53,7 +54,7 @@ def stores() -> Iterator[dict[str, StoreConfig]]:
         for program, library, engine, config in servers:
             if program and find_spec(library):
                 running = stack.enter_context(engine())
-                os.environ[engine.url_env] = running.url
+                stack.enter_context(patch.dict(os.environ, {engine.url_env: running.url}))
                 found[engine.name] = config(url_env=engine.url_env, key=folder / f"{engine.name}.key", timeout=30)
         yield found
 
