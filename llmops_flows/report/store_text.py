@@ -100,9 +100,8 @@ def evicted(gone: Evicted, *, dry: bool) -> str:
     if not gone.entries and not gone.values:
         return "nothing is too much or too old"
     stages = ", ".join(f"{name or _UNNAMED} {count:,}" for name, count in sorted(gone.stages.items()))
-    told = (
-        f"{gone.entries:,} entries{f' ({stages})' if stages else ''} and {gone.values:,} values, {size(gone.bytes)}"
-    )
+    of = f" ({stages})" if stages else ""
+    told = f"{plural(gone.entries, 'entry', 'entries')}{of} and {plural(gone.values, 'value')}, {size(gone.bytes)}"
     return f"would let go of {told}; nothing was changed" if dry else f"let go of {told}"
 
 
