@@ -19,6 +19,7 @@ from .job import Done, Job, Watch
 from .limits import Limits
 from .loading import current, noted
 from .loop import together
+from .plural import plural
 from .purse import Bill, Purse, spending
 from .retry import Allowance
 from .stage import Call, Outcome, Stage
@@ -134,7 +135,7 @@ async def _many(stage: Stage, jobs: Sequence[Job], means: Means, landed: Callabl
         pays = bill(stage, inputs, means.purse)
         answers = list(await _through(stage, jobs[0].call, means, attempt, work, pays))
         if len(answers) != len(jobs):
-            raise StageError(f"run_many gave {len(answers)} answers to {len(jobs)} questions")
+            raise StageError(f"run_many gave {plural(len(answers), 'answer')} to {plural(len(jobs), 'question')}")
     except BaseException as raised:
         if _called_off(raised):
             raise

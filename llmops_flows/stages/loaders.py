@@ -12,6 +12,7 @@ from pydantic import Field
 
 from llmops_flows.core.errors import FlowError
 from llmops_flows.core.fingerprint import files
+from llmops_flows.core.plural import plural
 from llmops_flows.core.record import Document
 from llmops_flows.core.secrets import redact
 from llmops_flows.core.stage import Positive
@@ -70,7 +71,8 @@ class Folder(Loader):
         found = [path for path in every if path.suffix.lower() in READERS]
         problems += _left_out([path for path in every if path.suffix.lower() not in READERS])
         if len(found) > self.max_files:
-            problems.append(f"{len(found) - self.max_files} files beyond the first {self.max_files} (max_files)")
+            beyond = plural(len(found) - self.max_files, "file")
+            problems.append(f"{beyond} beyond the first {self.max_files} (max_files)")
         for path in found[: self.max_files]:
             name = path.relative_to(base).as_posix()
             try:
