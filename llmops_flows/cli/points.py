@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,18 @@ if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
     from llmops_flows.config.experiment import Experiment
     from llmops_flows.core.plan import Foreseen
+    from llmops_flows.core.record import Record
     from llmops_flows.core.runner import Runner
 
 WAVE = 5_000
 """How many records walk side by side: more would only take memory."""
 
 
-def waves(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Cells that walk together: of one way of running, and not too many records at once."""
+def waves(cells: Sequence[Cell], most: int | None = None) -> Iterator[list[Cell]]:
+    """Cells that walk together: of one way of running, and not too many records at once.
+
+    most: how many questions of a cell walk at once; None: all of them.
+    """
     from llmops_flows.config.work import rows
 
     groups: dict[str, list[Cell]] = {}
@@ -33,7 +36,8 @@ def waves(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
         size = 0
         for cell in group:
             settings = experiment(cell).settings
-            count = len(rows(settings)) * settings.samples
+            asked = len(rows(settings))
+            count = min(asked, most or asked) * settings.samples
             if wave and size + count > WAVE:
                 yield wave
                 wave, size = [], 0
@@ -73,20 +77,18 @@ def walk(runner: Runner, cells: Sequence[Cell], folder: Path, foreseen: Foreseen
     from llmops_flows.config.work import work
 
     running, works = lanes(cells), [work(experiment(cell)) for cell in cells]
-    begun = time.perf_counter()
     try:
         runner.run_all(running)
     except KeyboardInterrupt:
         for cell, lane in zip(cells, running, strict=True):
             finished = [record for record in lane.records if record.answer is not None]
             if finished:
-                _write(cell, folder, lane, finished, time.perf_counter() - begun)
+                write(cell, folder, lane, finished)
         raise
     if foreseen is not None:
         foreseen.add(running)
     for cell, lane, done in zip(cells, running, works, strict=True):
-        seconds = sum(span.seconds for record in lane.records for span in record.spans)
-        yield _write(cell, folder, lane, lane.records, seconds, done)
+        yield write(cell, folder, lane, lane.records, done)
 
 
 def copy(cell: Cell, folder: Path) -> Outcome:
@@ -100,13 +102,26 @@ def copy(cell: Cell, folder: Path) -> Outcome:
     return _left(cell, folder, found.rows, {**found.summary, **_about(cell)})
 
 
-def _write(
-    cell: Cell, folder: Path, lane: Lane, records: Sequence[Any], seconds: float, work: str | None = None
+def write(
+    cell: Cell,
+    folder: Path,
+    lane: Lane,
+    records: Sequence[Record],
+    work: str | None = None,
+    *,
+    more: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Leave the results of a cell. `work`: the address of what it did; None when it was not done to its end."""
+    """Leave the results of a cell.
+
+    Args:
+        records: those of the lane that are done.
+        work: the address of what it did; None when it was not done to its end.
+        more: further facts for its summary.
+    """
     from llmops_flows.report.summary import row, summarize
 
-    about = {**_about(cell), "run": lane.run, "work": work}
+    seconds = sum(span.seconds for record in records for span in record.spans)
+    about = {**_about(cell), "run": lane.run, "work": work, **(more or {})}
     return _left(cell, folder, map(row, records), {**about, **summarize(records, seconds=seconds)})
 
 

@@ -190,6 +190,7 @@ def show(
         "known before": known,
         "failed": sum(outcome.failed and not outcome.wrong for outcome in outcomes),
         "wrong": sum(outcome.wrong for outcome in outcomes),
+        "stopped early": sum("stopped" in outcome.summary for outcome in outcomes),
         "not run": len(cells) - len(outcomes),
         "the same as another and run once with it": sum(cell.same_as is not None for cell in cells),
     }

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+from llmops_flows.stages.roles import Evaluator
 from llmops_flows.sweeps.where import Where
 
 from .axes import grid
@@ -59,7 +60,19 @@ def cells(overrides: Sequence[str]) -> list[Cell]:
     if not kept:
         raise ConfigError(Fault("no point is left", key="sweep.where", mend="loosen the condition"))
     first: dict[str, int] = {}
-    return [cell(number, point, wanted.fixed, first) for number, point in enumerate(kept)]
+    found = [cell(number, point, wanted.fixed, first) for number, point in enumerate(kept)]
+    _scored(found, own.stop)
+    return found
+
+
+def _scored(cells: Sequence[Cell], metric: str | None) -> None:
+    """Raise ConfigError if no evaluator of any point gives the metric that `sweep.stop` names."""
+    built = [cell.experiment for cell in cells if cell.experiment is not None]
+    scorers = [stage for one in built for stage in one.evaluators.values() if isinstance(stage, Evaluator)]
+    gives = list(dict.fromkeys(name for stage in scorers for name in stage.gives))
+    if metric is not None and built and metric not in gives and all(stage.gives for stage in scorers):
+        mend = did_you_mean(metric, gives) if gives else "choose an evaluator"
+        raise ConfigError(Fault(f"no evaluator gives a score {metric!r}", f"{SWEEP}stop", "command line", mend))
 
 
 def cell(number: int, point: Point, fixed: Sequence[str], first: dict[str, int]) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 from llmops_flows.sweeps.where import Where
@@ -25,6 +25,8 @@ class Rules(BaseModel):
         workers: how many processes the points are spread over; 1 without a timeout: all run in this process.
         timeout: seconds that a point may take; then its process is killed and the point has failed.
         fail_fast: stop at the first point that fails.
+        stop: a metric; points that are worse than the best by it beyond doubt stop after a block of questions.
+        block: how many questions are asked between two looks.
         resume: go on with what an earlier run of the same sweep left unfinished.
     """
 
@@ -36,6 +38,8 @@ class Rules(BaseModel):
     workers: int = Field(default=1, ge=1, le=1000)
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     fail_fast: bool = False
+    stop: str | None = None
+    block: int = Field(default=20, ge=1)
     resume: bool = True
 
     @field_validator("zip", mode="before")
@@ -56,6 +60,17 @@ class Rules(BaseModel):
     def _names(cls, value: Any) -> Any:
         listed = value if isinstance(value, list | tuple) else [value]
         return tuple(str(name) for name in listed if name is not None)
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _metric(cls, value: Any) -> Any:
+        return value.removeprefix("scores.") if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _side_by_side(self) -> Rules:
+        if self.stop is not None and (self.apart or self.fail_fast):
+            raise ValueError("stop compares points side by side: it does not go with workers, timeout or fail_fast")
+        return self
 
     @property
     def apart(self) -> bool:

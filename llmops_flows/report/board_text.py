@@ -79,6 +79,9 @@ def sentences(found: Board) -> list[str]:
         count = sum(line.errors for line in broken)
         said.append(f"errors: {plural(count, 'answer')} in {_few(broken)}; they are no scores")
     said += _skipped(found)
+    stopped = [line for line in found.lines if line.stopped]
+    if stopped:
+        said.append(f"stopped early, worse than the best beyond doubt: {_few(stopped)}")
     if found.front:
         said.append("* best of the search: no other point is better in everything that it was after")
     return said + [f"point {name} has no results: {why}" for name, why in found.lost.items()]

@@ -32,6 +32,7 @@ class Line:
         cost_usd, input_tokens, output_tokens: of all its questions, if nothing had been known.
         p50, p95: seconds that an answer takes when nothing is known, scoring apart; None without answers.
         errors: rows that failed. rows: all of them. known: share of stage answers that did not have to be computed.
+        stopped: it was worse than the best beyond doubt, and was not asked all questions.
     """
 
     place: int
@@ -50,6 +51,7 @@ class Line:
     errors: int
     rows: int
     known: float
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def board(
     front: frozenset[str] = frozenset(),
     table: Table | None = None,
 ) -> Board:
-    """Rank variants by a metric (the best first; those without a score last).
+    """Rank variants by a metric (the best first; those that were stopped early, then those without a score last).
 
     baseline: the position of the variant that the others are compared with. table: their scores, if at hand.
 
@@ -94,7 +96,7 @@ def board(
     scores = table.scores()
     metric = _metric(table, scores, sort)
     against = table.against(baseline)
-    order = sorted(range(len(variants)), key=lambda v: (*_rank(scores[v].get(metric), metric), v))
+    order = sorted(range(len(variants)), key=lambda v: (*_rank(variants[v], scores[v].get(metric), metric), v))
     best = table.against(order[0], [metric] if metric else [])
     varying = axes(variants)
     lines = tuple(
@@ -116,10 +118,11 @@ def _metric(table: Table, scores: Sequence[Mapping[str, Score]], asked: str | No
     return next((m for m in ORDER if m in there), there[0] if there else "")
 
 
-def _rank(score: Score | None, metric: str) -> tuple[bool, float]:
+def _rank(variant: Variant, score: Score | None, metric: str) -> tuple[bool, bool, float]:
+    stopped = bool(variant.summary.get("stopped"))
     if score is None or score.mean is None:
-        return True, 0.0
-    return False, score.mean if lower_is_better(metric) else -score.mean
+        return True, stopped, 0.0
+    return False, stopped, score.mean if lower_is_better(metric) else -score.mean
 
 
 def _line(
@@ -135,6 +138,7 @@ def _line(
         sum(one["output_tokens"] for one in totals),
         quantile(waits, 0.5), quantile(waits, 0.95),
         sum(1 for row in variant.rows if row.get("error")), len(variant.rows), known(variant.rows),
+        bool(variant.summary.get("stopped")),
     )  # fmt: skip
 
 

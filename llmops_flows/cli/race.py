@@ -1,0 +1,170 @@
+"""Points that take their questions block by block: one that is worse than the best beyond doubt stops."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_flows.core.errors import FlowError
+from llmops_flows.core.lane import Lane
+from llmops_flows.sweeps.outcome import Outcome
+
+from .points import experiment, lanes, waves, write
+
+if TYPE_CHECKING:
+    from llmops_flows.config.cells import Cell
+    from llmops_flows.config.rules import Rules
+    from llmops_flows.core.plan import Foreseen
+    from llmops_flows.core.record import Record
+    from llmops_flows.sinks.pace import Pace
+
+
+@dataclass
+class Racer:
+    """A point in the race. `asked`: how many of its records went through; `behind`: the point that it lost to."""
+
+    cell: Cell
+    lane: Lane
+    block: int
+    asked: int = 0
+    behind: int | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.behind is None and self.asked < len(self.lane.records)
+
+    @property
+    def next(self) -> Lane:
+        """Its next block, as a run of its own name."""
+        return replace(self.lane, records=self.lane.records[self.asked : self.asked + self.block])
+
+    @property
+    def rest(self) -> Lane:
+        """What it was not asked."""
+        return replace(self.lane, records=self.lane.records[self.asked :])
+
+    @property
+    def done(self) -> list[Record]:
+        return [record for record in self.lane.records if record.error is not None or record.answer is not None]
+
+
+@dataclass
+class Race:
+    """All points of a sweep, after each block judged by one metric.
+
+    Attributes:
+        folder: where the results go; points that were finished there before run along as they are.
+        rules: `stop`, the metric, and `block`, how many questions are asked between two looks.
+    """
+
+    cells: Sequence[Cell]
+    folder: Path
+    rules: Rules
+    pace: Pace
+    foreseen: Foreseen | None = None
+    racers: list[Racer] = field(default_factory=list)
+
+    def run(self) -> Generator[Outcome, None, None]:
+        """What came of each point, when all are through or have stopped. An interrupt keeps what is done."""
+        from llmops_flows.config.work import work
+
+        for cell, lane in zip(self.cells, lanes(self.cells), strict=True):
+            self.racers.append(Racer(cell, lane, self.rules.block * experiment(cell).settings.samples))
+        looks = max((len(one.lane.records) - 1) // one.block for one in self.racers)
+        try:
+            while any(one.running for one in self.racers):
+                self._block()
+                self._look(max(1, looks))
+        except KeyboardInterrupt:
+            for one in self.racers:
+                if one.done:
+                    write(one.cell, self.folder, one.lane, one.done)
+            raise
+        self._saved()
+        for one in self.racers:
+            records = one.lane.records[: one.asked]
+            stopped = {"asked": one.asked, "of": len(one.lane.records), "behind": one.behind}
+            if one.behind is None:
+                yield write(one.cell, self.folder, one.lane, records, work(experiment(one.cell)))
+            else:
+                yield write(one.cell, self.folder, one.lane, records, more={"stopped": stopped})
+
+    def _block(self) -> None:
+        from llmops_flows.config.load import opened
+
+        of = {one.cell.number: one for one in self.racers if one.running}
+        for wave in waves([one.cell for one in of.values()], self.rules.block):
+            parts = [of[cell.number].next for cell in wave]
+            with opened(experiment(wave[0]), [self.pace]) as (runner, _):
+                runner.run_all(parts)
+            if self.foreseen is not None:
+                self.foreseen.add(parts)
+            for cell, part in zip(wave, parts, strict=True):
+                of[cell.number].asked += len(part.records)
+
+    def _look(self, looks: int) -> None:
+        """Stop the hopeless ones of those that still run."""
+        from llmops_flows.report.hopeless import hopeless
+
+        assert self.rules.stop is not None
+        scores = {one.cell.number: _scores(one.lane.records[: one.asked], self.rules.stop) for one in self.racers}
+        asked = {question for found in scores.values() for question in found}
+        scores = {**self._before(asked), **scores}
+        behind = hopeless(scores, self.rules.stop, looks)
+        for one in self.racers:
+            if one.running:
+                one.behind = behind.get(one.cell.number)
+
+    def _before(self, asked: set[str]) -> dict[int, dict[str, float]]:
+        """The scores of points that were finished before, on the questions that were asked by now."""
+        from llmops_flows.report.variants import question, read
+
+        ours, found = {one.cell.number for one in self.racers}, {}
+        for path in self.folder.glob("*/results.jsonl"):
+            if path.parent.name.isdigit() and (number := int(path.parent.name)) not in ours:
+                try:
+                    rows = read(path.parent).rows
+                except FlowError:
+                    continue
+                scores = [(question(row), (row.get("scores") or {}).get(self.rules.stop)) for row in rows]
+                found[number] = _means([(name, score) for name, score in scores if name in asked])
+        return found
+
+    def _saved(self) -> None:
+        """Tell who stopped, and what that saved."""
+        from llmops_flows.config.load import opened
+
+        of = {one.cell.number: one for one in self.racers if one.behind is not None}
+        new: dict[str, set[str]] = {}
+        for wave in waves([one.cell for one in of.values()]):
+            with opened(experiment(wave[0])) as (runner, _):
+                for name, count in runner.plan([of[cell.number].rest for cell in wave]).items():
+                    new.setdefault(name, set()).update(count.new)
+        for one in of.values():
+            print(
+                f"point {one.cell.number} ({' '.join(one.cell.overrides)}) stopped after {one.asked} of "
+                f"{len(one.lane.records)} answers: worse than point {one.behind} by {self.rules.stop} beyond doubt"
+            )
+        counts = ", ".join(f"{name} {len(keys)}" for name, keys in new.items() if keys)
+        if of:
+            print(f"not computed for that: {counts or 'nothing, all of it was known'}\n")
+
+
+def _scores(records: Sequence[Record], metric: str) -> dict[str, float]:
+    """Question to the mean score of its samples."""
+    found: list[tuple[str, Any]] = []
+    for record in records:
+        name = record.id if record.sample is None else record.id.removesuffix(f".{record.sample}")
+        if record.error is None:
+            found.append((name, record.scores.get(metric)))
+    return _means(found)
+
+
+def _means(scores: Sequence[tuple[str, float | None]]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for question, score in scores:
+        if score is not None:
+            found.setdefault(question, []).append(score)
+    return {question: sum(values) / len(values) for question, values in found.items()}
