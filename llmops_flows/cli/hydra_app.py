@@ -189,6 +189,7 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
 
     from llmops_flows.config import hydra_files
     from llmops_flows.config.search import search
+    from llmops_flows.report.search import refuse
 
     from . import spending
     from .search import run
@@ -196,6 +197,7 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
 
     settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     found = search(overrides, settings)
+    refuse(folder, found.name)
     hydra_files.write_sweep(folder, config)
     launch = _launch(app, config, found.rules)
     with spending.shared() as budget:

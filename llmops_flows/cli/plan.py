@@ -30,6 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     flags = [word for word in overrides if word.startswith("-")]
     if flags:
         raise ConfigError(Fault(f"plan has no flag {flags[0]!r}", mend="plan -m flow=NAME group=option,option …"))
+    if any(word.lstrip("+").startswith("hydra/sweeper=") for word in overrides):
+        mend = "leave hydra/sweeper out, and what the search is after: then every point is counted"
+        raise ConfigError(Fault("a search chooses its points as it goes: there is no plan of it", mend=mend))
     found = cells(expanded(quoted(overrides)))
     able = [cell for cell in found if cell.experiment is not None and cell.same_as is None]
     total = counted(able)

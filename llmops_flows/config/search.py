@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pydantic import ValidationError
 
 from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.core.fingerprint import address
 from llmops_flows.stages.roles import Evaluator
-from llmops_flows.sweeps.objectives import Objective, objectives
+from llmops_flows.sweeps.objectives import SCORES, Objective, objectives
 from llmops_flows.sweeps.search import Settings
 
 from .cells import Cell, cell, holds
@@ -36,6 +37,7 @@ class Search:
         objectives: what it is after.
         settings: how it goes about it.
         rules: what `sweep.*` says.
+        name: the name of its study. What is about something else, or proposes otherwise, has another one.
         flow: the name of the flow. home: where answers are kept.
         about: what its points have in common, each as an address: pipeline, space, aim.
     """
@@ -44,18 +46,11 @@ class Search:
     objectives: tuple[Objective, ...]
     settings: Settings
     rules: Rules
+    name: str
     flow: str
     home: Path
     about: Mapping[str, str]
     composer: Composer = field(compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The name of its study. What is about something else, or proposes otherwise, has another one."""
-        if self.settings.study_name:
-            return self.settings.study_name
-        how = [self.settings.sampler, self.settings.sampler_options, self.settings.seed]
-        return f"{self.flow}-{address([dict(self.about), how])[:12]}"
 
     def point(self, overrides: Sequence[str]) -> Point:
         """The point that overrides set apart. Raises ConfigError."""
@@ -82,13 +77,30 @@ def search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> Search:
     if not right:
         raise ConfigError(list(dict.fromkeys(fault for one in probed for fault in one.faults)))
     aims = _objectives(own, settings, right)
+    _judges(own, aims)
     about = {
         "pipeline": address([work(e) if (e := one.experiment) else [str(f) for f in one.faults] for one in probed]),
         "space": address([[repr(parameter) for parameter in wanted.parameters], own.where.text if own.where else ""]),
         "aims": address([[aim.name, aim.maximize] for aim in aims]),
     }
     first = right[0].settings
-    return Search(wanted, aims, settings, own, first.name, Path(first.home), about, composer)
+    name = _name(settings, own, first.name, about)
+    return Search(wanted, aims, settings, own, name, first.name, Path(first.home), about, composer)
+
+
+def _judges(own: Rules, aims: Sequence[Objective]) -> None:
+    """A point that is stopped early has lost by the one aim that there is; with several it might be on the front."""
+    if own.stop is not None and [aim.name for aim in aims] != [f"{SCORES}{own.stop}"]:
+        mend = f"sweep.maximize=[{SCORES}{own.stop}], or without sweep.stop"
+        raise ConfigError(
+            Fault("points are stopped by the one aim of a search, or not at all", "sweep.stop", mend=mend)
+        )
+
+
+def _name(settings: Settings, own: Rules, flow: str, about: Mapping[str, str]) -> str:
+    how = [settings.sampler, settings.sampler_options, settings.seed]
+    name = settings.study_name or f"{flow}-{address([dict(about), how])[:12]}"
+    return name if own.resume else f"{name}-{uuid4().hex[:8]}"
 
 
 def _settings(sweeper: Mapping[str, Any]) -> Settings:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_flows.core.errors import FlowError
+from llmops_flows.core.errors import ConfigError, Fault, FlowError
+from llmops_flows.core.plural import plural
 from llmops_flows.core.secrets import redact_value
 
 from .table import grid
@@ -25,6 +26,20 @@ def write(folder: Path, results: Results) -> None:
     draft = folder / f".{FILE}"
     draft.write_text(text, encoding="utf-8")
     draft.replace(folder / FILE)
+
+
+def refuse(folder: Path, study: str) -> None:
+    """Raises ConfigError where points of another search, or of a sweep, lie in a folder: the numbers are the same."""
+    try:
+        other = str(json.loads((folder / FILE).read_text(encoding="utf-8"))["study"])
+    except (OSError, ValueError, KeyError, TypeError):
+        there = folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+        other = "a sweep" if there else study
+    if other != study:
+        what = f"{str(folder)!r} holds the points of {other}, which this search would overwrite"
+        raise ConfigError(
+            Fault(what, "hydra.sweep.dir", mend="name another folder, or none: each search has its own")
+        )
 
 
 def front(folder: Path) -> frozenset[str]:
@@ -47,7 +62,7 @@ def text(folder: Path, results: Results, ended: str, seconds: float) -> str:
         parts.append(_best(best, len(fine)))
     else:
         parts.append("no point has results\n")
-    failed = [trial for trial in results["trials"] if trial["figures"] is None]
+    failed = [trial for trial in results["trials"] if trial["cause"]]
     parts += [f"point {t['number']} ({' '.join(t['overrides'])}) failed:\n{_indented(t['cause'])}" for t in failed]
     parts.append(_end(folder, results, best, ended, seconds))
     return "\n".join(part for part in parts if part)
@@ -77,14 +92,14 @@ def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> s
         f"{aim['name']} ({'more' if aim['direction'] == 'maximize' else 'less'})" for aim in results["objectives"]
     ]
     rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
-    told = f"Pareto front: {len(best)} of {count} points, none of which is beaten in everything by another"
+    told = f"Pareto front: {len(best)} of {plural(count, 'point')}, none of which is beaten in everything by another"
     return f"{told}\n\n{grid(['point', '#', *heads], rows, 160, stretch=1)}\n"
 
 
 def _best(best: Sequence[Mapping[str, Any]], count: int) -> str:
     ((name, figure),) = best[0]["figures"].items()
     others = ", ".join(str(trial["number"]) for trial in best[1:9]) + (" …" if len(best) > 9 else "")
-    told = f"best of {count} points by {name}: {best[0]['number']} ({figure:.4g})"
+    told = f"best of {plural(count, 'point')} by {name}: {best[0]['number']} ({figure:.4g})"
     equal = f"; as good: {others}" if others else ""
     return f"{told}{equal}\n    {' '.join(best[0]['overrides'])}\n"
 
@@ -93,7 +108,7 @@ def _end(folder: Path, results: Results, best: Sequence[Mapping[str, Any]], ende
     tried, asked = len(results["trials"]), results["asked"]
     why = f"; {ended}" if ended else ""
     out = f"; {results['left_out']} proposals left out by sweep.where" if results["left_out"] else ""
-    lines = [f"{tried} of {asked} points tried in {seconds:.1f} s{why}{out}"]
+    lines = [f"{tried} of {asked} {'point' if asked == 1 else 'points'} tried in {seconds:.1f} s{why}{out}"]
     if best:
         words = [*results["fixed"], *best[0]["overrides"]]
         lines.append(f"run it:   python -m llmops_flows {' '.join(map(shlex.quote, words))}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from llmops_flows.core.errors import BudgetExceeded
 from llmops_flows.core.record import Record, Span, Usage, add_usage
 
 _RESAMPLES = 1000
@@ -20,9 +21,10 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
     """Totals of a run as plain data.
 
     An error is never a score: records that failed are left out of every mean and counted in `errors`, with their
-    causes; a metric that says nothing about any record has mean None. Latency is seconds per answer, cost US dollars
-    per answer (of what was computed in this run, scoring apart: that is `judging`); `loading`, stage to seconds, is
-    no part of it: a process loads a model or an index once. Intervals are 95 % percentile bootstraps.
+    causes (`unpaid`: the budget did not allow them); a metric that says nothing about any record has mean None.
+    Latency is seconds per answer, cost US dollars per answer (of what was computed in this run, scoring apart: that is
+    `judging`); `loading`, stage to seconds, is no part of it: a process loads a model or an index once. Intervals are
+    95 % percentile bootstraps.
     """
     failed = [record for record in records if record.error is not None]
     fine = [record for record in records if record.error is None]
@@ -41,7 +43,8 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "refused": sum(1 for record in records if record.ended),
         "empty": sum(1 for record in fine if empty(record)),
         "errors": {"records": len(failed), "rate": len(failed) / len(records) if records else 0.0,
-                   "evaluations": len(broken), "causes": dict(causes)},
+                   "evaluations": len(broken), "causes": dict(causes),
+                   "unpaid": sum(isinstance(record.error, BudgetExceeded) for record in failed)},
         "seconds": seconds,
         "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95), **mean(latencies)},
         "cost": mean(costs),
