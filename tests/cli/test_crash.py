@@ -33,7 +33,7 @@ def run_to_its_end(folder: Path, *overrides: str) -> str:
 
 @pytest.mark.parametrize(
     ("jobs", "size", "kills"),
-    [(24, 2, 3), pytest.param(200, 4, 20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [(12, 2, 2), pytest.param(200, 4, 20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
 )
 def test_a_sweep_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
     jobs: int, size: int, kills: int, tmp_path: Path
@@ -65,14 +65,26 @@ def test_a_sweep_that_is_killed_again_and_again_loses_nothing_and_repeats_nothin
     assert sum(begun(folder).values()) - jobs <= size * kills
 
 
+def test_a_sweep_in_one_process_that_is_killed_repeats_what_was_in_flight_at_most(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    overrides = ("model.number=range(12)", "model.pause=0.1")
+    running = started(folder, *overrides)
+    until(lambda: len(begun(folder)) == 6)
+    running.kill()
+    running.wait()
+    run_to_its_end(folder, *overrides)
+    assert set(begun(folder)) == set(range(12)) and sum(begun(folder).values()) <= 13
+    assert len(results(folder)) == 12
+
+
 def test_what_raises_hangs_or_is_killed_is_listed_and_the_rest_is_kept(tmp_path: Path) -> None:
     folder = project(tmp_path, n13="raise", n14="hang", n15="memory")
-    overrides = ("model.number=range(40)", "sweep.workers=2", "sweep.timeout=3")
+    overrides = ("model.number=range(40)", "sweep.workers=2", "sweep.timeout=6")
     done = sweep(folder, *overrides)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "37 of 40 points finished" in done.stdout
     for number, cause in [
-        (13, "no luck today"), (14, r"took longer than 3 s \(sweep.timeout\)"),
+        (13, "no luck today"), (14, r"took longer than 6 s \(sweep.timeout\)"),
         (15, r"killed by signal 9 \(SIGKILL\), each of 2 times: out of memory\?"),
     ]:  # fmt: skip
         assert re.search(rf"point {number} \(model.number={number}\) failed:\n  - .*{cause}", done.stdout), (
