@@ -126,8 +126,10 @@ class Jobs:
         if self._rules.workers > 1:
             return self._rules.workers
         launcher = self._launcher(None, Path())
-        asked = getattr(launcher, "slots", None)
-        count = asked() if callable(asked) else getattr(launcher, "joblib", {}).get("n_jobs", -1)
+        try:
+            count = launcher.slots() if hasattr(launcher, "slots") else launcher.joblib["n_jobs"]
+        except (AttributeError, KeyError):
+            count = -1
         return int(count) if count > 0 else os.cpu_count() or 1
 
     def _launch(self, shares: Sequence[list[Cell]], folder: Path) -> list[tuple[list[Cell], list[Done] | Lost]]:
