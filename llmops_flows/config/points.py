@@ -80,11 +80,17 @@ def points(grid: Grid) -> list[Point]:
         ConfigError: with everything that is wrong with any of the overrides.
     """
     wanted = [tuple(chain.from_iterable(steps)) for steps in product(*(axis.steps for axis in grid.axes))]
-    if grid.axes and len(wanted) > 2 * sum(len(axis) for axis in grid.axes):
+    if grid.axes and len(wanted) > _composings(grid):
         found = _spliced(grid)
         if found is not None:
             return found
     return [_point(overrides, _composed(grid, overrides)) for overrides in wanted]
+
+
+def _composings(grid: Grid) -> int:
+    """How many configs it takes to find out what each value changes: options are composed, plain values are not."""
+    options = [a for a in grid.axes if any("." not in word.partition("=")[0] for step in a.steps for word in step)]
+    return 2 + _PROBES + 2 * sum(map(len, options))
 
 
 class Composer:
