@@ -22,9 +22,9 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
 
     An error is never a score: records that failed are left out of every mean and counted in `errors`, with their
     causes (`unpaid`: the budget did not allow them); a metric that says nothing about any record has mean None.
-    Latency is seconds per answer, cost US dollars per answer (of what was computed in this run, scoring apart: that is
-    `judging`); `loading`, stage to seconds, is no part of it: a process loads a model or an index once. Intervals are
-    95 % percentile bootstraps.
+    Latency is seconds per answer, cost US dollars per answer (of what was computed in this run, scoring apart: that
+    is `judging`); `loading`, stage to seconds, is no part of it: a process loads a model or an index once. Intervals
+    are 95 % percentile bootstraps.
     """
     failed = [record for record in records if record.error is not None]
     fine = [record for record in records if record.error is None]
