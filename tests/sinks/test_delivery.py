@@ -85,7 +85,7 @@ def waiting(folder: Path) -> int:
 def test_an_endpoint_in_trouble_costs_no_answer_and_no_exit(tmp_path: Path, receiver: Receiver, mood: str) -> None:
     url = "http://127.0.0.1:9" if mood == "refused" else receiver.url
     receiver.mood = "well" if mood == "refused" else mood  # type: ignore[assignment]
-    count = 20 if mood == "slow" else 300  # there all that wait must arrive before the test is over
+    count = 20 if mood == "slow" else 200  # there all that wait must arrive before the test is over
     done = app(tmp_path, url, count=count)
     assert done.code == 0 and kept(tmp_path) == count
     # The first answer opens the store. A busy machine costs wall time: no CPU time, and not that of half the answers.
