@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,14 @@ def launch(
     remote = ray.remote(run).options(**_needs(settings))
     shared = ray.put((context, task, Singleton.get_state()))
     jobs, futures = [], []
+    composed: dict[tuple[str, ...], DictConfig] = {}
     try:
         for number, overrides in enumerate(job_overrides, first):
             log.info("\t#%s : %s", number, " ".join(filter_overrides(overrides)))
-            jobs.append(_job(context, config, overrides, number, settings["collect"]))
+            key = tuple(overrides)
+            if key not in composed:
+                composed[key] = context.config_loader.load_sweep_config(config, list(overrides))
+            jobs.append(_job(deepcopy(composed[key]), key, number, settings["collect"]))
             futures.append(remote.remote(shared, jobs[-1]))
         return [_returned(ray, job, future) for job, future in zip(jobs, futures, strict=True)]
     except BaseException:
@@ -104,13 +109,12 @@ def _needs(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int, collect: str) -> Job:
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(composed):
-        composed.hydra.job.id = f"job_{number}"
-        composed.hydra.job.num = number
-        composed.hydra.launcher = OmegaConf.create({})  # the worker needs nothing of it
-    return Job(number, tuple(overrides), composed, collect, os.uname().nodename)
+def _job(config: DictConfig, overrides: tuple[str, ...], number: int, collect: str) -> Job:
+    with open_dict(config):
+        config.hydra.job.id = f"job_{number}"
+        config.hydra.job.num = number
+        config.hydra.launcher = OmegaConf.create({})  # the worker needs nothing of it
+    return Job(number, overrides, config, collect, os.uname().nodename)
 
 
 def _returned(ray: Any, job: Job, future: Any) -> JobReturn:
