@@ -7,8 +7,8 @@ import re
 from llmops_flows.core.errors import ConfigError, Fault
 
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)b?)", re.IGNORECASE)
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s{0,9}(?:([kmgt]?)(i?)b?)", re.IGNORECASE)
+_AGE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s{0,9}([a-z]{1,20})", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}
 _UNITS = {"s": "s sec second", "m": "m min minute", "h": "h hour", "d": "d day", "w": "w week", "y": "y year"}
 
