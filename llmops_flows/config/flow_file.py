@@ -18,7 +18,7 @@ from . import paths
 from .compose import Composed, compose
 
 Values = dict[str, Any]
-APART = ("home", "store", "tracer", "tags", "question", "tenant", "trust")
+APART = ("home", "store", "tracer", "tags", "question", "tenant", "trust", "budget")
 """Keys that belong to a run or to a machine, not to a flow."""
 
 
