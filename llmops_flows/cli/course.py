@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.report.files import SUMMARY
 from llmops_flows.sweeps.judged import Judged, judged
 from llmops_flows.sweeps.outcome import Outcome
 
@@ -206,10 +207,12 @@ class Course:
 
 def _bring(source: Path, target: Path) -> bool:
     """Results that an earlier run left elsewhere stand in this sweep's folder too; whether there are any."""
-    if not (source / "summary.json").is_file():
+    if not (source / SUMMARY).is_file():
         return False
     if not target.exists():
-        shutil.copytree(source, target, copy_function=_link)
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.copytree(source, draft, copy_function=_link)
+        draft.rename(target)
     return True
 
 

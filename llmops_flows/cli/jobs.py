@@ -18,6 +18,7 @@ from uuid import uuid4
 from llmops_flows.config.rules import Rules
 from llmops_flows.config.text import quote
 from llmops_flows.core.errors import ConfigError
+from llmops_flows.report import files
 from llmops_flows.sweeps.outcome import Outcome
 
 from .launching import PROCESS, Lost, arrive, returned
@@ -189,10 +190,8 @@ def _cell(task: Mapping[str, Any]) -> Cell:
 def brought(done: Sequence[Done], folder: Path) -> Iterator[Outcome]:
     """What came of points. Files from another disk are written here."""
     for one in done:
-        place = folder / str(one.outcome.number)
-        for name, data in one.files.items():
-            place.mkdir(parents=True, exist_ok=True)
-            (place / Path(name).name).write_bytes(data)
+        if one.files:
+            files.bring(folder / str(one.outcome.number), one.files)
         yield one.outcome
 
 

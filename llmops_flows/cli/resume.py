@@ -103,7 +103,7 @@ def manifest(sweep: Sweep) -> Manifest:
 def finished(folder: Path, number: int, work: str) -> Outcome | None:
     """What came of a point that did this work to its end, without a failure; None otherwise."""
     try:
-        summary = json.loads((folder / str(number) / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads((folder / str(number) / files.SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     found = Outcome(number, summary)

@@ -95,12 +95,10 @@ def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """Run an experiment, show it, and leave its files in `folder`. Returns its summary."""
     from llmops_flows.config.load import opened
     from llmops_flows.config.questions import records
+    from llmops_flows.config.work import rows
     from llmops_flows.sinks.console import progress
 
-    settings = experiment.settings
-    one = settings.question
-    rows = settings.questions.rows(settings.inputs) if one is None else [{"question": one}]
-    asked = records(rows, settings.samples)
+    asked = records(rows(experiment.settings), experiment.settings.samples)
     begun, run = time.perf_counter(), uuid.uuid4().hex
     with opened(experiment, progress()) as (runner, flow):
         try:
@@ -126,7 +124,7 @@ def _finish(
         print(_one(records[0]))
     else:
         print(table.results(records))
-    parts = [table.scores(summary), table.stages(summary), table.totals(summary), str(_near(folder))]
+    parts = [table.scores(summary), table.stages(summary), table.totals(summary), str(files.near(folder))]
     print("", "\n\n".join(part for part in parts if part), sep="\n")
     _tell_ways(records)
     return summary
@@ -160,10 +158,3 @@ def _one(record: Record) -> str:
     if record.error is not None:
         return f"error: {record.error}"
     return str(record.answer)
-
-
-def _near(folder: Path) -> Path:
-    try:
-        return folder.relative_to(Path.cwd())
-    except ValueError:
-        return folder

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from llmops_flows.config.rules import Rules
 from llmops_flows.core.errors import ConfigError, Fault, FlowError
 from llmops_flows.core.plan import Foreseen
+from llmops_flows.report import files
+from llmops_flows.report.files import near
 from llmops_flows.sweeps.outcome import Outcome, known_share
 
 from .points import copy, experiment, waves
-from .points import lanes as lanes
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
@@ -46,7 +47,7 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
         outcomes.extend(execute(todo, found.folder, sweep.rules, launch, foreseen))
     except KeyboardInterrupt as stop:
         after = f"after {len(outcomes)} of {len(sweep.cells)} points"
-        stop.args = (f"interrupted {after}; the same command goes on from here, in {_near(found.folder)}",)
+        stop.args = (f"interrupted {after}; the same command goes on from here, in {near(found.folder)}",)
         raise
     show(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun, foreseen)
     return code(outcomes)
@@ -101,8 +102,6 @@ def _under_way(
 
 def _kept(outcome: Outcome, folder: Path) -> Outcome:
     """An outcome; where there are no results, the folder says why."""
-    from llmops_flows.report import files
-
     if outcome.failure:
         try:
             files.write_failure(folder / str(outcome.number), outcome.failure)
@@ -168,7 +167,7 @@ def _told(taken: Taken, count: int) -> None:
         stages = ", ".join(f"{name} {len(found.new)}" for name, found in new.items()) or "nothing, all of it is known"
         print(f"{len(taken.again)} points that were finished run again: {stages}")
     if taken.known:
-        print(f"resumed: {len(taken.known)} of {count} points known, in {_near(taken.folder)}")
+        print(f"resumed: {len(taken.known)} of {count} points known, in {near(taken.folder)}")
 
 
 def show(
@@ -197,7 +196,7 @@ def show(
     fine = sum(not outcome.failed for outcome in outcomes)
     told = "".join(f"; {count} {what}" for what, count in counts.items() if count)
     print(f"\n{fine} of {len(cells)} points finished in {seconds:.1f} s{told}")
-    print(f"{_near(folder)}   python -m llmops_flows board --report")
+    print(f"{near(folder)}   python -m llmops_flows board --report")
 
 
 def _compared(foreseen: Foreseen) -> None:
@@ -225,10 +224,3 @@ def _failures(cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Iterator[st
         for number in numbers:
             yield f"point {number} ({overrides[number]}) {'was not run' if wrong else 'failed'}:"
         yield from (f"  - {line}" if n == 0 else f"    {line}" for n, line in enumerate(cause.splitlines()))
-
-
-def _near(folder: Path) -> Path:
-    try:
-        return folder.relative_to(Path.cwd())
-    except ValueError:
-        return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
 from llmops_flows.core.secrets import MASK, has_secret
+from llmops_flows.report.files import write_whole
 
 from . import folders, paths
 from .compose import Composed, compose
@@ -51,9 +51,7 @@ class Promotion:
     def write(self) -> None:
         """Write the file, whole or not at all. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        draft.write_text(self.text, encoding="utf-8")
-        draft.replace(self.path)
+        write_whole(self.path, self.text)
 
 
 def promote(

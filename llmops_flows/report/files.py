@@ -15,6 +15,8 @@ from .summary import row
 
 FAILURE = "failure.txt"
 """Why a point of a sweep has no results."""
+SUMMARY = "summary.json"
+"""Where it lies, all else does too."""
 
 
 def write(folder: Path, records: Sequence[Record], summary: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -28,30 +30,47 @@ def write_rows(
     """`write` for rows as they stand in results.jsonl. The summary comes last: where it lies, all else does too."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(redact_value(one), ensure_ascii=False) for one in rows]
-    _whole(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
+    write_whole(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
     write_json(folder / "config.json", config)
-    write_json(folder / "summary.json", summary)
+    write_json(folder / SUMMARY, summary)
     (folder / FAILURE).unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a file of JSON, whole or not at all."""
-    _whole(path, json.dumps(redact_value(value), indent=2, ensure_ascii=False, default=str) + "\n")
+    write_whole(path, json.dumps(redact_value(value), indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def write_failure(folder: Path, cause: str) -> None:
     """Say why there are no results. Results of an earlier run that lie there are not those of this one: they go."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("summary.json", "results.jsonl"):
+    for name in (SUMMARY, "results.jsonl"):
         (folder / name).unlink(missing_ok=True)
-    _whole(folder / FAILURE, redact(cause) + "\n")
+    write_whole(folder / FAILURE, redact(cause) + "\n")
 
 
-def _whole(path: Path, text: str) -> None:
+def bring(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put what a point left on another disk into its folder here, the summary last, as `write_rows` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, key=lambda name: name == SUMMARY):
+        write_whole(folder / Path(name).name, files[name])
+    if SUMMARY in files:
+        (folder / FAILURE).unlink(missing_ok=True)
+
+
+def near(path: Path) -> Path:
+    """A path as people read it: relative where it lies below the current folder."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, whole or not at all: half a one takes no room. Raises OSError, which names the file."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault, FlowError
 from llmops_flows.core.plural import plural
-from llmops_flows.core.secrets import redact_value
 
+from .files import near, write_json
 from .table import grid
 
 FILE = "optimization_results.json"
@@ -22,10 +22,7 @@ Results = Mapping[str, Any]
 def write(folder: Path, results: Results) -> None:
     """Leave the results in a sweep's folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(redact_value(results), indent=2, ensure_ascii=False) + "\n"
-    draft = folder / f".{FILE}"
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(folder / FILE)
+    write_json(folder / FILE, results)
 
 
 def refuse(folder: Path, study: str) -> None:
@@ -108,21 +105,14 @@ def _end(folder: Path, results: Results, best: Sequence[Mapping[str, Any]], ende
     tried, asked = len(results["trials"]), results["asked"]
     why = f"; {ended}" if ended else ""
     out = f"; {results['left_out']} proposals left out by sweep.where" if results["left_out"] else ""
-    lines = [f"{tried} of {asked} {'point' if asked == 1 else 'points'} tried in {seconds:.1f} s{why}{out}"]
+    lines = [f"{tried} of {plural(asked, 'point')} tried in {seconds:.1f} s{why}{out}"]
     if best:
         words = [*results["fixed"], *best[0]["overrides"]]
         lines.append(f"run it:   python -m llmops_flows {' '.join(map(shlex.quote, words))}")
-        lines.append(f"keep it:  python -m llmops_flows promote {_near(folder) / str(best[0]['number'])} NAME")
-    lines.append(f"{_near(folder) / FILE}   study {results['study']}")
+        lines.append(f"keep it:  python -m llmops_flows promote {near(folder) / str(best[0]['number'])} NAME")
+    lines.append(f"{near(folder) / FILE}   study {results['study']}")
     return "\n".join(lines) + "\n"
 
 
 def _indented(cause: str) -> str:
     return "".join(f"    {line}\n" for line in cause.splitlines())
-
-
-def _near(folder: Path) -> Path:
-    try:
-        return folder.relative_to(Path.cwd())
-    except ValueError:
-        return folder

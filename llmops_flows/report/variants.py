@@ -10,9 +10,9 @@ from typing import Any
 
 from llmops_flows.core.errors import FlowError
 
-from .files import FAILURE
+from .files import FAILURE, SUMMARY
 
-_FILES = ("results.jsonl", "config.json", "summary.json")
+_FILES = ("results.jsonl", "config.json", SUMMARY)
 _FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
 
 
