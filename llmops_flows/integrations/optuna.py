@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault, StoreError, did_you_mean
-from llmops_flows.core.secrets import redact
+from llmops_flows.core.secrets import redact, redact_value
 
 from .lazy import load
 
@@ -178,10 +178,10 @@ class Study:
         self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED, skip_if_finished=True)
 
     def note(self, number: int, name: str, value: Any) -> None:
-        """Put plain data down with a trial that is waiting. One that was told meanwhile stays as it is."""
+        """Put plain data down with a waiting trial, secrets masked. One that was told meanwhile stays as it is."""
         id = self._ids.get(number) or self._study.get_trials(deepcopy=False)[number]._trial_id
         try:
-            self._study._storage.set_trial_user_attr(id, name, value)
+            self._study._storage.set_trial_user_attr(id, name, redact_value(value))
         except self._optuna.exceptions.UpdateFinishedTrialError:
             pass
 
