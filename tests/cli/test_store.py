@@ -37,7 +37,8 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
 
 
 def data(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    return json.loads(told(capsys, *arguments, "--json", code=code))
+    assert main(["store", *arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
 
 
 def damage(path: Path, statement: str, *values: object) -> None:
