@@ -59,9 +59,7 @@ def points(word: str) -> tuple[list[str], dict[str, str]]:
     from llmops_flows.report import variants
 
     folder = Path(word)
-    if (folder / "results.jsonl").is_file() or not folder.is_dir():
-        return [word], {}
-    if not any(path.name.isdigit() for path in folder.iterdir()):
+    if (folder / "results.jsonl").is_file() or not variants.points(folder):
         return [word], {}
     found, lost = variants.sweep(folder)
     return [str(one.folder) for one in found], lost

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_flows.core.errors import FlowError
 from llmops_flows.core.lane import Lane
+from llmops_flows.core.record import question_id
 from llmops_flows.sweeps.outcome import Outcome
 
 from .points import experiment, lanes, waves, write
@@ -119,17 +120,18 @@ class Race:
 
     def _before(self, asked: set[str]) -> dict[int, dict[str, float]]:
         """The scores of points that were finished before, on the questions that were asked by now."""
-        from llmops_flows.report.variants import question, read
+        from llmops_flows.report.variants import points, question, read
 
         ours, found = {one.cell.number for one in self.racers}, {}
-        for path in self.folder.glob("*/results.jsonl"):
-            if path.parent.name.isdigit() and (number := int(path.parent.name)) not in ours:
-                try:
-                    rows = read(path.parent).rows
-                except FlowError:
-                    continue
-                scores = [(question(row), (row.get("scores") or {}).get(self.rules.stop)) for row in rows]
-                found[number] = _means([(name, score) for name, score in scores if name in asked])
+        for folder in points(self.folder):
+            if (number := int(folder.name)) in ours:
+                continue
+            try:
+                rows = read(folder).rows
+            except FlowError:  # it has no results
+                continue
+            scores = [(question(row), (row.get("scores") or {}).get(self.rules.stop)) for row in rows]
+            found[number] = _means([(name, score) for name, score in scores if name in asked])
         return found
 
     def _saved(self) -> None:
@@ -154,12 +156,8 @@ class Race:
 
 def _scores(records: Sequence[Record], metric: str) -> dict[str, float]:
     """Question to the mean score of its samples."""
-    found: list[tuple[str, Any]] = []
-    for record in records:
-        name = record.id if record.sample is None else record.id.removesuffix(f".{record.sample}")
-        if record.error is None:
-            found.append((name, record.scores.get(metric)))
-    return _means(found)
+    fine = (record for record in records if record.error is None)
+    return _means([(question_id(record.id, record.sample), record.scores.get(metric)) for record in fine])
 
 
 def _means(scores: Sequence[tuple[str, float | None]]) -> dict[str, float]:

@@ -41,6 +41,11 @@ class Usage(TypedDict, total=False):
     output_token_details: dict[str, int]
 
 
+def question_id(id: str, sample: int | None) -> str:
+    """The id of the question that a record of this id and sample number asks: all its samples share it."""
+    return id if sample is None else id.removesuffix(f".{sample}")
+
+
 def add_usage(one: Usage, other: Usage) -> Usage:
     """The sum of two usages; a missing figure counts as 0."""
     return cast(Usage, _sum(one, other))

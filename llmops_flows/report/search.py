@@ -11,6 +11,7 @@ from typing import Any
 from llmops_flows.core.errors import ConfigError, Fault, FlowError
 from llmops_flows.core.plural import plural
 
+from . import variants
 from .files import near, write_json
 from .table import grid
 
@@ -30,8 +31,7 @@ def refuse(folder: Path, study: str) -> None:
     try:
         other = str(json.loads((folder / FILE).read_text(encoding="utf-8"))["study"])
     except (OSError, ValueError, KeyError, TypeError):
-        there = folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
-        other = "a sweep" if there else study
+        other = "a sweep" if variants.points(folder) else study
     if other != study:
         what = f"{str(folder)!r} holds the points of {other}, which this search would overwrite"
         raise ConfigError(
@@ -66,7 +66,7 @@ def text(folder: Path, results: Results, ended: str, seconds: float) -> str:
 
 
 def _board(folder: Path, results: Results) -> str:
-    from . import board_text, leaderboard, variants
+    from . import board_text, leaderboard
 
     aims = [aim["name"].removeprefix(SCORES) for aim in results["objectives"] if aim["name"].startswith(SCORES)]
     try:

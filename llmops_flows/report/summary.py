@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from llmops_flows.core.errors import BudgetExceeded
-from llmops_flows.core.record import Record, Span, Usage, add_usage
+from llmops_flows.core.record import Record, Span, Usage, add_usage, question_id
 
 _RESAMPLES = 1000
 _SEED = 20
@@ -120,7 +120,7 @@ def scores(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     for record in records:
         if record.error is not None:
             continue
-        question = record.id if record.sample is None else record.id.removesuffix(f".{record.sample}")
+        question = question_id(record.id, record.sample)
         for metric, score in record.scores.items():
             seen = values.setdefault(metric, {})
             if score is not None and math.isfinite(score):

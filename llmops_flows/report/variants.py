@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.errors import FlowError
+from llmops_flows.core.record import question_id
 
 from .files import FAILURE, SUMMARY
 
@@ -44,9 +45,8 @@ class Variant:
 
 
 def question(row: Mapping[str, Any]) -> str:
-    """The id of a row's question: that of its record without the sample number."""
-    id, sample = str(row.get("id", "")), row.get("sample")
-    return id if sample is None else id.removesuffix(f".{sample}")
+    """The id of a row's question."""
+    return question_id(str(row.get("id", "")), row.get("sample"))
 
 
 # -- output folders --------------------------------------------------------------------------------------------------
@@ -73,9 +73,8 @@ def sweep(folder: Path) -> tuple[list[Variant], dict[str, str]]:
     Raises:
         FlowError: the folder holds no point at all.
     """
-    points = sorted((p for p in _folders(folder) if p.name.isdigit()), key=lambda p: int(p.name))
     found, lost = [], {}
-    for point in points:
+    for point in points(folder):
         try:
             found.append(read(point))
         except FlowError as error:
@@ -92,16 +91,15 @@ def latest(root: Path) -> Path:
     Raises:
         FlowError: there is none.
     """
-    sweeps = [time for date in _folders(root) for time in _folders(date) if any(_numbered(time))]
+    sweeps = [time for date in _folders(root) for time in _folders(date) if points(time)]
     if not sweeps:
-        raise FlowError(
-            f"there is no sweep in {str(root)!r}; run one first: python -m llmops_flows -m flow=… KEY=A,B"
-        )
+        raise FlowError(f"there is no sweep in {str(root)!r}; {_FIRST}")
     return max(sweeps, key=lambda path: (path.parent.name, path.name))
 
 
-def _numbered(folder: Path) -> Iterator[Path]:
-    return (path for path in _folders(folder) if path.name.isdigit())
+def points(folder: Path) -> list[Path]:
+    """The folders of a sweep's points in the order of their numbers, whatever lies in them."""
+    return sorted((path for path in _folders(folder) if path.name.isdigit()), key=lambda path: int(path.name))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from llmops_flows.core.fingerprint import decode
+from llmops_flows.core.record import question_id
 from llmops_flows.core.secrets import MASK
 
 from .differences import ABSENT, Axis, differing
@@ -247,9 +248,8 @@ def _base(step: Mapping[str, Any]) -> str:
 
 
 def _row(trace: Stored) -> str:
-    """The question that a record belongs to: its id without the sample number."""
-    id, sample = str(trace["record"]), trace["sample"]
-    return id if sample is None else id.removesuffix(f".{sample}")
+    """The id of the question that a record asks."""
+    return question_id(str(trace["record"]), trace["sample"])
 
 
 def _writer(trace: Stored, place: int, slot: str) -> str:
