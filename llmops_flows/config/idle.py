@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from llmops_flows.core.errors import Fault, did_you_mean
+
+from .fields import TARGET
+
 if TYPE_CHECKING:
     from .compose import Composed
 
@@ -28,6 +32,22 @@ def idle(composed: Composed) -> list[str]:
         part = re.split(r"[=.@]", override.lstrip("+~"), maxsplit=1)[0]
         if part in PARTS and part not in taken:
             found.append(f"{override} decides nothing: nothing in the flow takes ${{{part}}}")
+    return found
+
+
+def untaken(composed: Composed) -> list[Fault]:
+    """A fault for each override that adds a part to a set of them (`+guardrail.contxt.on=…`) and nobody takes it."""
+    raw, found = composed.raw, []
+    texts = " ".join(_texts(raw)) if raw.get("stages") else ""
+    for override in composed.overrides if texts else ():
+        group, _, rest = override.lstrip("+").partition("=")[0].partition(".")
+        name, held = rest.partition(".")[0], raw.get(group)
+        if not (override.startswith("+") and name and group in PARTS and isinstance(held, dict)) or TARGET in held:
+            continue
+        if not re.search(rf"\$\{{\.*{group}(\.{re.escape(name)}[.}}]|\}})", texts):
+            mend = did_you_mean(name, [known for known in held if known != name])
+            what, key = f"nothing in the flow takes '{group}.{name}'", f"{group}.{name}"
+            found.append(Fault(what, key, f"override {override}", mend))
     return found
 
 

@@ -90,8 +90,10 @@ def assembled(composed: Composed) -> Experiment:
             each fault says in which file and line, or by which override, its key was set.
     """
     from .faults import located
+    from .idle import untaken
 
     config, faults = composed.loose
+    faults = [*faults, *untaken(composed)]
     try:
         experiment = build(config, names=composed.names)
     except ConfigError as error:
