@@ -36,9 +36,10 @@ def test_the_embedded_model_grades_and_is_loaded_apart_from_what_that_takes() ->
     grade = record.scores["judged_answer_relevance"]
     assert grade is not None and 0 <= grade <= 1
     assert record.spans[-1].usage["input_tokens"] > 50
-    assert loading([record])["answer_relevance"] > 0.05
+    first = loading([record])["answer_relevance"]
+    assert first > 0.05
     again = judged(judge, ["answer_relevance"])
-    assert again.scores == record.scores and loading([again]) == {}
+    assert again.scores == record.scores and loading([again]).get("answer_relevance", 0.0) < first
 
 
 @pytest.mark.slow
