@@ -72,13 +72,19 @@ def _run(arguments: list[str]) -> int:
         found: int = import_module(f"llmops_flows.cli.{first}").main(arguments[1:])
         return found
     if first and first[0].isalpha() and "=" not in first:
-        guess = nearest(first, VERBS)
-        mend = f"did you mean {guess!r}? " if guess else ""
-        listed = "; ".join(f"{verb}: {text}" for verb, text in VERBS.items())
-        raise ConfigError(Fault(f"there is no verb {first!r}", mend=f"{mend}verbs are {listed}"))
+        raise ConfigError(Fault(f"there is no verb {first!r}", mend=_meant(first)))
     from .hydra_app import run
 
     return run(arguments)
+
+
+def _meant(word: str) -> str:
+    """What a bare word may have been meant as: a verb, or a flow without `flow=`."""
+    from llmops_flows.config.folders import options
+
+    guess = f"flow={word}" if word in options("flow") else nearest(word, VERBS)
+    meant = f"did you mean {guess!r}? " if guess else ""
+    return f"{meant}choose from: {', '.join(VERBS)} (--help tells what they do)"
 
 
 def _folders(arguments: list[str]) -> list[str]:

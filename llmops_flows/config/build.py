@@ -112,7 +112,7 @@ class Builder:
 
     def _libraries(self, part: Part | type[Part], key: str) -> None:
         for library in part.requires:
-            if importlib.util.find_spec(library) is None:
+            if not _installed(library):
                 extra = part.extra
                 mend = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
                 self._fault(f"the library {library!r} is not installed", key, f"install it: {mend}")
@@ -124,6 +124,13 @@ class Builder:
         """Raises ConfigError if anything was wrong."""
         if self.faults:
             raise ConfigError(list(dict.fromkeys(self.faults)))
+
+
+def _installed(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ModuleNotFoundError:  # the package that `library` is a module of
+        return False
 
 
 def _has_target(config: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
@@ -18,7 +17,7 @@ from llmops_flows.core.retry import backoff
 from llmops_flows.core.stage import OPERATIONAL, Positive
 from llmops_flows.integrations.lazy import load
 from llmops_flows.stages.roles import Embedder, Prices, Usage, Vectors, most_tokens
-from llmops_flows.stages.service import priced
+from llmops_flows.stages.service import key_faults, key_of, priced, url_faults
 from llmops_flows.stages.trouble import backend_error
 
 
@@ -50,6 +49,9 @@ class OpenAIEmbeddings(Embedder):
     @classmethod
     def _find_prices(cls, data: Any) -> Any:
         return priced(data, cls.model_fields["name"].default)
+
+    def faults(self) -> list[str]:
+        return [*key_faults(self.api_key_env, self.base_url is not None), *url_faults(self.base_url)]
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         numpy = load("numpy", self.extra, type(self).__name__)
@@ -88,12 +90,10 @@ class OpenAIEmbeddings(Embedder):
         return [item.embedding for item in found]
 
     def _load(self) -> Any:
-        key = os.environ.get(self.api_key_env, "")
-        if not key and self.base_url is None:
-            mend = f"set it: export {self.api_key_env}=…"
-            raise ConfigError(Fault(f"the environment has no {self.api_key_env}", key="api_key_env", mend=mend))
+        for fault in self.faults():
+            raise ConfigError(Fault(fault, key="embedder"))
         return load("openai", self.extra, type(self).__name__).OpenAI(
-            api_key=key or "none",
+            api_key=key_of(self.api_key_env) or "none",
             base_url=self.base_url,
             timeout=self.limits.timeout,
             max_retries=0,

@@ -53,6 +53,40 @@ def _close(client: Any) -> None:
         work.close()
 
 
+def key_of(api_key_env: str | None) -> str:
+    """The key that an environment variable holds; "" where there is none."""
+    found = os.environ.get(api_key_env or "", "").strip()
+    register_secret(found)
+    return found
+
+
+def key_faults(api_key_env: str | None, keyless: bool) -> list[str]:
+    """What is wrong with a key; `keyless`: the service may want none."""
+    if api_key_env and not _NAME.fullmatch(api_key_env):
+        return ["api_key_env must be the NAME of an environment variable; it is none (a key never stands here)"]
+    key = key_of(api_key_env)
+    if not key and not keyless:
+        return [f"the environment has no {api_key_env}; set it: export {api_key_env}=…"]
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        return [f"{api_key_env} holds white space or characters that no key has; set it again"]
+    return []
+
+
+def url_faults(base_url: str | None) -> list[str]:
+    """What is wrong with the address of a service."""
+    if base_url is None:
+        return []
+    try:
+        parts = urlsplit(base_url)
+    except ValueError:
+        return ["base_url cannot be read; as an example: http://127.0.0.1:8080/v1"]
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return ["base_url must begin with http:// or https:// and name a host, as http://127.0.0.1:8080/v1"]
+    if "@" in parts.netloc:
+        return ["base_url must hold no user or password; put the key into the variable that api_key_env names"]
+    return []
+
+
 def priced(data: Any, name: str) -> Any:
     """The fields of a service with its prices: those that were given, the others from its price list, by its name."""
     if not isinstance(data, Mapping) or isinstance(data.get("prices"), Prices):
@@ -112,35 +146,11 @@ class ServiceModel(Model):
 
     def api_key(self) -> str:
         """The key, read anew for each call so that it may change; "" where there is none."""
-        found = os.environ.get(self.api_key_env or "", "").strip()
-        register_secret(found)
-        return found
+        return key_of(self.api_key_env)
 
     def faults(self) -> list[str]:
-        return [*self._key_faults(), *self._url_faults(), *self._price_faults()]
-
-    def _key_faults(self) -> list[str]:
-        if self.api_key_env and not _NAME.fullmatch(self.api_key_env):
-            return ["api_key_env must be the NAME of an environment variable; it is none (a key never stands here)"]
-        key = self.api_key()
-        if not key and (self.needs_key and self.base_url is None):
-            return [f"the environment has no {self.api_key_env}; set it: export {self.api_key_env}=…"]
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            return [f"{self.api_key_env} holds white space or characters that no key has; set it again"]
-        return []
-
-    def _url_faults(self) -> list[str]:
-        if self.base_url is None:
-            return []
-        try:
-            parts = urlsplit(self.base_url)
-        except ValueError:
-            return ["base_url cannot be read; as an example: http://127.0.0.1:8080/v1"]
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            return ["base_url must begin with http:// or https:// and name a host, as http://127.0.0.1:8080/v1"]
-        if "@" in parts.netloc:
-            return ["base_url must hold no user or password; put the key into the variable that api_key_env names"]
-        return []
+        keyless = not self.needs_key or self.base_url is not None
+        return [*key_faults(self.api_key_env, keyless), *url_faults(self.base_url), *self._price_faults()]
 
     def _price_faults(self) -> list[str]:
         if self.base_url is not None or not self.needs_key or self.prices.model_fields_set:

@@ -306,6 +306,51 @@ def test_libraries_that_are_missing_are_all_told_at_once(
     assert "'llmops-flows[wordllama]'" in found and "'llmops-flows[chroma]'" in found
 
 
+def test_a_missing_library_of_a_namespace_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import util
+
+    real = util.find_spec
+
+    def find(name: str, package: str | None = None) -> object:
+        if name.startswith("llama_index."):
+            raise ModuleNotFoundError("No module named 'llama_index'", name="llama_index")
+        return real(name, package)
+
+    monkeypatch.setattr(util, "find_spec", find)
+    found = told(capsys, "check", "flow=rag_support", "splitter=llama_index", "model=extractive")
+    assert "'llama_index.core' is not installed" in found and "'llmops-flows[llama-index]'" in found
+
+
+def test_a_bare_word_that_is_no_verb_is_told_what_it_may_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'check'? choose from: board, check, " in told(capsys, "chek", "flow=chat")
+    assert "did you mean 'flow=rag_support'?" in told(capsys, "rag_support")
+
+
+def test_an_embedder_without_its_key_is_told_before_anything_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    found = told(capsys, "check", "flow=rag_support", "embedder=openai", "model=extractive")
+    assert "the environment has no OPENAI_API_KEY; set it" in found
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert main(["check", "flow=rag_support", "embedder=openai", "model=extractive"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("# Read me", "line 1 is no row"), ("\n[1]", "line 2 is no row"), ('{"answer": "a"}', "line 1 is no row")],
+)
+def test_a_file_that_holds_no_answers_cannot_be_replayed(
+    capsys: pytest.CaptureFixture[str], project: Path, text: str, fault: str
+) -> None:
+    write(project / "rows.jsonl", text)
+    found = told(capsys, "check", "flow=chat", "model=replay", "model.path=rows.jsonl")
+    assert fault in found and "'rows.jsonl'" in found
+
+
 @pytest.mark.parametrize(
     ("code", "cause"),
     [
