@@ -26,25 +26,18 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         ConfigError: with everything that is wrong with the overrides and the files.
     """
-    import hydra
-    from hydra import version
     from hydra._internal.hydra import Hydra
-    from hydra._internal.utils import get_args_parser
     from hydra.core.global_hydra import GlobalHydra
 
-    from llmops_flows.config import compose, faults, text
+    from llmops_flows.config import compose, faults
 
     from . import masked
 
     masked.logs()
-    parser = get_args_parser()
-    parser.error = _refuse_flag  # type: ignore[method-assign]
-    wanted = parser.parse_intermixed_args(text.quoted(arguments))
-    _refuse(wanted)
-    if hydra.__version__.startswith("1.3."):
-        version.setbase("1.3")  # later versions have one behaviour only
+    wanted, parser = _parsed(arguments)
     ours = compose.loader()
     overrides = compose.expanded(wanted.overrides)
+    wanted.multirun = wanted.multirun or "hydra.mode=MULTIRUN" in overrides
     refused = [] if wanted.shell_completion else faults.refused(overrides, owner=True)
     if refused:
         raise ConfigError(faults.diagnose(ours, overrides, ConfigError(refused), owner=True))
@@ -64,6 +57,23 @@ def run(arguments: Sequence[str]) -> int:
     return ended
 
 
+def _parsed(arguments: Sequence[str]) -> tuple[Namespace, Any]:
+    """What was asked for, and the parser that read it. Raises ConfigError."""
+    import hydra
+    from hydra import version
+    from hydra._internal.utils import get_args_parser
+
+    from llmops_flows.config.text import quoted
+
+    parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]
+    wanted = parser.parse_intermixed_args(quoted(arguments))
+    _refuse(wanted)
+    if hydra.__version__.startswith("1.3."):
+        version.setbase("1.3")  # later versions have one behaviour only
+    return wanted, parser
+
+
 def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int | Exception:
     """The exit code, or an error of ours, which has nothing to do with how Hydra composes."""
     from hydra.types import RunMode
@@ -79,13 +89,13 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
     elif wanted.info:
         mode = RunMode.MULTIRUN if wanted.multirun else RunMode.RUN
         app.show_info(wanted.info, config_name=root, overrides=overrides, run_mode=mode)
-    elif (wanted.multirun or "hydra.mode=MULTIRUN" in overrides) and not _elsewhere(app, root, overrides):
+    elif wanted.multirun and _sweeper_of_hydra(app, root, overrides):
+        return _multirun(app, root, overrides)
+    elif wanted.multirun:
         try:
             return _sweep(app, root, overrides)
         except ConfigError as error:
             return error
-    elif wanted.multirun or "hydra.mode=MULTIRUN" in overrides:
-        return _multirun(app, root, overrides)
     else:
         from .run import Alone
 
@@ -122,7 +132,7 @@ def _own(overrides: Sequence[str]) -> list[str]:
     return [word for word in overrides if not word.lstrip("+~").startswith(("hydra.", "hydra/"))]
 
 
-def _elsewhere(app: Any, root: str, overrides: Sequence[str]) -> bool:
+def _sweeper_of_hydra(app: Any, root: str, overrides: Sequence[str]) -> bool:
     """Whether a sweeper of Hydra's was asked for: then Hydra runs each point as a job of its own."""
     named = [word for word in overrides if word.lstrip("+").startswith("hydra/sweeper=")]
     return bool(named) and not _searches(_whole(app, root, overrides))
@@ -153,7 +163,8 @@ def _without_rules(overrides: Sequence[str]) -> list[str]:
 def _sweep(app: Any, root: str, overrides: list[str]) -> int:
     """All points side by side in this process; or those that a search proposes."""
     from llmops_flows.config import hydra_files
-    from llmops_flows.config.cells import cells, rules
+    from llmops_flows.config.cells import cells
+    from llmops_flows.config.rules import rules
 
     from . import spending
     from .resume import Sweep, taken

@@ -43,6 +43,11 @@ def _end_with_parent() -> None:
     """A worker whose starter was killed would work on, and nobody would take what it does."""
     while os.getppid() in _parent:
         time.sleep(1)
+    end()
+
+
+def end() -> None:
+    """Interrupt this process, and end it if it does not end by itself."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(STOP)
     os._exit(130)
@@ -55,13 +60,13 @@ class Lost:
     why: str
 
 
-Jobs = Sequence[Sequence[str]]
-"""The overrides of each job."""
-Launch = Callable[[Jobs, int], Sequence[Any]]
-"""Runs jobs; the second argument is the number of the first one."""
+JobOverrides = Sequence[Sequence[str]]
+"""The overrides of each job, as Hydra hands them to a launcher."""
+LaunchJobs = Callable[[JobOverrides, int], Sequence[Any]]
+"""A launcher's `launch`: runs jobs; the second argument is the number of the first one."""
 
 
-def returned(launch: Launch, jobs: Jobs, first: int) -> list[Any]:
+def returned(launch: LaunchJobs, jobs: JobOverrides, first: int) -> list[Any]:
     """What the task returned in each job, or Lost.
 
     Raises:
@@ -70,7 +75,7 @@ def returned(launch: Launch, jobs: Jobs, first: int) -> list[Any]:
     return [_value(job) for job in _launched(launch, jobs, first)]
 
 
-def _launched(launch: Launch, jobs: Jobs, first: int) -> list[Any]:
+def _launched(launch: LaunchJobs, jobs: JobOverrides, first: int) -> list[Any]:
     try:
         return list(launch(jobs, first))
     except BrokenExecutor as error:  # joblib's pool is lost with any of its workers
@@ -134,7 +139,7 @@ def _listening(launcher: Any, found: Heard) -> Any:
 
     launch = launcher.launch
 
-    def listened(job_overrides: Jobs, initial_job_idx: int) -> list[JobReturn]:
+    def listened(job_overrides: JobOverrides, initial_job_idx: int) -> list[JobReturn]:
         values = returned(launch, job_overrides, initial_job_idx)
         for number, (overrides, value) in enumerate(zip(job_overrides, values, strict=True), initial_job_idx):
             found.cells.append(Cell(number, tuple(overrides), None))

@@ -8,14 +8,14 @@ import queue
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.sweeps.outcome import Outcome
-from llmops_flows.sweeps.pool import STOP
+
+from .launching import end
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
@@ -84,8 +84,7 @@ class _Line:
 
     def next(self) -> dict[str, Any] | None:
         """The next task; None when there are no more."""
-        task = self._tasks.get()
-        return task
+        return self._tasks.get()
 
     def say(self, value: Any) -> None:
         self._busy.clear()
@@ -98,9 +97,7 @@ class _Line:
             self._tasks.put(json.loads(line))
         self._tasks.put(None)
         if self._busy.is_set():
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(STOP)
-            os._exit(130)
+            end()
 
 
 def main(workers: str) -> int:

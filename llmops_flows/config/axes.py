@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, product
 from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
@@ -32,15 +32,8 @@ class Grid:
 
     @property
     def points(self) -> list[tuple[str, ...]]:
-        """Every point as its overrides, the last axis varying fastest."""
-        return [
-            (*self.fixed, *itertools.chain.from_iterable(steps))
-            for steps in itertools.product(*map(_steps, self.axes))
-        ]
-
-
-def _steps(axis: Axis) -> tuple[tuple[str, ...], ...]:
-    return axis.steps
+        """What sets each point apart from the others, the last axis varying fastest."""
+        return [tuple(chain.from_iterable(steps)) for steps in product(*(axis.steps for axis in self.axes))]
 
 
 def grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid:

@@ -15,15 +15,13 @@ from .compose import compose
 from .experiment import Experiment, build
 from .load import assembled
 from .points import Point, points
-from .rules import SWEEP as SWEEP
-from .rules import Rules as Rules
-from .rules import rules as rules
+from .rules import SWEEP, rules
 from .work import work
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a sweep.
+    """One point of a sweep or search, numbered and built: what it runs, or what is wrong with it.
 
     Attributes:
         number: its place in the sweep, from 0.

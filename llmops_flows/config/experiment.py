@@ -77,7 +77,7 @@ def build(
     Raises:
         ConfigError: with every fault that was found.
     """
-    builder = Builder(trusted=_trusted(config), made={} if made is None else made)
+    builder = Builder(trusted=trusted(config), made={} if made is None else made)
     settings = _settings(config, builder)
     stages = {
         n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)
@@ -108,7 +108,8 @@ def outlet_faults(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> lis
     return [Fault("exporters deliver what the local trace store keeps, and there is none", key="tracer", mend=mend)]
 
 
-def _trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
+def trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The packages whose components a config may name."""
     from .plugins import plugins
 
     own = config.get("trust") or ()

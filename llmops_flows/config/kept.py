@@ -11,7 +11,7 @@ from llmops_flows.sinks.local import Local
 from llmops_flows.stores.config import StoreConfig
 
 from .build import Builder
-from .experiment import _trusted
+from .experiment import trusted
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def kept(overrides: Sequence[str]) -> Kept:
         config = compose([*([] if named else ["name=store"]), *overrides]).plain
     except ConfigError as error:
         raise ConfigError([fault for fault in error.faults if fault.key != "stages"] or error.faults) from None
-    builder = Builder(trusted=_trusted(config))
+    builder = Builder(trusted=trusted(config))
     store = builder.value(config.get("store"), "store")
     local = builder.value((config.get("tracer") or {}).get("local"), "tracer.local")
     builder.done()

@@ -43,7 +43,7 @@ class Memo:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a sweep.
+    """One point of a sweep or search, composed: its config. Built, it is a `Cell`.
 
     Attributes:
         overrides: the overrides that set it apart from the other points.
@@ -79,7 +79,7 @@ def points(grid: Grid) -> list[Point]:
     Raises:
         ConfigError: with everything that is wrong with any of the overrides.
     """
-    wanted = [tuple(chain.from_iterable(steps)) for steps in product(*(axis.steps for axis in grid.axes))]
+    wanted = grid.points
     if grid.axes and len(wanted) > _composings(grid):
         found = _spliced(grid)
         if found is not None:

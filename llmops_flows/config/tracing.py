@@ -16,7 +16,7 @@ from llmops_flows.sinks.traces import TraceStore
 from llmops_flows.stores.config import StoreConfig
 
 from .build import Builder
-from .experiment import _trusted
+from .experiment import trusted
 
 _NEEDED = ("tracer", "store", "trust")
 
@@ -54,7 +54,7 @@ def exit_from(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Exporter
     Raises:
         ConfigError: an exporter is set up wrongly, or no traces are kept.
     """
-    builder = Builder(trusted=_trusted(config))
+    builder = Builder(trusted=trusted(config))
     parts = {str(n): builder.value(c, f"tracer.{n}") for n, c in (config.get("tracer") or {}).items()}
     answers = builder.value(config.get("store"), "store")
     builder.done()

@@ -120,7 +120,7 @@ def _build(place: Path, build: Callable[[Path], None]) -> None:
     scratch.mkdir()
     try:
         build(scratch)
-        (scratch / MANIFEST).write_text(json.dumps({"files": dict(_files(scratch))}, sort_keys=True), "utf-8")
+        (scratch / MANIFEST).write_text(json.dumps({"files": dict(digests(scratch))}, sort_keys=True), "utf-8")
         os.rename(scratch, place)
     except BaseException as error:
         # Some libraries fail on a full disk without a word about it; the room is looked at before it is given back.
@@ -141,7 +141,8 @@ def _sweep(room: Path, address: str, kind: str) -> None:
         shutil.rmtree(room / address)
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str]]:
+def digests(folder: Path) -> Iterator[tuple[str, str]]:
+    """Every file of an artifact but its manifest, with the digest of its bytes."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MANIFEST:
             yield path.relative_to(folder).as_posix(), digest(path.read_bytes())
@@ -151,6 +152,6 @@ def _whole(place: Path) -> bool:
     """Whether every file that was built is there, byte for byte."""
     try:
         listed = json.loads((place / MANIFEST).read_bytes())["files"]
-        return isinstance(listed, dict) and dict(_files(place)) == listed
+        return isinstance(listed, dict) and dict(digests(place)) == listed
     except (OSError, ValueError, KeyError, TypeError):
         return False

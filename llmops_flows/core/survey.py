@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .artifacts import MANIFEST, _files
+from .artifacts import MANIFEST, digests
 from .locks import locked
 
 
@@ -47,7 +47,7 @@ def _places(home: Path) -> list[Path]:
 def _faults(place: Path) -> Iterator[str]:
     try:
         listed = json.loads((place / MANIFEST).read_bytes())["files"]
-        there = dict(_files(place))
+        there = dict(digests(place))
         names = sorted(listed.keys() | there.keys())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield f"{MANIFEST} cannot be read"

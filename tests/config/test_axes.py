@@ -23,7 +23,8 @@ TYPED = [
 def test_the_points_are_those_of_hydras_basic_sweeper(typed: list[str]) -> None:
     [theirs] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(typed), None)
     parsed = [sorted(_values(point)) for point in theirs]
-    assert sorted(sorted(_values(point)) for point in grid(typed).points) == sorted(parsed)
+    found = grid(typed)
+    assert sorted(sorted(_values([*found.fixed, *point])) for point in found.points) == sorted(parsed)
 
 
 def _values(point: list[str] | tuple[str, ...]) -> list[str]:
