@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import platform
 import re
 import time
 import uuid
@@ -14,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from llmops_flows.core.fingerprint import address, decode, digest, encode
+from llmops_flows.core.owners import new_owner
 from llmops_flows.core.secrets import has_secret
 from llmops_flows.core.store import Entry, Store
 from llmops_flows.core.unfailing import Unfailing
@@ -22,6 +21,7 @@ from llmops_flows.integrations.lazy import load
 log = logging.getLogger("llmops_flows")
 _TEMPERATURE = re.compile(r"""['"]temperature['"]\s*[:,]\s*([0-9.]+)""")
 _SEED = re.compile(r"""['"]seed['"]\s*[:,]\s*-?[0-9]""")
+_PAUSE = 0.02
 
 
 def store_cache(
@@ -42,7 +42,7 @@ def store_cache(
             model's `_identifying_params` say, so that models which differ elsewhere share answers. See `cached`.
     """
     identity = "" if model is None else _identity(model)
-    return store_cache_class()(_Answers(store, tenant, identity, keep_sampled), wait)
+    return store_cache_class()(_Answers(store, tenant, identity, keep_sampled, wait))
 
 
 def cached(model: Any, store: Store, **options: Any) -> Any:
@@ -53,7 +53,8 @@ def cached(model: Any, store: Store, **options: Any) -> Any:
 class _Answers:
     """Generations by prompt and model, as JSON in a store."""
 
-    def __init__(self, store: Store, tenant: str, model: str, keep_sampled: bool) -> None:
+    def __init__(self, store: Store, tenant: str, model: str, keep_sampled: bool, wait: float) -> None:
+        self._wait = wait
         self.store = Unfailing(store, _warn_once())
         self.scope = digest("langchain", tenant, model)
         self.keep_sampled = keep_sampled
@@ -69,7 +70,26 @@ class _Answers:
         data = self.store.values([entry.address]).get(entry.address) if entry else None
         return None if data is None else [_generation(item) for item in decode(data)]
 
-    def keep(self, key: str, model: str, generations: Sequence[Any]) -> None:
+    def lookup(self, prompt: str, model: str) -> list[Any] | None:
+        key = self.key(prompt, model)
+        found = self.find(key)
+        until = time.monotonic() + self._wait
+        while found is None and not self._go(key, until):
+            time.sleep(_PAUSE)
+            found = self.find(key)
+        return found
+
+    async def alookup(self, prompt: str, model: str) -> list[Any] | None:
+        key = await asyncio.to_thread(self.key, prompt, model)
+        found = await asyncio.to_thread(self.find, key)
+        until = time.monotonic() + self._wait
+        while found is None and not await asyncio.to_thread(self._go, key, until):
+            await asyncio.sleep(_PAUSE)
+            found = await asyncio.to_thread(self.find, key)
+        return found
+
+    def update(self, prompt: str, model: str, generations: Sequence[Any]) -> None:
+        key = self.key(prompt, model)
         try:
             data = encode([_plain(generation) for generation in generations])
         except (TypeError, ValueError):
@@ -84,10 +104,14 @@ class _Answers:
         era = uuid.uuid4().bytes
         self.store.put({self.scope: Entry(digest(era), self._meta)}, {digest(era): era})
 
-    def ours(self, key: str, seconds: float) -> bool:
+    def _go(self, key: str, until: float) -> bool:
+        """Whether to ask the model: nobody else is at it, or the time to wait is over."""
+        return self._wait <= 0 or time.monotonic() >= until or self._ours(key)
+
+    def _ours(self, key: str) -> bool:
         """Whether nobody else is asking this now."""
-        owner = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex}"
-        mine = self.store.lease([key], owner, seconds=seconds)[key].mine
+        owner = new_owner()
+        mine = self.store.lease([key], owner, seconds=self._wait)[key].mine
         if mine:
             self._asking[key] = owner
         return mine
@@ -101,30 +125,17 @@ def store_cache_class() -> type:
     class StoreCache(base):  # type: ignore[misc,valid-type]
         """LangChain BaseCache over a store of llmops_flows."""
 
-        def __init__(self, answers: _Answers, wait: float) -> None:
+        def __init__(self, answers: _Answers) -> None:
             self._answers = answers
-            self._wait = wait
 
         def lookup(self, prompt: str, llm_string: str) -> list[Any] | None:
-            key = self._answers.key(prompt, llm_string)
-            found = self._answers.find(key)
-            until = time.monotonic() + self._wait
-            while found is None and not self._go(key, until):
-                time.sleep(0.02)
-                found = self._answers.find(key)
-            return found
+            return self._answers.lookup(prompt, llm_string)
 
         async def alookup(self, prompt: str, llm_string: str) -> list[Any] | None:
-            key = await asyncio.to_thread(self._answers.key, prompt, llm_string)
-            found = await asyncio.to_thread(self._answers.find, key)
-            until = time.monotonic() + self._wait
-            while found is None and not await asyncio.to_thread(self._go, key, until):
-                await asyncio.sleep(0.02)
-                found = await asyncio.to_thread(self._answers.find, key)
-            return found
+            return await self._answers.alookup(prompt, llm_string)
 
         def update(self, prompt: str, llm_string: str, return_val: Sequence[Any]) -> None:
-            self._answers.keep(self._answers.key(prompt, llm_string), llm_string, return_val)
+            self._answers.update(prompt, llm_string, return_val)
 
         async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Any]) -> None:
             await asyncio.to_thread(self.update, prompt, llm_string, return_val)
@@ -134,10 +145,6 @@ def store_cache_class() -> type:
 
         async def aclear(self, **kwargs: Any) -> None:
             await asyncio.to_thread(self.clear)
-
-        def _go(self, key: str, until: float) -> bool:
-            """Whether to ask the model: nobody else is at it, or the time to wait is over."""
-            return self._wait <= 0 or time.monotonic() >= until or self._answers.ours(key, self._wait)
 
     return StoreCache
 
@@ -176,7 +183,7 @@ def _drawn(model: str) -> bool:
 def _identity(model: Any) -> str:
     """Address of every field of a model but its secrets and its cache."""
     cls = type(model)
-    fields = {name: _field(getattr(model, name, None)) for name in cls.model_fields if name not in ("cache",)}
+    fields = {name: _field(getattr(model, name, None)) for name in cls.model_fields if name != "cache"}
     return address({"class": f"{cls.__module__}.{cls.__qualname__}", "fields": fields})
 
 
