@@ -270,24 +270,14 @@ class Work:
             )
         )  # fmt: skip
 
-    def _fail(
-        self,
-        name: str,
-        record: Record,
-        error: FlowError,
-        fatal: bool,
-        times: Times,
-        key: str,
-    ) -> None:
+    def _fail(self, name: str, record: Record, error: FlowError, fatal: bool, times: Times, key: str) -> None:
         if fatal:
             record.error = error
         read = _read(self.stages[record.run, name], record)
-        reads = {slot: value.address for slot, value in read.items()}
-        held = tuple(read.values())
         record.spans.append(
             Span(
-                name, "failed", times.started, times.seconds, key, reads=reads, notes=way(error),
-                error=str(error), held=held, loading=times.loading,
+                name, "failed", times.started, times.seconds, key, reads={n: s.address for n, s in read.items()},
+                notes=way(error), error=str(error), held=tuple(read.values()), loading=times.loading,
             )
         )  # fmt: skip
 
