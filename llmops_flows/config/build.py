@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmops_flows.core.errors import ConfigError, Fault
-from llmops_flows.core.stage import Part
+from llmops_flows.core.stage import Part, Stage
 
 from .fields import MISSING, TARGET, bare, told
 
@@ -80,7 +80,7 @@ class Builder:
         self._libraries(part, key)
         if nested:
             return None
-        for problem in part.faults():
+        for problem in [*(part.gaps() if isinstance(part, Stage) else ()), *part.faults()]:
             self._fault(problem, key)
         return part
 

@@ -134,9 +134,10 @@ class Stage(Part):
     Subclasses define `run`; the names of its parameters are the slots that it reads (a default makes a slot
     optional, the name `call` asks for the `Call`). `run` may be a coroutine; a plain function runs in a thread of
     the runner, or right away if the class says `inline` (for work of microseconds). It returns plain data or an
-    `Outcome`. A stage that is faster on many records at once defines `run_many(inputs, calls)` instead of, or
-    beside, `run`: `inputs` is a list of at most `batch` {slot: value}; it returns one answer (or exception) for
-    each. Where several stages write the same slot side by side (scores), the class says `gathered`.
+    `Outcome`. A stage that is faster on many records at once defines `run_many(inputs, calls)` beside `run` (or
+    instead of it, where it overrides `reads`): `inputs` is a list of at most `batch` {slot: value}; it returns one
+    answer (or exception) for each. Where several stages write the same slot side by side (scores), the class says
+    `gathered`.
     """
 
     writes: ClassVar[str] = ""
@@ -155,6 +156,15 @@ class Stage(Part):
     def slot(self) -> str:
         """The slot that this stage writes."""
         return type(self).writes
+
+    def gaps(self) -> list[str]:
+        """What its class does not say, and a runner must know."""
+        cls, found = type(self), []
+        if cls.reads is Stage.reads and not hasattr(cls, "run"):
+            found.append(f"{cls.__name__} defines no `run`, whose parameters name the slots that it reads")
+        if not self.slot:
+            found.append(f'{cls.__name__} does not say which slot it writes: writes = "answer", without annotation')
+        return found
 
     @property
     def backend(self) -> str:

@@ -352,6 +352,26 @@ def test_a_file_that_holds_no_answers_cannot_be_replayed(
 
 
 @pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("def run_many(self, inputs, calls): ...", "Shout defines no `run`, whose parameters name the slots"),
+        ("def run(self, question: str) -> str: ...", "Shout does not say which slot it writes"),
+    ],
+)
+def test_a_component_that_does_not_say_what_it_reads_or_writes_is_told(
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch, body: str, fault: str
+) -> None:
+    name = f"gaping_{'many' if 'run_many' in body else 'writes'}"
+    writes = "writes = 'answer'" if "run_many" in body else "pass"
+    code = f"from llmops_flows import Stage\nclass Shout(Stage):\n    {writes}\n    {body}\n"
+    write(project / name / "shout.py", code)
+    flow = f"# @package _global_\nname: mine\ntrust: [{name}]\nstages:\n  model: {{_target_: {name}.shout.Shout}}\n"
+    write(project / "conf" / "flow" / "mine.yaml", flow)
+    monkeypatch.syspath_prepend(str(project))
+    assert fault in told(capsys, "check", "flow=mine")
+
+
+@pytest.mark.parametrize(
     ("code", "cause"),
     [
         ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
