@@ -21,7 +21,7 @@ from llmops_flows.integrations.langchain.cache import cached, store_cache
 from llmops_flows.stores.memory import MemoryStore
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore
-from tests.stores.test_sqlite import raw
+from tests.stores.rows import raw
 
 
 class TestStoreCache(SyncCacheTestSuite):
