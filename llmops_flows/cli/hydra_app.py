@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     wanted.multirun = wanted.multirun or "hydra.mode=MULTIRUN" in overrides
     refused = [] if wanted.shell_completion else faults.refused(overrides, owner=True)
     if refused:
-        raise ConfigError(faults.diagnose(ours, overrides, ConfigError(refused), owner=True))
+        raise ConfigError(faults.diagnose(ours, overrides, ConfigError(refused), owner=True, several=wanted.multirun))
     app = Hydra(NAME, ours)
     GlobalHydra.instance().initialize(app)
     try:
@@ -49,7 +49,8 @@ def run(arguments: Sequence[str]) -> int:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
         config = _without_rules(overrides) if wanted.multirun else overrides
-        raise ConfigError(faults.diagnose(compose.loader(), config, error, owner=True)) from None
+        told = faults.diagnose(compose.loader(), config, error, owner=True, several=wanted.multirun)
+        raise ConfigError(told) from None
     finally:
         GlobalHydra.instance().clear()
     if isinstance(ended, Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, product
@@ -46,16 +47,9 @@ def grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid
     Raises:
         ConfigError: an override that cannot be read, an axis without end, keys that cannot be zipped.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(Fault(str(error).splitlines()[0], where=LINE)) from None
     fixed: dict[str, str] = {}
     varying: dict[str, tuple[str, ...]] = {}
-    for override in parsed:
+    for override in _parsed(overrides):
         key = override.get_key_element()
         fixed.pop(key, None)
         varying.pop(key, None)
@@ -64,6 +58,16 @@ def grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid
         else:
             fixed[key] = str(override.input_line)
     return Grid(tuple(fixed.values()), tuple(_zip(varying, zipped)))
+
+
+def _parsed(overrides: Sequence[str]) -> list[Any]:
+    from .faults import parse
+
+    found = [parse(text) for text in overrides]
+    faults = [fault for _, fault in found if fault is not None]
+    if faults:
+        raise ConfigError(faults)
+    return [override for override, _ in found]
 
 
 def _values(override: Any) -> tuple[str, ...]:
@@ -75,6 +79,7 @@ def _values(override: Any) -> tuple[str, ...]:
 
 
 def _zip(varying: dict[str, tuple[str, ...]], zipped: Sequence[Sequence[str]]) -> list[Axis]:
+    _once(zipped)
     joined = {key: tuple(group) for group in zipped for key in group}
     axes: dict[tuple[str, ...], Axis] = {}
     for key, steps in varying.items():
@@ -86,6 +91,19 @@ def _zip(varying: dict[str, tuple[str, ...]], zipped: Sequence[Sequence[str]]) -
     for group in {tuple(group) for group in zipped} - axes.keys():
         _joint(group, varying)
     return list(axes.values())
+
+
+def _once(zipped: Sequence[Sequence[str]]) -> None:
+    """Raise ConfigError for keys that stand at two places of `sweep.zip`."""
+    places = Counter(chain.from_iterable(zipped))
+    mend = "name it once; what moves together is one list: sweep.zip=[[a,b,c]]"
+    faults = [
+        Fault(f"{key!r} stands there {count} times", "sweep.zip", LINE, mend)
+        for key, count in places.items()
+        if count > 1
+    ]
+    if faults:
+        raise ConfigError(faults)
 
 
 def _joint(group: tuple[str, ...], varying: dict[str, tuple[str, ...]]) -> Axis:

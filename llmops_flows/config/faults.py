@@ -32,8 +32,15 @@ FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, Valu
 """What composing raises when a user made a mistake. Hydra checks some of what users write by assert."""
 
 
-def diagnose(ours: Loader, overrides: Sequence[str], error: BaseException, *, owner: bool = False) -> list[Fault]:
-    """Every fault of the overrides, of the files and of what they build; failing that, the error itself."""
+def diagnose(
+    ours: Loader, overrides: Sequence[str], error: BaseException, *, owner: bool = False, several: bool = False
+) -> list[Fault]:
+    """Every fault of the overrides, of the files and of what they build; failing that, the error itself.
+
+    Args:
+        owner: overrides may reach into Hydra.
+        several: a key may be given several values, as in a sweep.
+    """
     from .loading import hydra_faults
 
     faults = refused(overrides, owner=owner)
@@ -54,7 +61,7 @@ def diagnose(ours: Loader, overrides: Sequence[str], error: BaseException, *, ow
             found_here = _option_faults(ours, parsed)
             faults += found_here
             if not found_here:
-                choices.append(text)
+                choices.append(_one(text, parsed) if several else text)
                 chosen[parsed.key_or_group] = parsed.value() if not parsed.is_sweep_override() else None
     faults += entry_faults(ours, chosen)
     whole, problem = _try(ours, choices)
@@ -63,13 +70,13 @@ def diagnose(ours: Loader, overrides: Sequence[str], error: BaseException, *, ow
     for text, parsed in keys:
         found_here = _key_faults(whole, groups(ours), parsed)
         faults += found_here
-        kept += [] if found_here or whole is None else [text]
+        kept += [] if found_here or whole is None else [_one(text, parsed) if several else text]
     if whole is not None:
         flowless = any(fault.key.startswith("flow=") for fault in faults)
         faults += [f for f in _beyond(ours, [*choices, *kept], kept, faults) if not (flowless and f.what == NO_FLOW)]
     elif problem is not None and not faults:
         error = problem
-    return _unique(faults) or told(error)
+    return [fault for fault in _unique(faults) if not (several and fault.what == SEVERAL)] or told(error)
 
 
 def refused(overrides: Sequence[str], *, owner: bool) -> list[Fault]:
@@ -123,6 +130,13 @@ def parse(text: str) -> tuple[Any, Fault | None]:
         reason = (str(error).splitlines() or ["it nests too deep"])[0]
         mend = "write key=value; quote a value that holds commas, brackets, = or quotes: 'key=\"the text\"'"
         return None, Fault(f"this override cannot be read: {reason}", key=text[:200], where=LINE, mend=mend)
+
+
+def _one(text: str, parsed: Any) -> str:
+    """An override with the first of its values."""
+    if not parsed.is_discrete_sweep():
+        return text
+    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"
 
 
 def _chooses(ours: Loader, parsed: Any) -> bool:

@@ -51,6 +51,19 @@ def test_a_zipped_key_that_does_not_vary_is_a_fault() -> None:
         grid(["retriever=bm25,chroma", "b=1,2"], [["retriver", "b"]])
 
 
+@pytest.mark.parametrize("zipped", [[["a", "b"], ["b", "c"]], [["a", "b", "b"]]])
+def test_a_key_that_is_zipped_twice_is_a_fault(zipped: list[list[str]]) -> None:
+    with pytest.raises(ConfigError, match="'b' stands there 2 times"):
+        grid(["a=1,2", "b=x,y", "c=5,6"], zipped)
+
+
+def test_every_override_that_cannot_be_read_is_told() -> None:
+    with pytest.raises(ConfigError) as told:
+        grid(["a=é,x", "b=1,2", "c=a,]"])
+    assert [fault.key for fault in told.value.faults] == ["a=é,x", "c=a,]"]
+    assert all("quote a value" in fault.mend for fault in told.value.faults)
+
+
 def test_an_interval_is_a_fault_here() -> None:
     with pytest.raises(ConfigError, match="interval"):
         grid(["a=interval(0,1)"])
