@@ -20,6 +20,7 @@ from llmops_flows.sweeps.outcome import Outcome
 from llmops_flows.sweeps.pool import STOP
 
 from . import masked
+from .codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
@@ -50,7 +51,7 @@ def end() -> None:
     """Interrupt this process, and end it if it does not end by itself."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(STOP)
-    os._exit(130)
+    os._exit(INTERRUPTED)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from llmops_flows.core.errors import ConfigError, Fault, StoreError
 from llmops_flows.core.plural import plural
 
+from .codes import OK, WRONG
+
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
     from llmops_flows.core.plan import Count
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     _show(found, total, estimates(able, total))
     for told in dict.fromkeys(note for cell in able if cell.experiment for note in notes(cell.experiment)):
         print(f"\n{told}")
-    return 2 if any(cell.experiment is None for cell in found) else 0
+    return WRONG if any(cell.experiment is None for cell in found) else OK
 
 
 def counted(cells: Sequence[Cell]) -> dict[str, Count]:

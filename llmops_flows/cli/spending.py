@@ -6,16 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from llmops_flows.config.spending import Shared
+from llmops_flows.config.spending import SharedBudget
 from llmops_flows.core.errors import ConfigError, FlowError
 
 
 @contextmanager
-def shared() -> Iterator[Shared]:
+def shared() -> Iterator[SharedBudget]:
     """What all points of a sweep are paid from. In the end, unless nothing ran, it says what was spent."""
     from llmops_flows.report import table
 
-    budget, ran = Shared(), True
+    budget, ran = SharedBudget(), True
     try:
         yield budget
     except ConfigError:

@@ -16,6 +16,7 @@ from llmops_flows.report import files
 from llmops_flows.report.files import near
 from llmops_flows.sweeps.outcome import Outcome, known_share
 
+from .codes import FAILED, OK, SOME, WRONG
 from .points import copy, experiment, waves
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Launch = Callable[[Sequence["Cell"], Path], Generator[Outcome, None, None]]
 """Runs cells elsewhere, and leaves the results of each in `FOLDER/NUMBER`."""
 WORKER = "llmops_flows.cli.sweep_worker"
-FAILED, WRONG, SOME = 1, 2, 3
 
 
 def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
@@ -54,11 +54,11 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
 
 
 def code(outcomes: Sequence[Outcome]) -> int:
-    """0: all is well. 3: something failed, the rest is kept. 1: nothing was kept. 2: only configs are wrong."""
+    """The exit code of a sweep; WRONG where only configs are wrong."""
     failed = any(outcome.failed for outcome in outcomes if not outcome.wrong)
     if failed:
         return SOME if any(outcome.kept for outcome in outcomes) else FAILED
-    return WRONG if any(outcome.wrong for outcome in outcomes) else 0
+    return WRONG if any(outcome.wrong for outcome in outcomes) else OK
 
 
 def execute(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_flows.sweeps.outcome import Outcome
 
+from .codes import INTERRUPTED
 from .launching import end
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def main(workers: str) -> int:
             while (given := line.next()) is not None:
                 line.say(asdict(desk.do(given)))
     except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)
+        os._exit(INTERRUPTED)
     return 0
 
 

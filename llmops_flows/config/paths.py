@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
-ROOMS = ("conf", "flows")
 ROOT = "llmops_flows"
 """The root config; not `config`, which is what an app around us calls its own."""
 named_dirs: list[Path] = []

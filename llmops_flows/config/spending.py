@@ -54,7 +54,7 @@ def _ledger(store: Any) -> Ledger:
     return store if isinstance(store, Ledger) else LEDGER
 
 
-class Shared:
+class SharedBudget:
     """The budget of a sweep, paid from one account by all its points, wherever they run.
 
     `account` is its name: "" while no point has a budget.

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+ERROR_SECONDS = 5.0
+"""How long those who wait can learn that the work failed, and why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -46,11 +46,6 @@ def _piece(document: Document, text: str, name: str, extra: dict[str, Any]) -> D
     return Document(id=name, page_content=text, metadata={**document["metadata"], **extra})
 
 
-def page_of(document: Document) -> str:
-    """Which page a passage is from: its id without the part."""
-    return re.sub(r"[&#]part=\d+$", "", document["id"])
-
-
 def heading(document: Document) -> str:
     """The words that say what the document as a whole is about: its title, else its file's name."""
     metadata = document["metadata"]

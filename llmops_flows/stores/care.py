@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_flows.core.fingerprint import decode
+from llmops_flows.core.fingerprint import decode, digest
 from llmops_flows.core.store import Entry, Evicted, Lost, Share, Stats, Verified
 
 TOUCHED = 86_400.0
@@ -35,10 +35,12 @@ class Onward:
 
     def __init__(self) -> None:
         self._last = 0.0
+        self._lock = threading.Lock()
 
     def now(self) -> float:
-        self._last = max(self._last + 1e-6, time.time())
-        return self._last
+        with self._lock:
+            self._last = max(self._last + 1e-6, time.time())
+            return self._last
 
 
 class Tending(ABC):
@@ -166,7 +168,7 @@ def used(key: str, address: str, meta: Any, age: float) -> Use:
 
 def sound(values: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
     """The values that fit their addresses, and the addresses of those that do not."""
-    good = {a: data for a, data in values.items() if type(data) is bytes and hashlib.sha256(data).hexdigest() == a}
+    good = {a: data for a, data in values.items() if type(data) is bytes and digest(data) == a}
     return good, [address for address in values if address not in good]
 
 

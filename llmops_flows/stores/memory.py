@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from llmops_flows.core.store import Entry, Lease
+from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
 from .care import Tending, Use, sound, used
 
-_ERROR_SECONDS = 5.0
 T = TypeVar("T")
 
 
@@ -79,7 +78,7 @@ class MemoryStore(Tending):
                 if held is None or held[0] != owner:
                     continue
                 if error:
-                    self._leases[key] = (owner, self._clock() + _ERROR_SECONDS, error)
+                    self._leases[key] = (owner, self._clock() + ERROR_SECONDS, error)
                 else:
                     del self._leases[key]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import Entry, Lease
+from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
 from .care import TOUCHED, Use, batches, used
 from .pool import Pool
 from .seal import ACCOUNT_SECONDS, account, fits, seal
-from .service import ERROR_SECONDS, Served
+from .service import Served
 
 if TYPE_CHECKING:
     from .config import Postgres

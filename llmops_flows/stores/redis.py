@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import Entry, Lease
+from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
 from .care import TOUCHED, Onward, Use, batches, used
 from .link import Link
 from .seal import ACCOUNT_SECONDS, LENGTH, account, fits, seal
-from .service import ERROR_SECONDS, Served
+from .service import Served
 
 if TYPE_CHECKING:
     from .config import Redis

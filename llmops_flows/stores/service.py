@@ -25,8 +25,6 @@ log = logging.getLogger("llmops_flows.store")
 
 LEAST = 16
 """Characters that a shared sealing secret must have."""
-ERROR_SECONDS = 5.0
-"""How long those who wait can learn that the work failed, and why."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.salvage import complaints
-from llmops_flows.core.store import Entry, Lease, Lost, Verified
+from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease, Lost, Verified
 
 from .care import TOUCHED, Onward, Tending, Use, sound, used
 from .file import File
@@ -23,7 +23,6 @@ from .seal import ACCOUNT_SECONDS, account, fits, seal, write_key
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
 
-_ERROR_SECONDS = 5.0
 _MOST = 500
 _LONGEST = 3600.0
 """No lease is asked for longer."""
@@ -96,7 +95,7 @@ class SQLiteStore(Tending):
         held = [(key, owner) for key in keys]
 
         def write(db: sqlite3.Connection) -> None:
-            until = time.monotonic() + _ERROR_SECONDS
+            until = time.monotonic() + ERROR_SECONDS
             for key, _ in held:
                 gone = db.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, owner)).rowcount
                 if gone and error:
@@ -213,7 +212,7 @@ class SQLiteStore(Tending):
             return None
         now = time.monotonic()
         # A lease that ends absurdly late was made before the machine was started anew.
-        if expires <= now or expires > now + 2 * max(seconds, _ERROR_SECONDS):
+        if expires <= now or expires > now + 2 * max(seconds, ERROR_SECONDS):
             return None
         return Lease(key, holder, holder == owner and not error, error)
 
