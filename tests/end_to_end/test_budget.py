@@ -138,7 +138,7 @@ def test_hydras_own_sweeper_shares_the_budget_too(flows: Flows, service: Service
         (("budget.usdd=5",), "did you mean 'usd'?"),
         (("budget.usd=-5",), "budget.usd (override budget.usd=-5): input should be greater than or equal to 0"),
         (("-m", "budget.usd=1,2"), "a sweep has one budget, for all its points"),
-        (("-m", "budget.usd=1,2", "hydra/sweeper=basic"), "budget.usd=1,2"),
+        (("-m", "budget.usd=1,2", "hydra/sweeper=basic"), "a sweep has one budget, for all its points"),
         (("-m", "budget.usd=1", "store=sqlite,memory"), "a budget is kept in one store"),
     ],
 )
