@@ -17,7 +17,7 @@ from llmops_flows.core.retry import backoff
 from llmops_flows.core.stage import OPERATIONAL, Positive
 from llmops_flows.integrations.lazy import load
 from llmops_flows.stages.roles import Embedder, Prices, Usage, Vectors, most_tokens
-from llmops_flows.stages.service import key_faults, key_of, priced, url_faults
+from llmops_flows.stages.service import key_faults, key_of, price_faults, priced, url_faults
 from llmops_flows.stages.trouble import backend_error
 
 
@@ -51,7 +51,9 @@ class OpenAIEmbeddings(Embedder):
         return priced(data, cls.model_fields["name"].default)
 
     def faults(self) -> list[str]:
-        return [*key_faults(self.api_key_env, self.base_url is not None), *url_faults(self.base_url)]
+        keyless = self.base_url is not None
+        prices = price_faults(self.name, self.prices, self.price_list, keyless)
+        return [*key_faults(self.api_key_env, keyless), *url_faults(self.base_url), *prices]
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         numpy = load("numpy", self.extra, type(self).__name__)

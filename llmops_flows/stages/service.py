@@ -87,6 +87,17 @@ def url_faults(base_url: str | None) -> list[str]:
     return []
 
 
+def price_faults(name: str, prices: Prices, listed: Mapping[str, Prices], keyless: bool) -> list[str]:
+    """What is wrong with the prices of a service; `keyless`: it may cost nothing."""
+    if keyless or prices.model_fields_set:
+        return []
+    return [
+        f"no price of {name!r} is known, so that its cost could be neither told nor limited; give "
+        "prices.input and prices.output (US dollars per million tokens; 0 if it costs nothing); "
+        + leads_nowhere(name, listed)
+    ]
+
+
 def priced(data: Any, name: str) -> Any:
     """The fields of a service with its prices: those that were given, the others from its price list, by its name."""
     if not isinstance(data, Mapping) or isinstance(data.get("prices"), Prices):
@@ -150,13 +161,4 @@ class ServiceModel(Model):
 
     def faults(self) -> list[str]:
         keyless = not self.needs_key or self.base_url is not None
-        return [*key_faults(self.api_key_env, keyless), *url_faults(self.base_url), *self._price_faults()]
-
-    def _price_faults(self) -> list[str]:
-        if self.base_url is not None or not self.needs_key or self.prices.model_fields_set:
-            return []
-        return [
-            f"no price of {self.name!r} is known, so that its cost could be neither told nor limited; give "
-            "prices.input and prices.output (US dollars per million tokens; 0 if it costs nothing); "
-            + leads_nowhere(self.name, self.price_list)
-        ]
+        return [*key_faults(self.api_key_env, keyless), *url_faults(self.base_url), *price_faults(self.name, self.prices, self.price_list, keyless)]
