@@ -17,6 +17,8 @@ from .variants import Variant
 
 ORDER = ("answer_correctness", "groundedness", "answer_relevance", "hit", "ndcg", "context_relevance")
 """Which metric sorts when none is asked for: the first one that was scored."""
+_UNSAID = "budget."
+"""Keys that set no variant apart: an unfinished sweep may go on with another budget, and its answers are the same."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -98,7 +100,7 @@ def board(
     against = table.against(baseline)
     order = sorted(range(len(variants)), key=lambda v: (*_rank(variants[v], scores[v].get(metric), metric), v))
     best = table.against(order[0], [metric] if metric else [])
-    varying = axes(variants)
+    varying = [axis for axis in axes(variants) if not axis.key.startswith(_UNSAID)]
     lines = tuple(
         _line(place, v, variants[v], tuple(axis.text(v) for axis in varying), scores[v], against[v],
               as_good=place == 1 or best[v][metric].verdict == "no real difference" if metric else False)

@@ -32,6 +32,12 @@ def test_the_best_comes_first_and_is_told_from_the_baseline_in_words() -> None:
     assert "best: 1 (retriever.k=8)" in said and "against the baseline 0: better, +0.200" in said
 
 
+def test_a_budget_sets_no_variant_apart() -> None:
+    configs = [{**shop(k), "budget": {"usd": usd, "tokens": None}} for k, usd in ((2, 0.03), (8, None))]
+    found = board([variant("0", LOW, config=configs[0]), variant("1", HIGH, config=configs[1])])
+    assert [axis.key for axis in found.axes] == ["retriever.k"]
+
+
 def test_of_what_is_better_low_the_lowest_comes_first() -> None:
     found = board([variant("0", HIGH, metric="over_refusal"), variant("1", LOW, metric="over_refusal")])
     assert [line.name for line in found.lines] == ["1", "0"] and "less is better" in text(found)
