@@ -46,13 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(stop.args[0] if stop.args else "interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _nowhere()
         return OK
     except OSError as error:
         if error.errno not in _OF_THE_DISK:
             raise
         mend = "run in a folder that can be written, or name others: hydra.run.dir=FOLDER home=FOLDER"
-        print(f"{error.strerror}: {error.filename or 'a file of this run'!r}\n    {mend}", file=sys.stderr)
+        where = repr(error.filename) if error.filename else "a file of this run, or what it prints"
+        print(f"{error.strerror}: {where}\n    {mend}", file=sys.stderr)
         return FAILED
 
 
@@ -124,6 +125,11 @@ def _refuse_keys(arguments: Sequence[str]) -> None:
             raise ConfigError(Fault("this looks like a key", key=name, where="command line", mend=mend))
 
 
+def _nowhere() -> None:
+    """Nobody takes what is still to be printed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _interrupt(*_: object) -> None:
     """Whoever is told to end keeps what is finished, as with Ctrl-C."""
     raise KeyboardInterrupt
@@ -137,8 +143,15 @@ def script() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them reads every installed package
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        _nowhere()
+    except OSError as error:
+        _nowhere()
+        print(f"what this run prints cannot be written: {error.strerror}", file=sys.stderr)
+        code = code or FAILED
     if code == INTERRUPTED:
         os._exit(code)
     gc.freeze()  # else the interpreter looks through every object once more before it leaves: a tenth of a short run

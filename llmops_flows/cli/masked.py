@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 import traceback
 from typing import Any, TextIO
@@ -38,9 +40,15 @@ class Masked:
 
 
 def streams() -> None:
-    """Mask standard output and standard error from now on."""
-    sys.stdout = Masked(sys.stdout)
-    sys.stderr = Masked(sys.stderr)
+    """Mask standard output and standard error from now on.
+
+    What their encoding does not have is shown as "?"; a stream that was closed takes everything, and shows none.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+        setattr(sys, name, Masked(stream))
 
 
 def logs() -> None:

@@ -37,6 +37,10 @@ def load_flow(name: str, *overrides: str) -> FlowRunnable:
     from .compose import compose
 
     load("langchain_core", "langchain", "load_flow")
+    for given in (name, *overrides):
+        if not isinstance(given, str):
+            mend = 'each stands by itself: load_flow("rag_support", "model=echo", "retriever.k=8")'
+            raise ConfigError(Fault(f"flow and overrides are texts, and {given!r:.60} is none", mend=mend))
     return _runnable(compose((f"flow={name}", *overrides)))
 
 

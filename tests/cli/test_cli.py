@@ -70,6 +70,27 @@ def test_when_every_call_fails_scores_are_not_available(tmp_path: Path) -> None:
     assert all(found["mean"] is None for found in summary["scores"].values())
 
 
+def test_a_terminal_without_unicode_shows_what_it_can(tmp_path: Path) -> None:
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "llmops_flows", "flow=chat", "model=echo", "question=Büro?"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, env=plain,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "B?ro?"), done.stderr
+    assert json.loads((output(tmp_path) / "results.jsonl").read_text("utf-8"))["answer"] == "Büro?"
+
+
+@pytest.mark.parametrize(("redirected", "code"), [(">&-", 0), ("> /dev/full", 1), ("| true", 0)])
+def test_output_that_nobody_takes_ends_no_command_with_a_traceback(
+    tmp_path: Path, redirected: str, code: int
+) -> None:
+    line = f'set -o pipefail; "{sys.executable}" -m llmops_flows check flow=chat model=echo {redirected}'
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("cannot be written: No space left on device" in done.stderr) == (code == 1)
+
+
 @pytest.mark.parametrize(
     "text", ["What's covered, and for whom (Büro?)", "cost: ${oc.env:HOME} {a}=[b]; 'c' | \"d\""]
 )

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -289,6 +290,12 @@ def test_questions_and_rows_are_text(text: str, work: Path, capsys: pytest.Captu
 def test_only_the_command_line_sets_hydra_keys(work: Path) -> None:
     with pytest.raises(ConfigError, match="only the command line"):
         load_flow("chat", "model=echo", "hydra.run.dir=/tmp/elsewhere")
+
+
+@pytest.mark.parametrize("given", [["model=echo"], 3, None])
+def test_what_is_no_text_is_no_override(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"flow and overrides are texts, and .* is none\n.*load_flow\("):
+        load_flow("chat", given)
 
 
 def test_the_owner_may_say_where_output_goes(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,6 +184,8 @@ def test_a_wrong_input_says_what_was_expected(flow: FlowRunnable) -> None:
         flow.invoke({"questoin": "a"})
     with pytest.raises(InputError, match=r"is a text; it was given 5 \(int\)"):
         flow.invoke({"question": 5})
+    with pytest.raises(InputError, match=r"the input has 'question' \(None\)$"):
+        flow.invoke({"question": None})
     with pytest.raises(InputError) as raised:
         flow.invoke(None)
     assert "config" not in str(raised.value)

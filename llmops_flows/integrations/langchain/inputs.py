@@ -17,8 +17,10 @@ def slots(flow: Flow, input: Any) -> dict[str, Any]:
         raise InputError(f"the flow {flow.name!r} takes {wanted}; it was given {_shown(input)}")
     missing = [name for name in flow.inputs if values.get(name) is None]
     if missing:
-        meant = [f"{found!r} for {near!r}" for found in values if (near := nearest(str(found), missing))]
-        told = f"the input has {', '.join(map(repr, values)) or 'nothing'}"
+        filled = [name for name in values if values[name] is not None]
+        meant = [f"{found!r} for {near!r}" for found in filled if (near := nearest(str(found), missing))]
+        empty = [f"{name!r} (None)" for name in values if name not in filled]
+        told = f"the input has {', '.join([*map(repr, filled), *empty]) or 'nothing'}"
         guess = f"; did you write {' and '.join(meant)}?" if meant else ""
         raise InputError(f"the flow {flow.name!r} reads {', '.join(map(repr, missing))}; {told}{guess}")
     if not isinstance(values.get("question", ""), str):
