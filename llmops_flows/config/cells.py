@@ -66,11 +66,16 @@ def cells(overrides: Sequence[str]) -> list[Cell]:
 def _scored(cells: Sequence[Cell], metric: str | None) -> None:
     """Raise ConfigError if no evaluator of any point gives the metric that `sweep.stop` names."""
     built = [cell.experiment for cell in cells if cell.experiment is not None]
-    scorers = [stage for one in built for stage in one.evaluators.values() if isinstance(stage, Evaluator)]
-    gives = list(dict.fromkeys(name for stage in scorers for name in stage.gives))
-    if metric is not None and built and metric not in gives and all(stage.gives for stage in scorers):
+    gives, sure = metrics(built)
+    if metric is not None and built and metric not in gives and sure:
         mend = did_you_mean(metric, gives) if gives else "choose an evaluator"
         raise ConfigError(Fault(f"no evaluator gives a score {metric!r}", f"{SWEEP}stop", "command line", mend))
+
+
+def metrics(experiments: Sequence[Experiment]) -> tuple[list[str], bool]:
+    """The scores that the evaluators of experiments give; whether they are all, for some do not say beforehand."""
+    scorers = [stage for one in experiments for stage in one.evaluators.values() if isinstance(stage, Evaluator)]
+    return list(dict.fromkeys(name for stage in scorers for name in stage.gives)), all(s.gives for s in scorers)
 
 
 def cell(number: int, point: Point, fixed: Sequence[str], first: dict[str, int]) -> Cell:

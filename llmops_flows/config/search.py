@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from llmops_flows.core.errors import ConfigError, Fault
 from llmops_flows.core.fingerprint import address
-from llmops_flows.stages.roles import Evaluator
 from llmops_flows.sweeps.objectives import SCORES, Objective, objectives
 from llmops_flows.sweeps.search import Settings
 
-from .cells import Cell, cell, holds
+from .cells import Cell, cell, holds, metrics
 from .compose import expanded
 from .experiment import Experiment
 from .fields import told
@@ -39,7 +38,7 @@ class Search:
         rules: what `sweep.*` says.
         name: the name of its study. What is about something else, or proposes otherwise, has another one.
         flow: the name of the flow. home: where answers are kept.
-        about: what its points have in common, each as an address: pipeline, space, aim.
+        about: what its points have in common, each as an address: pipeline, space, objectives.
     """
 
     space: Space
@@ -76,24 +75,24 @@ def search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> Search:
     right = [one.experiment for one in probed if one.experiment is not None]
     if not right:
         raise ConfigError(list(dict.fromkeys(fault for one in probed for fault in one.faults)))
-    aims = _objectives(own, settings, right)
-    _judges(own, aims)
+    found = _objectives(own, settings, right)
+    _judges(own, found)
     about = {
         "pipeline": address([work(e) if (e := one.experiment) else [str(f) for f in one.faults] for one in probed]),
         "space": address([[repr(parameter) for parameter in wanted.parameters], own.where.text if own.where else ""]),
-        "aims": address([[aim.name, aim.maximize] for aim in aims]),
+        "objectives": address([[one.name, one.maximize] for one in found]),
     }
     first = right[0].settings
     name = _name(settings, own, first.name, about)
-    return Search(wanted, aims, settings, own, name, first.name, Path(first.home), about, composer)
+    return Search(wanted, found, settings, own, name, first.name, Path(first.home), about, composer)
 
 
-def _judges(own: Rules, aims: Sequence[Objective]) -> None:
-    """A point that is stopped early has lost by the one aim that there is; with several it might be on the front."""
-    if own.stop is not None and [aim.name for aim in aims] != [f"{SCORES}{own.stop}"]:
+def _judges(own: Rules, found: Sequence[Objective]) -> None:
+    """A point that is stopped early has lost by the one objective there is; with several it might be on the front."""
+    if own.stop is not None and [one.name for one in found] != [f"{SCORES}{own.stop}"]:
         mend = f"sweep.maximize=[{SCORES}{own.stop}], or without sweep.stop"
         raise ConfigError(
-            Fault("points are stopped by the one aim of a search, or not at all", "sweep.stop", mend=mend)
+            Fault("points are stopped by the one objective of a search, or not at all", "sweep.stop", mend=mend)
         )
 
 
@@ -125,6 +124,5 @@ def _probed(wanted: Space, composer: Composer) -> list[Cell]:
 
 def _objectives(own: Rules, settings: Settings, experiments: Sequence[Experiment]) -> tuple[Objective, ...]:
     given = own if own.maximize or own.minimize else settings
-    scorers = [stage for one in experiments for stage in one.evaluators.values() if isinstance(stage, Evaluator)]
-    metrics = dict.fromkeys(name for stage in scorers for name in stage.gives)
-    return objectives(given.maximize, given.minimize, metrics, sure=all(stage.gives for stage in scorers))
+    names, sure = metrics(experiments)
+    return objectives(given.maximize, given.minimize, names, sure=sure)

@@ -194,7 +194,7 @@ class Study:
         return Trial(frozen.number, dict(frozen.params), state, figures, dict(frozen.user_attrs))
 
     def _same(self, about: Mapping[str, str]) -> None:
-        """A study compares its points: all of them must be of one pipeline, one space and one aim."""
+        """A study compares its points: all of them must be of one pipeline, one space and the same objectives."""
         kept = self._study.user_attrs
         other = [name for name, value in about.items() if kept.get(name, value) != value]
         if other:

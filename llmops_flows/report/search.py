@@ -68,25 +68,25 @@ def text(folder: Path, results: Results, ended: str, seconds: float) -> str:
 def _board(folder: Path, results: Results) -> str:
     from . import board_text, leaderboard
 
-    aims = [aim["name"].removeprefix(SCORES) for aim in results["objectives"] if aim["name"].startswith(SCORES)]
+    scores = [one["name"].removeprefix(SCORES) for one in results["objectives"] if one["name"].startswith(SCORES)]
     try:
         points, lost = variants.sweep(folder)
-        sort = aims[0] if aims else None
+        sort = scores[0] if scores else None
         return board_text.text(leaderboard.board(points, sort=sort, lost=lost, front=front(folder)))
     except FlowError:
         return ""
 
 
 def _ranked(results: Results, trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The first aim decides."""
-    aim = results["objectives"][0]
-    return sorted(trials, key=lambda t: t["figures"][aim["name"]], reverse=aim["direction"] == "maximize")
+    """The first objective decides."""
+    first = results["objectives"][0]
+    return sorted(trials, key=lambda t: t["figures"][first["name"]], reverse=first["direction"] == "maximize")
 
 
 def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> str:
-    names = [aim["name"] for aim in results["objectives"]]
+    names = [one["name"] for one in results["objectives"]]
     heads = [
-        f"{aim['name']} ({'more' if aim['direction'] == 'maximize' else 'less'})" for aim in results["objectives"]
+        f"{one['name']} ({'more' if one['direction'] == 'maximize' else 'less'})" for one in results["objectives"]
     ]
     rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
     told = f"Pareto front: {len(best)} of {plural(count, 'point')}, none of which is beaten in everything by another"

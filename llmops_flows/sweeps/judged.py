@@ -27,10 +27,11 @@ class Judged:
     stopped: str = ""
 
 
-def judged(outcome: Outcome, aims: Sequence[Objective], most: float) -> Judged | None:
+def judged(outcome: Outcome, wanted: Sequence[Objective], most: float) -> Judged | None:
     """What a point reached; None where the budget did not allow it, so that it is still to be tried.
 
-    most: the share of failed answers and scores with which a point has not failed.
+    wanted: the objectives of the search. most: the share of failed answers and scores with which a point has not
+    failed.
 
     Raises:
         ConfigError: an objective is no score that was given: some evaluators do not say beforehand what they give.
@@ -44,18 +45,18 @@ def judged(outcome: Outcome, aims: Sequence[Objective], most: float) -> Judged |
     if (stopped := summary.get("stopped")) is not None:
         told = f"after {stopped['asked']} of {stopped['of']} answers: worse than {stopped['behind']} beyond doubt"
         return Judged(outcome.number, stopped=told)
-    _known(summary, aims)
+    _known(summary, wanted)
     rate = (errors["records"] + errors["evaluations"]) / max(1, summary["records"])
-    if rate > most and not any(aim.name == "errors" for aim in aims):
+    if rate > most and not any(one.name == "errors" for one in wanted):
         return Judged(outcome.number, cause="; ".join(outcome.causes))
-    figures = [aim.value(summary) for aim in aims]
-    missing = [aim.name for aim, figure in zip(aims, figures, strict=True) if figure is None]
+    figures = [one.value(summary) for one in wanted]
+    missing = [one.name for one, figure in zip(wanted, figures, strict=True) if figure is None]
     if missing:
         return Judged(outcome.number, cause=f"{', '.join(missing)} says nothing about any of its answers")
     return Judged(outcome.number, tuple(figure for figure in figures if figure is not None))
 
 
-def _known(summary: Mapping[str, Any], aims: Sequence[Objective]) -> None:
+def _known(summary: Mapping[str, Any], wanted: Sequence[Objective]) -> None:
     if summary["answered"] and not summary["errors"]["evaluations"]:
-        names = [[aim.name for aim in aims if aim.maximize is more] for more in (True, False)]
+        names = [[one.name for one in wanted if one.maximize is more] for more in (True, False)]
         objectives(names[0], names[1], summary["scores"])

@@ -71,7 +71,7 @@ def test_a_killed_search_goes_on_and_repeats_nothing_that_was_finished(search: C
     assert len(set(calls())) == 10
 
 
-def test_two_aims_give_a_front_that_the_board_marks(
+def test_two_objectives_give_a_front_that_the_board_marks(
     search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("conf/evaluator/both.yaml").write_text("defaults: [height, secret]\n")
@@ -137,7 +137,7 @@ def test_a_changed_pipeline_begins_a_new_study(
     prompt.unlink()
 
 
-def test_a_space_and_aims_can_stand_in_a_file(search: Callable[..., int], hill: Path) -> None:
+def test_a_space_and_objectives_can_stand_in_a_file(search: Callable[..., int], hill: Path) -> None:
     preset = hill / "conf/hydra/sweeper/mine.yaml"
     preset.parent.mkdir(parents=True, exist_ok=True)
     preset.write_text(
@@ -191,7 +191,7 @@ def test_a_hopeless_point_is_stopped_and_told_as_such(
     assert search(*words, *stop) == 0
     assert len(calls()) == before and "stopped after 12 of 24 answers" in capsys.readouterr().out
     assert search(*words, *stop, "sweep.minimize=[tokens]") == 2
-    assert "points are stopped by the one aim" in capsys.readouterr().err
+    assert "points are stopped by the one objective" in capsys.readouterr().err
 
 
 def test_a_search_begins_anew_where_that_is_asked_for(search: Callable[..., int]) -> None:
