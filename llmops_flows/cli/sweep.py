@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -176,7 +177,8 @@ def show(
     """The leaderboard, everything that went wrong, and where it all lies."""
     from llmops_flows.report import board_text, leaderboard, variants
 
-    if any(outcome.summary for outcome in outcomes):
+    kept = any(outcome.summary for outcome in outcomes)
+    if kept:
         try:
             found, _ = variants.sweep(folder)
             print(board_text.text(leaderboard.board(found)), end="")
@@ -196,7 +198,20 @@ def show(
     fine = sum(not outcome.failed for outcome in outcomes)
     told = "".join(f"; {count} {what}" for what, count in counts.items() if count)
     print(f"\n{fine} of {len(cells)} points finished in {seconds:.1f} s{told}")
-    print(f"{near(folder)}   python -m llmops_flows board --report")
+    print(f"{near(folder)}   python -m llmops_flows board {_named(folder)}--report" if kept else near(folder))
+
+
+def _named(folder: Path) -> str:
+    """How `board` is told of a folder; it finds the last sweep by itself."""
+    from llmops_flows.report import variants
+
+    from .board import SWEEPS
+
+    try:
+        last = variants.latest(SWEEPS).samefile(folder)
+    except (FlowError, OSError):
+        last = False
+    return "" if last else f"{shlex.quote(str(near(folder)))} "
 
 
 def _compared(foreseen: Foreseen) -> None:

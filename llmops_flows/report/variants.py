@@ -86,7 +86,9 @@ def sweep(folder: Path) -> tuple[list[Variant], dict[str, str]]:
 
 
 def latest(root: Path) -> Path:
-    """The folder of the last sweep: `DATE/TIME` below `root`.
+    """The folder of the sweep that was run last: `DATE/TIME` below `root`.
+
+    An earlier one that was gone on with since counts: its `multirun.yaml` was written then.
 
     Raises:
         FlowError: there is none.
@@ -94,7 +96,15 @@ def latest(root: Path) -> Path:
     sweeps = [time for date in _folders(root) for time in _folders(date) if points(time)]
     if not sweeps:
         raise FlowError(f"there is no sweep in {str(root)!r}; {_FIRST}")
-    return max(sweeps, key=lambda path: (path.parent.name, path.name))
+    return max(sweeps, key=lambda path: (_begun(path), path.parent.name, path.name))
+
+
+def _begun(sweep: Path) -> int:
+    """When a sweep was begun or gone on with; 0 where nothing tells."""
+    try:
+        return (sweep / "multirun.yaml").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def points(folder: Path) -> list[Path]:

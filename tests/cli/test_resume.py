@@ -136,7 +136,7 @@ def test_all_of_it_runs_anew_when_that_is_asked_for(left: Path) -> None:
 
 def test_a_folder_of_ones_own_is_gone_on_with_and_never_shared_with_another_sweep(tmp_path: Path) -> None:
     folder = project(tmp_path, n3="raise")
-    again(folder, "hydra.sweep.dir=mine", code=3)
+    assert "mine   python -m llmops_flows board mine --report" in again(folder, "hydra.sweep.dir=mine", code=3)
     (folder / "mended").touch()
     assert "resumed: 3 of 4 points known, in mine" in again(folder, "hydra.sweep.dir=mine")
     done = sweep(folder, "model.number=range(5)", "hydra.sweep.dir=mine")

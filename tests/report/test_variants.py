@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def test_the_last_sweep_is_the_latest_by_date_and_time(tmp_path: Path) -> None:
         save(tmp_path / place)
     (tmp_path / "2026-11-25" / "00-00-00").mkdir(parents=True)
     assert latest(tmp_path) == tmp_path / "2026-11-24" / "23-00-00"
+
+
+def test_a_sweep_that_was_gone_on_with_is_the_last_one(tmp_path: Path) -> None:
+    for number, time in enumerate(("22-00-00", "23-00-00")):
+        save(tmp_path / "2026-11-24" / time / "0")
+        config = tmp_path / "2026-11-24" / time / "multirun.yaml"
+        config.touch()
+        os.utime(config, (100 - number, 100 - number))
+    assert latest(tmp_path).name == "22-00-00"
 
 
 def test_without_a_sweep_it_is_said_how_to_make_one(tmp_path: Path) -> None:
