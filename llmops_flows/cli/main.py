@@ -13,6 +13,8 @@ from pathlib import Path
 
 from llmops_flows.core.errors import ConfigError, Fault, FlowError, nearest
 
+from .codes import FAILED, INTERRUPTED, OK, WRONG
+
 VERBS = {
     "board": "the leaderboard of the last sweep: [FOLDER] [--report] [--csv] [--json] [--sort METRIC] [--baseline N]",
     "check": "everything wrong with a config, before anything is loaded or paid for",
@@ -26,12 +28,11 @@ VERBS = {
     "store": "what is kept: store stats, store verify [--repair], store evict [max_size=2GB] [older_than=90d]",
     "why": "stage by stage what a run knew and what it computed, and what was new about that: why RUN [STAGE]",
 }
-OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 _OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0, 1 a stage failed, 2 a config error, 130 interrupted."""
+    """Run the command line. Returns the exit code, see `codes`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     gc.set_threshold(200_000, 20, 100)
     try:

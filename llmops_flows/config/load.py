@@ -127,7 +127,7 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
     from llmops_flows.core.runner import Runner
 
-    from . import rooms, spending, tracing
+    from . import spending, tracing, writable
 
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
     running = Runner(
@@ -138,7 +138,7 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
         tenant=experiment.settings.tenant,
         purse=spending.purse(experiment, store),
     )
-    rooms.tell(experiment, running)
+    writable.tell(experiment, running)
     return running
 
 

@@ -161,4 +161,8 @@ class ServiceModel(Model):
 
     def faults(self) -> list[str]:
         keyless = not self.needs_key or self.base_url is not None
-        return [*key_faults(self.api_key_env, keyless), *url_faults(self.base_url), *price_faults(self.name, self.prices, self.price_list, keyless)]
+        return [
+            *key_faults(self.api_key_env, keyless),
+            *url_faults(self.base_url),
+            *price_faults(self.name, self.prices, self.price_list, keyless),
+        ]
