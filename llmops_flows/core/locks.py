@@ -29,7 +29,7 @@ def tried(path: Path) -> Iterator[bool]:
     with path.open("a+b") as file:
         try:
             _lock(file.fileno(), wait=False)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             yield False
             return
         try:

@@ -16,6 +16,7 @@ from .variants import Variant
 
 Stored = Mapping[str, Any]
 """A trace as it is kept (`core.trace.told`)."""
+_GONE = "evicted, or lost"
 _CLOCK = ("seconds", "took")
 """What the clock said is no part of an answer."""
 
@@ -98,9 +99,10 @@ class _Record:
         self.traces = traces
         wanted = list(dict.fromkeys(address for one in traces for address in _wanted(one)))
         self.values = {address: decode(data) for address, data in kept.contents(wanted).items()}
-        self.values |= _elsewhere(kept, [address for address in wanted if address not in self.values])
+        found, why = _elsewhere(kept, [address for address in wanted if address not in self.values])
+        self.values |= found
         gone = [address for address in wanted if address not in self.values]
-        self.lost = {**dict.fromkeys(gone, "evicted, or lost"), **dict.fromkeys(kept.kept(gone), "damaged")}
+        self.lost = {**dict.fromkeys(gone, why), **dict.fromkeys(kept.kept(gone), "damaged")}
         configs = [self.values.get(one["config"]) for one in traces]
         self.config: Mapping[str, Any] | None = next((one for one in configs if isinstance(one, Mapping)), None)
 
@@ -113,14 +115,14 @@ def _wanted(one: Stored) -> Iterator[str]:
     yield one["config"]
 
 
-def _elsewhere(kept: Traces, addresses: Sequence[str]) -> dict[str, Any]:
-    """Values from where answers are kept (which proves them), secrets masked."""
+def _elsewhere(kept: Traces, addresses: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """Values from where answers are kept (which proves them), secrets masked; and what is wrong with the others."""
     if kept.elsewhere is None or not addresses:
-        return {}
+        return {}, _GONE
     try:
-        return {address: redact_value(decode(data)) for address, data in kept.elsewhere(addresses).items()}
-    except StoreError:
-        return {}
+        return {address: redact_value(decode(data)) for address, data in kept.elsewhere(addresses).items()}, _GONE
+    except StoreError as error:
+        return {}, f"out of reach: {error}"
 
 
 def _of(one: Stored, record: _Record) -> Iterator[Trouble]:

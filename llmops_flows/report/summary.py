@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -175,12 +175,12 @@ def quantile(values: Sequence[float], share: float) -> float | None:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-def row(record: Record, question: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def row(record: Record) -> dict[str, Any]:
     """One line of results.jsonl."""
     return {
         "id": record.id,
         "sample": record.sample,
-        "question": record.get("question") or (question or {}).get("question"),
+        "question": record.get("question"),
         "answer": record.answer,
         "reference": record.get("reference"),
         "error": str(record.error) if record.error is not None else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.core.cache import Cache
+from llmops_flows.core.errors import StoreError
 from llmops_flows.core.record import Record
 from llmops_flows.report.replay import Replay, replay
 from llmops_flows.report.variants import read
@@ -44,6 +45,19 @@ def damage(place: Place, statement: str, *given: Any) -> None:
     """Change the trace store behind everybody's back."""
     with closing(sqlite3.connect(place.folder / "traces.sqlite")) as db, db:
         assert db.execute(statement, given).rowcount > 0
+
+
+def test_a_store_that_cannot_be_reached_is_told_as_such(place: Place) -> None:
+    place.run()
+    folder, traces = place.run(), place.traces  # the second run knew its answers
+    with closing(sqlite3.connect(place.folder / "traces.sqlite")) as db, db:
+        db.execute("DELETE FROM contents")
+
+    def broken(addresses: Sequence[str]) -> dict[str, bytes]:
+        raise StoreError("the server is down")
+
+    traces.elsewhere = broken
+    assert "out of reach: the server is down" in replay(read(folder), traces).troubles[0].what
 
 
 def test_a_run_comes_out_the_same_and_computes_nothing(place: Place) -> None:
