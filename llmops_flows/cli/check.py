@@ -14,7 +14,9 @@ def main(arguments: Sequence[str]) -> int:
     from llmops_flows.config.spending import notes
     from llmops_flows.config.yamlfile import shown
 
-    composed = compose(expanded(arguments), owner=True)
+    from .words import flagless
+
+    composed = compose(expanded(flagless("check", arguments)), owner=True)
     experiment = assembled(composed)
     if experiment.settings.question is None and experiment.settings.questions.path is not None:
         experiment.settings.questions.rows(experiment.settings.inputs)

@@ -18,6 +18,9 @@ def main(arguments: Sequence[str]) -> int:
     from llmops_flows.config.compose import compose
     from llmops_flows.config.origin import followed, keys, origins
 
+    from .words import flagless
+
+    arguments = flagless("explain", arguments)
     named = [word for word in arguments if "=" not in word and not word.startswith("~")]
     if len(named) != 1:
         raise ConfigError(Fault("one key is explained at a time", mend="explain retriever.k flow=NAME"))

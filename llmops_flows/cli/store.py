@@ -28,8 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     verb, *rest = arguments or [""]
     if verb not in _VERBS:
         what = f"store has no {verb!r}" if verb else "what shall be done with the store?"
-        mend = did_you_mean(verb, _VERBS).partition(" choose")[0] if verb else ""
-        raise ConfigError(Fault(what, where="command line", mend=f"{mend} {USAGE}".strip()))
+        mend = did_you_mean(verb, _VERBS).partition("choose from")[0] if verb else ""
+        raise ConfigError(Fault(what, where="command line", mend=mend + USAGE))
     flags, work = _VERBS[verb]
     words, given, _ = parse(rest, ("--json", *flags))
     bare = [word for word in words if "=" not in word]

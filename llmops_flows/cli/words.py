@@ -34,3 +34,12 @@ def parse(
             mend = did_you_mean(name, [*flags, *options])
             raise ConfigError(Fault(f"there is no option {word!r}", where="command line", mend=mend))
     return bare, given, values
+
+
+def flagless(verb: str, arguments: Sequence[str]) -> Sequence[str]:
+    """The overrides for a verb that looks at one config. Raises ConfigError: there is a flag among them."""
+    for word in arguments:
+        if word.startswith("-"):
+            mend = "it looks at one config; every point of a sweep: plan -m" if word in ("-m", "--multirun") else ""
+            raise ConfigError(Fault(f"{verb} takes no flags", key=word, where="command line", mend=mend))
+    return arguments

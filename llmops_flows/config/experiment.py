@@ -131,6 +131,8 @@ def _settings(config: Mapping[str, Any], builder: Builder) -> Settings | None:
     if settings.question == "":  # as `question="$Q"` without a Q
         mend = "question=TEXT asks one; without question= the question set is asked"
         builder.faults.append(Fault("the question is empty", key="question", mend=mend))
+    if not str(wanted.get("home") or "").strip():  # ${home}/store.sqlite would lie in the root of the disk
+        builder.faults.append(Fault("no folder is named", key="home", mend="home=FOLDER"))
     return settings
 
 

@@ -16,6 +16,9 @@ Row = tuple[Any, ...]
 BATCH = 500
 """Rows that are taken over in one go: nobody else waits longer than that takes."""
 _BLOCKS = 256
+_HEAD = b"SQLite format 3\0"
+_ENDINGS = {".sqlite", ".sqlite3", ".db"}
+"""So named, a file without that head is a damaged one."""
 _NUMBERS = {"rowid", "seq"}
 _MOST_TOLD = 3
 _ABSURD = 1 << 40
@@ -39,6 +42,20 @@ def complaints(path: Path, tables: Mapping[str, Sequence[str]], application: int
     except (sqlite3.DatabaseError, ValueError) as error:
         return [str(error)]
     return [" ".join(text.split()) for text in found if text != "ok"]
+
+
+def misplaced(path: Path) -> list[str]:
+    """What stands where a SQLite file is wanted and is somebody else's: nobody moves that aside."""
+    if path.is_dir():
+        return [f"path: {str(path)!r} is a folder; name a file in it"]
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_HEAD))
+    except OSError:
+        return []  # not there yet, or told by whoever opens it
+    if not head or head == _HEAD or path.suffix in _ENDINGS:
+        return []
+    return [f"path: {str(path)!r} is no SQLite file; name one, or one that is not there yet"]
 
 
 def set_aside(path: Path) -> Path:

@@ -12,6 +12,7 @@ from pydantic import Field
 from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import digest, encode
 from llmops_flows.core.record import Record
+from llmops_flows.core.salvage import misplaced
 from llmops_flows.core.stage import Part, Stage
 from llmops_flows.core.trace import About, Exporter, Kind, told
 from llmops_flows.stages import roles
@@ -41,6 +42,9 @@ class Local(Part):
 
     path: Path
     keep_days: float = Field(default=183, gt=0, allow_inf_nan=False)
+
+    def faults(self) -> list[str]:
+        return misplaced(self.path)
 
     def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from llmops_flows.core.salvage import misplaced
 from llmops_flows.core.stage import Part, Seconds
 from llmops_flows.core.store import Store
 
@@ -38,6 +39,9 @@ class SQLite(StoreConfig):
     """One SQLite file, shared by all processes of this machine."""
 
     path: Path
+
+    def faults(self) -> list[str]:
+        return misplaced(self.path)
 
     @property
     def place(self) -> str:

@@ -294,6 +294,27 @@ def test_an_empty_question_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> N
     assert "question (override question" in found and "the question is empty" in found
 
 
+def test_a_file_that_is_no_store_is_refused_and_left_alone(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    write(project / "README.md", "# Mine")
+    for key in ("store.path", "tracer.local.path"):
+        found = told(capsys, "flow=chat", "model=echo", "question=hi", f"{key}=README.md")
+        assert key.rpartition(".")[0] in found and "path: 'README.md' is no SQLite file" in found
+        assert "is a folder" in told(capsys, "flow=chat", "model=echo", "question=hi", f"{key}=.")
+    assert not list(project.glob("README.md.*"))
+    assert (project / "README.md").read_text() == "# Mine"
+
+
+def test_a_home_that_names_no_folder_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no folder is named" in told(capsys, "check", "flow=chat", "model=echo", "home=")
+    assert "it is None" in told(capsys, "check", "flow=chat", "model=echo", "home=null")
+
+
+def test_verbs_that_look_at_one_config_take_no_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, "check", "-m", "flow=chat", "model=echo,extractive")
+    assert "-m (command line): check takes no flags" in found and "plan -m" in found
+    assert "explain takes no flags" in told(capsys, "explain", "--json", "name", "flow=chat")
+
+
 def test_libraries_that_are_missing_are_all_told_at_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
