@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the plan of a sweep, or of a single run. Returns 0, or 2 when a point's config is wrong."""
     from llmops_flows.config.cells import cells
     from llmops_flows.config.compose import expanded
+    from llmops_flows.config.rules import rules
     from llmops_flows.config.spending import notes
     from llmops_flows.config.text import quoted
 
@@ -35,27 +36,29 @@ def main(arguments: Sequence[str]) -> int:
     if any(word.lstrip("+").startswith("hydra/sweeper=") for word in overrides):
         mend = "leave hydra/sweeper out, and what the search is after: then every point is counted"
         raise ConfigError(Fault("a search chooses its points as it goes: there is no plan of it", mend=mend))
-    found = cells(expanded(quoted(overrides)))
+    asked = expanded(quoted(overrides))
+    found = cells(asked)
     able = [cell for cell in found if cell.experiment is not None and cell.same_as is None]
-    total = counted(able)
+    total = counted(able, alone=rules(asked)[1].alone)
     _show(found, total, estimates(able, total))
     for told in dict.fromkeys(note for cell in able if cell.experiment for note in notes(cell.experiment)):
         print(f"\n{told}")
     return WRONG if any(cell.experiment is None for cell in found) else OK
 
 
-def counted(cells: Sequence[Cell]) -> dict[str, Count]:
-    """Stage to what it would do for the cells, none of which is wrong."""
+def counted(cells: Sequence[Cell], *, alone: bool = False) -> dict[str, Count]:
+    """Stage to what it would do for the cells, none of which is wrong. `alone`: each of them by itself."""
     from llmops_flows.config.load import opened
     from llmops_flows.core.plan import Count
 
-    from .points import experiment, lanes, waves
+    from .points import experiment, kept_at, lanes, waves
 
     total: dict[str, Count] = {}
-    for wave in waves(cells):
+    for number, wave in enumerate([[cell] for cell in cells] if alone else waves(cells)):
+        place = kept_at(wave) or f"{number}:"
         with opened(experiment(wave[0])) as (runner, _):
             for name, count in runner.plan(lanes(wave)).items():
-                total.setdefault(name, Count()).add(count)
+                total.setdefault(name, Count()).add(count, place)
     return total
 
 

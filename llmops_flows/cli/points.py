@@ -72,6 +72,16 @@ def means(experiment: Experiment) -> str:
     return "\n".join([*marks, experiment.settings.tenant, str(experiment.settings.home)])
 
 
+def kept_at(wave: Sequence[Cell]) -> str | None:
+    """Where other waves find the answers of a wave; None where they do not."""
+    from llmops_flows.stores.config import Memory
+
+    one = experiment(wave[0])
+    if one.store is None or isinstance(one.store, Memory) or not one.cache.keeps or one.cache.refresh:
+        return None
+    return one.store.configuration
+
+
 def walk(runner: Runner, cells: Sequence[Cell], folder: Path, foreseen: Foreseen | None = None) -> Iterator[Outcome]:
     """Run cells side by side, and leave the results of each in `folder/NUMBER`; an interrupt keeps what is done."""
     from llmops_flows.config.work import work
@@ -86,7 +96,7 @@ def walk(runner: Runner, cells: Sequence[Cell], folder: Path, foreseen: Foreseen
                 write(cell, folder, lane, finished)
         raise
     if foreseen is not None:
-        foreseen.add(running)
+        foreseen.add(running, kept_at(cells))
     for cell, lane, done in zip(cells, running, works, strict=True):
         yield write(cell, folder, lane, lane.records, done)
 

@@ -12,7 +12,7 @@ from llmops_flows.core.lane import Lane
 from llmops_flows.core.record import question_id
 from llmops_flows.sweeps.outcome import Outcome
 
-from .points import experiment, lanes, waves, write
+from .points import experiment, kept_at, lanes, waves, write
 
 if TYPE_CHECKING:
     from llmops_flows.config.cells import Cell
@@ -101,7 +101,7 @@ class Race:
             with opened(experiment(wave[0]), [self.pace]) as (runner, _):
                 runner.run_all(parts)
             if self.foreseen is not None:
-                self.foreseen.add(parts)
+                self.foreseen.add(parts, kept_at(wave))
             for cell, part in zip(wave, parts, strict=True):
                 of[cell.number].asked += len(part.records)
 

@@ -39,7 +39,7 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
         mend = "leave out sweep.stop, or hydra/launcher"
         raise ConfigError(Fault("stop compares points that run side by side in one process", "sweep.stop", mend=mend))
     begun = time.perf_counter()
-    _told(found, len(sweep.cells))
+    _told(found, len(sweep.cells), alone=sweep.rules.alone)
     known = {outcome.number for outcome in found.known}
     todo = [cell for cell in sweep.cells if cell.number not in known]
     foreseen = Foreseen()
@@ -125,7 +125,7 @@ def _here(
     if rules.stop is not None:
         yield from Race(cells, folder, rules, pace, foreseen).run()
         return
-    for wave in [[cell] for cell in cells] if rules.fail_fast else waves(cells):
+    for wave in [[cell] for cell in cells] if rules.alone else waves(cells):
         with opened(experiment(wave[0]), [pace]) as (runner, _):
             yield from list(walk(runner, wave, folder, foreseen))
 
@@ -156,7 +156,7 @@ def path(cell: Cell) -> list[str]:
     return [stage.identity for _, stage in experiment(cell).flow.leaves()]
 
 
-def _told(taken: Taken, count: int) -> None:
+def _told(taken: Taken, count: int, *, alone: bool) -> None:
     """What is known from an earlier run, and what changed since."""
     for change in taken.changed:
         where = "" if len(change.points) == count else f" (at {len(change.points)} of {count} points)"
@@ -164,7 +164,7 @@ def _told(taken: Taken, count: int) -> None:
     if taken.again:
         from .plan import counted
 
-        new = {name: found for name, found in counted(taken.again).items() if found.new}
+        new = {name: found for name, found in counted(taken.again, alone=alone).items() if found.new}
         stages = ", ".join(f"{name} {len(found.new)}" for name, found in new.items()) or "nothing, all of it is known"
         print(f"{len(taken.again)} points that were finished run again: {stages}")
     if taken.known:

@@ -77,6 +77,11 @@ class Rules(BaseModel):
         """Whether points run in processes of their own."""
         return self.workers > 1 or self.timeout is not None
 
+    @property
+    def alone(self) -> bool:
+        """Whether each point runs by itself, not side by side with others."""
+        return self.apart or self.fail_fast
+
 
 def rules(overrides: Sequence[str]) -> tuple[list[str], Rules]:
     """The overrides without those of the sweep itself, and what these say. Raises ConfigError."""

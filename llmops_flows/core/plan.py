@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
 from .keep import Known
@@ -30,10 +31,10 @@ class Count:
     new: dict[str, Stage] = field(default_factory=dict)
     asked: int = 0
 
-    def add(self, other: Count) -> None:
-        """Count what other runs would do, too."""
-        self.known |= other.known
-        self.new |= other.new
+    def add(self, other: Count, place: str = "") -> None:
+        """Count what other runs would do, too. `place`: where they keep answers; only there equal ones are one."""
+        self.known |= {f"{place}{key}": found for key, found in other.known.items()}
+        self.new |= {f"{place}{key}": stage for key, stage in other.new.items()}
         self.asked += other.asked
 
 
@@ -78,11 +79,14 @@ class Came:
         unreached: those that nobody came to ask for, because a guardrail or a failure ended the way before.
     """
 
-    planned: int
-    computed: int
-    equal: int
-    known: int
-    unreached: int
+    planned: int = 0
+    computed: int = 0
+    equal: int = 0
+    known: int = 0
+    unreached: int = 0
+
+    def __add__(self, other: Came) -> Came:
+        return Came(*map(operator.add, astuple(self), astuple(other)))
 
 
 _ENDED = " ended"
@@ -92,11 +96,33 @@ class Foreseen:
     """Compares what runs did with what a plan of them says. Takes runs that ended, as many as there are."""
 
     def __init__(self) -> None:
-        self._planned: dict[str, dict[str, Span | None]] = {}
+        self._places: dict[str, _Place] = {}
+
+    def add(self, lanes: Sequence[Lane], place: str | None = None) -> None:
+        """Take the records of runs that went side by side.
+
+        place: where they keep answers, so that others find them; None where nobody does.
+        """
+        self._places.setdefault(place or f"#{len(self._places)}", _Place()).add(lanes)
+
+    @property
+    def stages(self) -> dict[str, Came]:
+        """Stage to what came of its plan."""
+        found: dict[str, Came] = {}
+        for place in self._places.values():
+            for name, planned in place.planned.items():
+                found[name] = found.get(name, Came()) + _came(planned)
+        return found
+
+
+class _Place:
+    """The same of the runs that find each other's answers."""
+
+    def __init__(self) -> None:
+        self.planned: dict[str, dict[str, Span | None]] = {}
         self._computed: set[str] = set()
 
     def add(self, lanes: Sequence[Lane]) -> None:
-        """Take the records of runs that went side by side."""
         spans = (span for lane in lanes for record in lane.records for span in record.spans)
         self._computed.update(span.key for span in spans if span.state != "known")
         for lane in lanes if self._computed else ():
@@ -133,15 +159,10 @@ class Foreseen:
             return span.address if span is not None else "-"
         else:
             key = span.key
-        noted = self._planned.setdefault(name, {})
+        noted = self.planned.setdefault(name, {})
         if noted.get(key) is None or (span is not None and span.state == "computed"):
             noted[key] = span
         return f"?{key}"
-
-    @property
-    def stages(self) -> dict[str, Came]:
-        """Stage to what came of its plan."""
-        return {name: _came(found) for name, found in self._planned.items()}
 
 
 def _came(found: Mapping[str, Span | None]) -> Came:

@@ -60,6 +60,31 @@ def test_what_is_planned_is_computed_or_accounted_for(
         assert again.stages == {}
 
 
+@pytest.mark.parametrize(
+    ("rules", "axes"),
+    [
+        (Rules(), ["cache=none,exact,normalized", "samples=1,2"]),
+        (Rules(), ["store=memory", "cache=exact,normalized"]),
+        (Rules(), ["cache.refresh=true", "cache=exact,normalized"]),
+        (Rules(fail_fast=True), ["cache=none", "prompt=rag_support/v1,rag_support/v2"]),
+    ],
+)
+def test_what_is_kept_nowhere_is_planned_wherever_it_is_computed(
+    rules: Rules, axes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(tmp_path / "home"))
+    found = cells(["flow=rag_support", "model=extractive", "retriever=bm25", "questions.limit=3", *axes])
+    able = [cell for cell in found if cell.same_as is None]
+    planned = {name: len(count.new) for name, count in counted(able, alone=rules.alone).items() if count.new}
+    foreseen = Foreseen()
+    assert not any(outcome.failed for outcome in execute(found, tmp_path / "out", rules, foreseen=foreseen))
+    came = foreseen.stages
+    assert {name: one.planned for name, one in came.items()} == planned
+    for name, one in came.items():
+        assert one.computed == computed(tmp_path / "out", name)
+        assert one.planned == one.computed + one.equal + one.known + one.unreached
+
+
 def computed(folder: Path, stage: str) -> int:
     found = [json.loads(path.read_text()) for path in folder.glob("*/summary.json")]
     return sum(one["stages"].get(stage, {}).get("computed", 0) for one in found)
