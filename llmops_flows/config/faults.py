@@ -46,12 +46,8 @@ def diagnose(
     faults = refused(overrides, owner=owner)
     if faults:
         overrides = [o for o in overrides if not hydra_faults([o], owner=owner)]
-    good: list[tuple[str, Any]] = []
-    for text in overrides:
-        parsed, found = parse(text)
-        faults += [found] if found is not None else []
-        if parsed is not None:
-            good.append((text, parsed))
+    good, unreadable = _parsed(overrides, several)
+    faults += unreadable
     ours.strict = False
     chosen: dict[str, Any] = {}
     keys = [(text, parsed) for text, parsed in good if not _chooses(ours, parsed)]
@@ -61,7 +57,7 @@ def diagnose(
             found_here = _option_faults(ours, parsed)
             faults += found_here
             if not found_here:
-                choices.append(_one(text, parsed) if several else text)
+                choices.append(text)
                 chosen[parsed.key_or_group] = parsed.value() if not parsed.is_sweep_override() else None
     faults += entry_faults(ours, chosen)
     whole, problem = _try(ours, choices)
@@ -70,7 +66,7 @@ def diagnose(
     for text, parsed in keys:
         found_here = _key_faults(whole, groups(ours), parsed)
         faults += found_here
-        kept += [] if found_here or whole is None else [_one(text, parsed) if several else text]
+        kept += [] if found_here or whole is None else [text]
     if whole is not None:
         flowless = any(fault.key.startswith("flow=") for fault in faults)
         faults += [f for f in _beyond(ours, [*choices, *kept], kept, faults) if not (flowless and f.what == NO_FLOW)]
@@ -130,6 +126,13 @@ def parse(text: str) -> tuple[Any, Fault | None]:
         reason = (str(error).splitlines() or ["it nests too deep"])[0]
         mend = "write key=value; quote a value that holds commas, brackets, = or quotes: 'key=\"the text\"'"
         return None, Fault(f"this override cannot be read: {reason}", key=text[:200], where=LINE, mend=mend)
+
+
+def _parsed(overrides: Sequence[str], several: bool) -> tuple[list[tuple[str, Any]], list[Fault]]:
+    """The overrides that can be read, each as text (the first of `several` values) and parsed; the others' faults."""
+    read = [(text, *parse(text)) for text in overrides]
+    good = [(_one(text, parsed) if several else text, parsed) for text, parsed, _ in read if parsed is not None]
+    return good, [fault for _, _, fault in read if fault is not None]
 
 
 def _one(text: str, parsed: Any) -> str:
