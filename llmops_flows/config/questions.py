@@ -146,6 +146,8 @@ def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[
         value = row.get(name)
         if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
             wrong.append(f"{name} must be {told}; it is {value!r}"[:300])
+    if isinstance(row.get("question"), str) and not row["question"].strip():
+        wrong.append("the question is empty")
     if isinstance(row.get("gold"), list) and not all(isinstance(page, str) for page in row["gold"]):
         wrong.append("gold must be a list of page ids, as text")
     return row, wrong

@@ -20,6 +20,8 @@ from llmops_flows.stages.roles import Embedder, Prices, Usage, Vectors, most_tok
 from llmops_flows.stages.service import key_faults, key_of, price_faults, priced, url_faults
 from llmops_flows.stages.trouble import backend_error
 
+_HINT = "; look at base_url, which ends in /v1 with most services"
+
 
 class OpenAIEmbeddings(Embedder):
     """An embedding model behind OpenAI's API.
@@ -84,8 +86,12 @@ class OpenAIEmbeddings(Embedder):
             answer = client.embeddings.create(model=self.name, input=texts, encoding_format="float", **chosen)
         except openai.OpenAIError as error:
             raise backend_error(error, self.name) from None
-        if answer.usage is not None:
+        except ValueError:
+            raise BackendError(f"{self.name} sent no JSON{_HINT}") from None
+        if getattr(answer, "usage", None) is not None:
             settle(Amount.of(self.prices.cost(Usage(input_tokens=answer.usage.prompt_tokens))))
+        if not getattr(answer, "data", None):
+            raise BackendError(f"{self.name} sent no vectors{_HINT}")
         found = sorted(answer.data, key=lambda item: item.index)
         if len(found) != len(texts):
             raise BackendError(f"{self.name} gave {len(found)} vectors for {len(texts)} texts")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from llmops_flows.core.errors import FlowError
+from llmops_flows.core.errors import ConfigError, FlowError
 from llmops_flows.core.fingerprint import files
 from llmops_flows.core.plural import plural
 from llmops_flows.core.record import Document
@@ -78,7 +78,7 @@ class Folder(Loader):
             try:
                 documents += self._documents(path, name)
             except (OSError, ValueError, FlowError, RecursionError) as error:
-                problems.append(f"{name}: {getattr(error, 'message', '') or error}")
+                problems.append(f"{name}: {_cause(error)}")
         return documents, problems
 
     def _documents(self, path: Path, name: str) -> list[Document]:
@@ -89,6 +89,13 @@ class Folder(Loader):
         if not any(document["page_content"] for document in found):
             raise ValueError("there is no text in it")
         return [document for document in found if document["page_content"]]
+
+
+def _cause(error: Exception) -> str:
+    """Why a file could not be read, in one line."""
+    if isinstance(error, ConfigError):
+        return "; ".join(f"{fault.what}; {fault.mend}".rstrip("; ") for fault in error.faults)
+    return getattr(error, "message", "") or str(error)
 
 
 def nothing_to_read(path: Path) -> str:

@@ -33,6 +33,7 @@ def told(path: Path, text: str | bytes) -> str:
         ('"text"', "no JSON object"),
         ('{"id": "b"}', "there is no 'question'"),
         ('{"qestion": "B?"}', "did you mean 'qestion'?"),
+        ('{"question": " "}', "the question is empty"),
         ('{"question": 3}', "question must be text; it is 3"),
         ('{"question": "B?", "gold": "p"}', "gold must be a list of page ids"),
         ('{"question": "B?", "gold": [1]}', "gold must be a list of page ids"),

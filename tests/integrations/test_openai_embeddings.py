@@ -19,6 +19,7 @@ from llmops_flows.integrations.sentence_transformers import SentenceTransformers
 from llmops_flows.stages.roles import Embedder, Prices
 from llmops_flows.stores.memory import MemoryLedger
 from llmops_flows.testing.embedders import EmbedderContract, WordVectors
+from tests.servers import Reply, Server
 
 
 class Service(ThreadingHTTPServer):
@@ -101,6 +102,21 @@ def test_a_refusal_is_told_and_only_tried_again_where_that_can_help(
         OpenAIEmbeddings(base_url=service.url, limits=Limits(attempts=2)).embed(["x"])
     assert (caught.value.status, caught.value.retryable) == (status, retryable)
     assert len(service.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b"\x00 garbage", "application/json", "sent no JSON"),
+        (b"<html>Log in</html>", "text/html", "sent no vectors"),
+        (b"{}", "application/json", "sent no vectors"),
+        (b"null", "application/json", "sent no vectors"),
+    ],
+)
+def test_what_is_no_answer_of_the_protocol_is_told(body: bytes, kind: str, words: str) -> None:
+    told = pytest.raises(BackendError, match=f"{words}; look at base_url")
+    with Server(Reply(body=body, headers={"Content-Type": kind})) as server, told:
+        OpenAIEmbeddings(base_url=server.url, limits=Limits(attempts=1)).embed(["x"])
 
 
 def test_every_request_is_paid_from_the_budget_and_none_begins_beyond_it(service: Service) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,25 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
 
 def test_one_file_can_be_named(tmp_path: Path) -> None:
     assert [d["id"] for d in load(put(tmp_path, "one.txt", "1"))] == ["one.txt"]
+
+
+class NoPypdf:
+    """As if it was not installed."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "pypdf":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_a_format_whose_library_is_missing_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "two.pdf", pdf("first page"))
+    monkeypatch.delitem(sys.modules, "pypdf", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [NoPypdf(), *sys.meta_path])
+    [problem] = Folder(path=tmp_path).read()[1]
+    assert problem.startswith("two.pdf: the library 'pypdf', which") and "\n" not in problem
+    assert problem.endswith("is not installed; install it: pip install 'llmops-flows[pdf]'")
 
 
 def pdf(*texts: str) -> bytes:
