@@ -43,10 +43,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _best() -> str:
-    from llmops_flows.report import leaderboard, variants
+    """The first on the board of the last sweep; after a search the first of those that it found best."""
+    from llmops_flows.report import leaderboard, search, variants
 
-    points, lost = variants.sweep(variants.latest(SWEEPS))
-    return str(points[leaderboard.board(points, lost=lost).lines[0].position].folder)
+    folder = variants.latest(SWEEPS)
+    points, _ = variants.sweep(folder)
+    lines, front = leaderboard.board(points).lines, search.front(folder)
+    best = next((line for line in lines if line.name in front), lines[0])
+    return str(points[best.position].folder)
 
 
 def _identities(one: Named) -> Mapping[str, str]:

@@ -77,7 +77,7 @@ def totals(summary: Mapping[str, Any]) -> str:
 
 def budget(found: Mapping[str, Any]) -> str:
     """What was spent of a budget, and what is left."""
-    words = {"usd": ("USD", ".6g"), "tokens": ("tokens", ".0f"), "minutes": ("minutes", ".1f")}
+    words = {"usd": ("USD", ".6g"), "tokens": ("tokens", ".0f"), "minutes": ("minutes", ".2f")}
     parts = []
     for name, (unit, form) in words.items():
         if one := found.get(name):

@@ -243,6 +243,13 @@ def test_a_run_is_promoted_from_its_record_too(place: Path, verb: Verb) -> None:
     assert "nothing wrong" in verb(place, "check", "flow=kept")[1]
 
 
+def test_after_a_search_the_best_is_what_it_was_after(place: Path, verb: Verb) -> None:
+    last = json.loads(verb(place, "board", "--json")[1])["variants"][-1]
+    (points(place)[0].parent / "optimization_results.json").write_text(json.dumps({"best": [int(last["name"])]}))
+    assert verb(place, "promote", "best", "cheapest")[0] == 0
+    assert last["run"][:12] in (place / "conf" / "flow" / "cheapest.yaml").read_text()
+
+
 # -- diff ------------------------------------------------------------------------------------------------------------
 
 

@@ -177,3 +177,8 @@ def test_samples_of_one_question_do_not_make_an_interval_narrower() -> None:
 
     assert told(1) == told(4)
     assert told(4)["n"] == 8
+
+
+def test_a_budget_of_seconds_is_not_rounded_to_nothing() -> None:
+    minutes = {"spent": 0.067, "limit": 0.05, "left": 0.0}
+    assert table.budget({"minutes": minutes, "unknown": 0}) == "budget: 0.07 of 0.05 minutes spent, 0.00 left"
