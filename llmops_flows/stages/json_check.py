@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmops_flows.core.plural import plural
+
 Schema = Mapping[str, Any]
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -86,11 +88,11 @@ def differences(value: Any, schema: Schema | bool, place: str = "$") -> Iterator
     if isinstance(value, dict):
         yield from _object(value, schema, place)
     elif isinstance(value, list):
-        yield from _bounds(len(value), schema, place, "minItems", "maxItems", "items")
+        yield from _bounds(len(value), schema, place, "minItems", "maxItems", "item")
         for number, item in enumerate(value):
             yield from differences(item, schema.get("items", True), f"{place}[{number}]")
     elif isinstance(value, str):
-        yield from _bounds(len(value), schema, place, "minLength", "maxLength", "characters")
+        yield from _bounds(len(value), schema, place, "minLength", "maxLength", "character")
         if "pattern" in schema and not re.search(schema["pattern"], value):
             yield f"{place} does not match {schema['pattern']!r}"
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -115,9 +117,9 @@ def _object(value: Mapping[str, Any], schema: Schema, place: str) -> Iterator[st
 
 def _bounds(size: int, schema: Schema, place: str, least: str, most: str, what: str) -> Iterator[str]:
     if size < schema.get(least, 0):
-        yield f"{place} has fewer than {schema[least]} {what}"
+        yield f"{place} has fewer than {plural(schema[least], what)}"
     if size > schema.get(most, size):
-        yield f"{place} has more than {schema[most]} {what}"
+        yield f"{place} has more than {plural(schema[most], what)}"
 
 
 def _number(value: float, schema: Schema, place: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, SerializeAsAny
 
 from llmops_flows.core.fingerprint import content
+from llmops_flows.core.plural import plural
 from llmops_flows.core.record import Document
 from llmops_flows.core.resources import shared
 from llmops_flows.core.stage import Positive
@@ -223,12 +224,12 @@ class Length(Validator):
 
     def judge(self, text: str, facts: Facts) -> Failure | None:
         if len(text) < self.least:
-            return Failure(f"the text is shorter than {self.least} characters")
+            return Failure(f"the text is shorter than {plural(self.least, 'character')}")
         if self.most is not None and len(text) > self.most:
             cut = text[: self.most]
             if not text[self.most].isspace() and " " in cut:
                 cut = cut[: cut.rindex(" ")]
-            return Failure(f"the text is longer than {self.most} characters", cut.rstrip() or None)
+            return Failure(f"the text is longer than {plural(self.most, 'character')}", cut.rstrip() or None)
         return None
 
     def settled(self, beginning: str) -> bool:

@@ -261,6 +261,13 @@ def test_a_schema_with_keywords_that_are_not_checked_is_a_fault() -> None:
     ]
 
 
+def test_one_is_told_in_the_singular() -> None:
+    short = Length(least=1).assess("", {})
+    assert short is not None and short.message == "the text is shorter than 1 character"
+    empty = ValidJson(schema={"minItems": 1}).assess("[]", {})
+    assert empty is not None and "$ has fewer than 1 item" in empty.message and "items" not in empty.message
+
+
 def test_length_has_two_ends() -> None:
     assert Length(least=3, most=5).assess("four", {}) is None
     assert fixed(Length(least=3).assess("ab", {})) is None
