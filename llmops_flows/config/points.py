@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
+from math import prod
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -21,6 +22,8 @@ Path = tuple[str, ...]
 Changes = dict[Path, Any]
 """Path of a leaf to its value, or GONE."""
 
+MOST = 50_000
+"""How many points a sweep may have: more are a slip, or a search."""
 _PROBES = 3
 """How many points are composed in full as well, to see that the parts fit."""
 
@@ -77,8 +80,12 @@ def points(grid: Grid) -> list[Point]:
     axes; a plain value changes its own leaf. Where values change each other's keys, every point is composed in full.
 
     Raises:
-        ConfigError: with everything that is wrong with any of the overrides.
+        ConfigError: with everything that is wrong with any of the overrides, or that there are too many points.
     """
+    count = prod(map(len, grid.axes))
+    if count > MOST:
+        mend = f"at most {MOST:,}: fewer values, axes that move together (sweep.zip), or hydra/sweeper=optuna"
+        raise ConfigError(Fault(f"this sweep has {count:,} points", "-m", "command line", mend))
     wanted = grid.points
     if grid.axes and len(wanted) > _composings(grid):
         found = _spliced(grid)

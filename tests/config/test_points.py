@@ -129,3 +129,10 @@ def test_resolving_is_much_faster_than_omegaconf() -> None:
     for _ in range(20):
         resolved(raw, called)  # type: ignore[arg-type]
     assert time.process_time() - begun < theirs / 3
+
+
+def test_more_points_than_anybody_means_are_refused_at_once() -> None:
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match="this sweep has 1,000,000 points"):
+        points(grid(["flow=rag_support", "retriever.k=range(0,1000)", "samples=range(0,1000)"]))
+    assert time.process_time() - begun < 2
