@@ -33,7 +33,7 @@ _OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQU
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code, see `codes`."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [_text(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     gc.set_threshold(200_000, 20, 100)
     try:
         return _run(arguments)
@@ -56,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = repr(error.filename) if error.filename else "a file of this run, or what it prints"
         print(f"{error.strerror}: {where}\n    {mend}", file=sys.stderr)
         return FAILED
+
+
+def _text(word: str) -> str:
+    """A word of the command line; where the locale knows ASCII only, its other characters are read as UTF-8."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _run(arguments: list[str]) -> int:

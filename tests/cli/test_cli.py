@@ -80,6 +80,16 @@ def test_a_terminal_without_unicode_shows_what_it_can(tmp_path: Path) -> None:
     assert json.loads((output(tmp_path) / "results.jsonl").read_text("utf-8"))["answer"] == "Büro?"
 
 
+def test_a_locale_without_unicode_loses_nothing_of_a_question(tmp_path: Path) -> None:
+    poor = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "llmops_flows", "flow=chat", "model=echo", "question=Büro?"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, env=poor,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "B?ro?"), done.stderr
+    assert json.loads((output(tmp_path) / "results.jsonl").read_text("utf-8"))["answer"] == "Büro?"
+
+
 @pytest.mark.parametrize(("redirected", "code"), [(">&-", 0), ("> /dev/full", 1), ("| true", 0)])
 def test_output_that_nobody_takes_ends_no_command_with_a_traceback(
     tmp_path: Path, redirected: str, code: int
