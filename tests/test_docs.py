@@ -106,7 +106,7 @@ def test_a_console_block_shows_what_is_printed(page: str, steps: list[Step], tmp
             stderr=subprocess.STDOUT,
             text=True,
             timeout=110,
-            env=dict(os.environ),
+            env={**os.environ, "COLUMNS": "120"},
         )
         pieces = [re.escape(" ".join(piece.split())) for piece in printed.split("…")]
         assert re.search(r"\s?.*?\s?".join(pieces), " ".join(done.stdout.split())), done.stdout
