@@ -93,7 +93,8 @@ def test_an_endpoint_in_trouble_costs_no_answer_and_no_exit(tmp_path: Path, rece
     worst, waited = statistics.quantiles(done.cpu[1:], n=100, method="inclusive")[-1], statistics.median(waits)
     assert worst <= 0.005 and waited <= 0.005, (worst, waited)
     assert done.ended_after < 2.0
-    assert len(done.warnings) == 1, done.stderr
+    # A slow endpoint may have taken everything while a busy machine ended the application.
+    assert len(done.warnings) == 1 or (mood == "slow" and not done.warnings), done.stderr
     assert "Traceback" not in done.stderr
     if mood == "slow":
         assert eventually(lambda: waiting(tmp_path) == 0)
