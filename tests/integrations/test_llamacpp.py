@@ -129,13 +129,13 @@ def test_cancelling_really_stops_the_work(prompt: Any) -> None:
 )
 def test_a_deadline_ends_the_work(prompt: Any) -> None:
     began = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match=r"smollm2 did not answer within 0\.3 s"):
+    with pytest.raises(DeadlineExceeded, match=r"smollm2 did not answer within 0\.(3|2\d*) s"):
         small(max_tokens=450).run(prompt, Call(deadline=began + 0.3))
     assert time.monotonic() - began < 1.5
 
 
 def test_the_limits_end_a_call_that_has_no_deadline() -> None:
-    with pytest.raises(DeadlineExceeded, match=r"within 0\.2 s"):
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.(2|1\d*) s"):
         small(max_tokens=450, limits={"timeout": 0.2}).run(LONG, Call())
 
 
