@@ -111,14 +111,17 @@ TASKS = "tasks that run a flow each"
 
 
 def _fastest(ways: dict[str, Callable[[float], object]], work: float) -> dict[str, float]:
-    """Seconds of each way: the least of the rounds, which take turns; a first one warms up the workers."""
+    """Seconds of each way: the least of the rounds, which take turns.
+
+    Ray keeps no more idle workers than processors, and another way needs others: each is warmed up before its turn.
+    """
     best = dict.fromkeys(ways, float("inf"))
-    for number in range(ROUNDS + 1):
+    for _ in range(ROUNDS):
         for name, way in ways.items():
+            way(0.0)
             begun = time.perf_counter()
-            way(work if number else 0.0)
-            if number:
-                best[name] = min(best[name], time.perf_counter() - begun)
+            way(work)
+            best[name] = min(best[name], time.perf_counter() - begun)
     return best
 
 
