@@ -6,9 +6,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from llmops_flows.core.cache import Cache
-from llmops_flows.core.keep import Keeper
+from llmops_flows.core.cache_policy import Cache
 from llmops_flows.core.stage import Outcome
+from llmops_flows.engine.answer_cache import AnswerCache
 from llmops_flows.stores.sqlite import SQLiteStore
 
 from .measure import functions, say
@@ -23,7 +23,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         store = SQLiteStore(Path(folder) / "ours.sqlite")
-        keeper = Keeper(store, Cache(), lambda topic, message: None)
+        keeper = AnswerCache(store, Cache(), lambda topic, message: None)
         keeper.keep("k" * 64, Outcome(TEXT), 0.1, True, put_off=False)
         theirs = SQLiteCache(f"{folder}/theirs.sqlite")
         theirs.update("prompt", "model", [Generation(text=TEXT)])

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmops_flows.components.evaluator.basic import AnswerRelevance, Correctness
 from llmops_flows.core.record import Document
-from llmops_flows.stages.checks import closeness, is_refusal, numbers, support, terms
-from llmops_flows.stages.evaluators import AnswerRelevance, Correctness
+from llmops_flows.text.overlap import closeness, is_refusal, numbers, support, terms
 
 from .measure import functions, say
 

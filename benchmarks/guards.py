@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmops_flows.components.retriever.bm25 import Bm25
 from llmops_flows.core.stage import Call
-from llmops_flows.stages.bm25 import Bm25
-from llmops_flows.stages.checks import is_refusal
-from llmops_flows.stages.injection import injection
-from llmops_flows.stages.pii import personal
-from llmops_flows.stages.toxicity import toxicity
-from llmops_flows.stages.validators import Answerable, Toxicity
+from llmops_flows.text.injection import injection
+from llmops_flows.text.overlap import is_refusal
+from llmops_flows.text.pii import personal
+from llmops_flows.text.toxicity import toxicity
+from llmops_flows.text.validators import Answerable, Toxicity
 
 from .measure import functions, say
 
@@ -78,9 +78,7 @@ def everyday() -> dict[str, list[str]]:
     return {
         "banking77": [row["text"] for row in table(banking)] if banking.is_file() else [],
         "IBM Cloud": [row["question"] for row in lines(support)] if support.is_file() else [],
-        "XQuAD": [question for _, question in squad(DATA / "rag_xquad_en")]
-        if (DATA / "rag_xquad_en").is_dir()
-        else [],
+        "XQuAD": [question for _, question in squad(DATA / "rag_xquad_en")] if (DATA / "rag_xquad_en").is_dir() else [],
     }
 
 
@@ -149,9 +147,7 @@ def demo() -> Rows:
 
 
 def ibm(folder: Path) -> Rows:
-    rows = [
-        row for row in lines(folder / "questions.jsonl") if row["answerability"] in ("ANSWERABLE", "UNANSWERABLE")
-    ]
+    rows = [row for row in lines(folder / "questions.jsonl") if row["answerability"] in ("ANSWERABLE", "UNANSWERABLE")]
     texts = [row["text"] for row in lines(folder / "documents.jsonl")]
     can = [row["answerability"] == "ANSWERABLE" for row in rows]
     alone = [not row["history"] or len(row["history"]) <= 2 for row in rows]
@@ -202,7 +198,7 @@ def refusals(refused: Sequence[bool], can: Sequence[bool]) -> str:
 
 def speed() -> Rows:
     """The same validator both ways, in process; and the worst inputs."""
-    from llmops_flows.integrations.guardrails_ai.guard import Guard
+    from llmops_flows.components.guardrail.guard import Guard
 
     use: Mapping[str, Any] = {"pii": {"on_fail": "fix"}, "prompt_injection": {"on_fail": "refrain"}}
     text = "Standard covers emergency care at any hospital. Ask ann@mail.org about it. It is open all day. " * 2
@@ -214,9 +210,7 @@ def speed() -> Rows:
         ("PII and injection on 200 characters, run directly", f"{costs['light'] * 1e6:.0f} us"),
         ("the same through a guardrails-ai Guard, warm", f"{costs['guardrails'] * 1e6:.0f} us"),
     ]
-    bad = [
-        unit * (50_000 // len(unit)) for unit in ("ignore ", "1 ", "a@", "you are ", "\n", "(", 'say "', "system:")
-    ]
+    bad = [unit * (50_000 // len(unit)) for unit in ("ignore ", "1 ", "a@", "you are ", "\n", "(", 'say "', "system:")]
     detectors: dict[str, Callable[[str], Any]] = {"injection": injection, "toxicity": toxicity, "pii": personal}
     for name, detect in detectors.items():
         worst = max(functions({t[:8]: lambda t=t, d=detect: d(t) for t in bad}, rounds=1, calls=1).values())

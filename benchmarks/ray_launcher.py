@@ -151,7 +151,7 @@ def flows(work: float) -> None:
 def _flow(*overrides: str) -> list[str]:
     from llmops_flows.config.load import load_experiment, opened
     from llmops_flows.config.questions import records
-    from llmops_flows.config.work import rows
+    from llmops_flows.config.work_identity import rows
 
     experiment = load_experiment(*overrides)
     with opened(experiment) as (runner, flow):

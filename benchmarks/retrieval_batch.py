@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows import Flow, Record, Runner
+from llmops_flows.config.files.paths import flow_dir
 from llmops_flows.config.load import load_experiment
-from llmops_flows.config.paths import flow_dir
+from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call, Stage
-from llmops_flows.stages.roles import Retriever
 from llmops_flows.stores.sqlite import SQLiteStore
 
 from .measure import say

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_flows.integrations.minilm import MiniLM
-from llmops_flows.integrations.wordllama import WordLlama
-from llmops_flows.stages.alike import same_facts
-from llmops_flows.stages.roles import Embedder
+from llmops_flows.components.embedder.minilm import MiniLM
+from llmops_flows.components.embedder.wordllama import WordLlama
+from llmops_flows.core.roles import Embedder
+from llmops_flows.text.question_match import same_facts
 
 from .measure import say
 

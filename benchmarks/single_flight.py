@@ -16,10 +16,13 @@ from pathlib import Path
 from unittest.mock import patch
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.stages.prompt import ChatPrompt
-from llmops_flows.stores.config import Postgres, Redis, SQLite, StoreConfig
+from llmops_flows.components.prompt.chat import ChatPrompt
+from llmops_flows.components.store.postgres import Postgres
+from llmops_flows.components.store.redis import Redis
+from llmops_flows.components.store.sqlite import SQLite
+from llmops_flows.stores.settings import StoreConfig
 from llmops_flows.testing.fakes import CountedModel, calls
-from tests.stores.engines import POSTGRES, REDIS, PostgresEngine, RedisEngine
+from tests.support.engines import POSTGRES, REDIS, PostgresEngine, RedisEngine
 
 from .measure import say
 
@@ -64,9 +67,7 @@ def measure(store: StoreConfig, racers: int) -> tuple[Counter[str], float]:
     with tempfile.TemporaryDirectory() as place:
         log, gate = Path(place) / "calls", spawn.Barrier(racers)
         reports = [Path(place) / f"report{n}" for n in range(racers)]
-        processes = [
-            spawn.Process(target=race, args=(store, log, n, gate, report)) for n, report in enumerate(reports)
-        ]
+        processes = [spawn.Process(target=race, args=(store, log, n, gate, report)) for n, report in enumerate(reports)]
         for process in processes:
             process.start()
         for process in processes:

@@ -12,7 +12,7 @@ from .sweeps import computed
 QUESTIONS = 50
 MODEL = "_target_: llmops_flows.testing.fakes.CountedModel\nname: one\nlog: calls.txt\n"
 EVALUATOR = """
-from llmops_flows.stages.roles import Evaluator
+from llmops_flows.core.roles import Evaluator
 
 class Length(Evaluator):
     words: int = 50

@@ -11,7 +11,7 @@ from .sweeps import last
 
 FLOW = ("flow=rag_support", "model=extractive", "questions.limit=3")
 MANY = (
-    *FLOW, "retriever=bm25", "retriever.k=range(1,11)", "narrow.count=range(1,11)",
+    *FLOW, "retriever=bm25", "retriever.k=range(1,11)", "reranker.count=range(1,11)",
     "guardrail.output.validators.supported.params.share=0.3,0.4,0.5,0.6,0.7",
 )  # fmt: skip
 FEW = (*FLOW, "prompt=glob(rag_support/*)", "retriever=bm25,chroma", "retriever.k=1,3,5,8")

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from llmops_flows.sinks.traces import TraceStore
+from llmops_flows.tracing.trace_store import TraceStore
 
 
 def last(folder: Path) -> Path:

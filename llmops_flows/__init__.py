@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     )
     from .core.flow import Fallback, Flow, Parallel
     from .core.record import Document, Message, Record, Usage
-    from .core.runner import Runner
+    from .core.roles import Agent, Embedder, Evaluator, Guardrail, Model, Prompt, Retriever, Splitter
     from .core.stage import OPERATIONAL, Call, Outcome, Part, Stage
-    from .stages.roles import Agent, Embedder, Evaluator, Guardrail, Model, Prompt, Retriever, Splitter
+    from .engine.runner import Runner
 
 _HOMES = {
     "config.load": ("load_flow",),
@@ -41,9 +41,9 @@ _HOMES = {
     ),
     "core.flow": ("Fallback", "Flow", "Parallel"),
     "core.record": ("Document", "Message", "Record", "Usage"),
-    "core.runner": ("Runner",),
+    "engine.runner": ("Runner",),
     "core.stage": ("OPERATIONAL", "Call", "Outcome", "Part", "Stage"),
-    "stages.roles": (
+    "core.roles": (
         "Agent",
         "Embedder",
         "Evaluator",

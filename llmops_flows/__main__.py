@@ -1,6 +1,6 @@
 """`python -m llmops_flows`."""
 
-from .cli.main import script
+from llmops_flows.cli.main import script
 
 if __name__ == "__main__":
     script()

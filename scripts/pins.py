@@ -1,7 +1,7 @@
 """Pins each shipped component's code to its `version`: `make pins` writes tests/pins.json, a test compares.
 
 A component's digest covers its class and, from there, every class, function and constant of this package that its
-code names, in whatever module, and what those name in turn. So a change of `stages.words.stem` reaches Bm25 and
+code names, in whatever module, and what those name in turn. So a change of `text.words.stem` reaches Bm25 and
 BestSentences, and not a prompt. Left out is what cannot change an answer: comments, docstrings, the annotations of
 functions, and the plumbing of `core` (how stages are run, kept and addressed), but for the taking out of secrets,
 which changes the texts that are loaded. A digest is taken from the syntax tree: formatting does not count.
@@ -23,9 +23,11 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "pins.json"
 PACKAGE = "llmops_flows"
-ROOMS = ("core", "stages", "integrations", "testing")
-PLUMBING = (f"{PACKAGE}.core.", f"{PACKAGE}.integrations.lazy")
-COUNTED = (f"{PACKAGE}.core.secrets",)
+PACKAGES = ("components", "core", "documents", "stores", "text", "testing")
+PLUMBING = tuple(f"{PACKAGE}.{name}." for name in ("core", "engine", "calls", "artifacts"))
+COUNTED = tuple(
+    f"{PACKAGE}.{name}" for name in ("core.redaction", "core.roles", "calls.service_errors", "artifacts.vectors")
+)
 
 
 class Symbol(NamedTuple):
@@ -117,7 +119,7 @@ def named(symbol: Symbol) -> tuple[Symbol, ...]:
 
 
 def _from_text(text: str) -> Iterator[Symbol]:
-    """What is found by a dotted name in a text, as `llmops_flows.integrations.pdf:pages`."""
+    """What is found by a dotted name in a text, as `llmops_flows.documents.pdf:pages`."""
     home, _, name = text.replace(":", ".").rpartition(".")
     if _is_module(home) and name in module(home).nodes:
         yield Symbol(home, name)
@@ -177,7 +179,7 @@ def components() -> dict[str, type]:
     from llmops_flows.core.stage import Part
 
     found: dict[str, type] = {}
-    for room in ROOMS:
+    for room in PACKAGES:
         package = importlib.import_module(f"{PACKAGE}.{room}")
         for info in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.{room}."):
             for value in vars(importlib.import_module(info.name)).values():

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from llmops_flows.config import schema
+from llmops_flows.sweeps.search.settings import SearchSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -36,7 +37,11 @@ def expected() -> dict[Path, str]:
     """Path to text of every schema, and of every option file with its header."""
     classes = schema.named(targets())
     schemas: dict[str, Any] = {f"{cls.__module__}.{cls.__qualname__}.json": schema.component(cls) for cls in classes}
-    schemas |= {schema.PARTS: schema.parts(classes), schema.FLOW: schema.flow(), schema.SEARCH: schema.search()}
+    schemas |= {
+        schema.PARTS: schema.parts(classes),
+        schema.FLOW: schema.flow(),
+        schema.SEARCH: schema.settings("Search", SearchSettings),
+    }
     found = {
         CONF / schema.FOLDER / name: json.dumps(text, indent=1, ensure_ascii=False) + "\n"
         for name, text in schemas.items()

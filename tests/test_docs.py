@@ -49,9 +49,7 @@ def test_a_command_of_the_docs_runs(command: str, tmp_path: Path) -> None:
     if not any(mark in command for mark in QUICK):
         words.insert(2, "check")
     env = {**os.environ, "OPENAI_API_KEY": "not-a-key-but-something", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=110, env=env
-    )
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=110, env=env)
     assert done.returncode == 0, done.stderr
 
 

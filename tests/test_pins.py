@@ -31,7 +31,7 @@ def symbol(dotted: str) -> object:
 
 def test_no_component_answers_by_other_code_under_its_old_version() -> None:
     kept = json.loads(pins.PINS.read_text(encoding="utf-8"))
-    faults = [
+    problems = [
         f"{name} has new code behind version {kept['components'][name]['version']}; changed: {', '.join(parts)}"
         for name, parts in pins.changed(kept).items()
     ]
@@ -39,7 +39,7 @@ def test_no_component_answers_by_other_code_under_its_old_version() -> None:
         "Where answers can be others than before, raise `version: ClassVar[int]` of the component, so that kept"
         " answers are not used any more; where they cannot (a renaming), leave it. Then `make pins`."
     )
-    assert not faults, "\n".join([*faults, advice])
+    assert not problems, "\n".join([*problems, advice])
 
 
 def test_the_pins_are_those_of_the_code() -> None:
@@ -50,20 +50,28 @@ def test_the_pins_are_those_of_the_code() -> None:
     assert not other, f"{other}: `make pins` writes the list anew"
 
 
-@pytest.mark.parametrize("name", ["stages.bm25.Bm25", "stages.narrow.BestSentences", "stages.extractive.Extractive"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "components.retriever.bm25.Bm25",
+        "components.reranker.sentences.SentenceReranker",
+        "components.model.extractive.Extractive",
+    ],
+)
 def test_a_change_of_the_words_reaches_whom_it_concerns(name: str) -> None:
-    assert symbol("stages.words.stem") in pins.closure(symbol(name))
+    assert symbol("text.words.stem") in pins.closure(symbol(name))
 
 
 @pytest.mark.parametrize(
-    "name", ["stages.prompt.ChatPrompt", "stages.replay.Echo", "integrations.wordllama.WordLlama"]
+    "name",
+    ["components.prompt.chat.ChatPrompt", "components.model.echo.Echo", "components.embedder.wordllama.WordLlama"],
 )
 def test_and_nobody_else(name: str) -> None:
-    assert symbol("stages.words.stem") not in pins.closure(symbol(name))
+    assert symbol("text.words.stem") not in pins.closure(symbol(name))
 
 
 def test_what_is_found_by_a_name_in_a_text_counts_too() -> None:
-    assert symbol("integrations.pdf.pages") in pins.closure(symbol("stages.bm25.Bm25"))
+    assert symbol("documents.pdf.pages") in pins.closure(symbol("components.retriever.bm25.Bm25"))
 
 
 def tree(source: str) -> object:

@@ -1,1 +1,1 @@
-"""The edge: the command line, one file a verb."""
+"""The command line."""

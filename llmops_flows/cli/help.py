@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmops_flows.config.folders import groups, options
+from llmops_flows.config.files.groups import groups, options
 
 _USAGE = """\
 llmops_flows: LLM pipelines as config

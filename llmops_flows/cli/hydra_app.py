@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
 
 NAME = "llmops_flows"
 LINE = "command line"
@@ -29,27 +29,29 @@ def run(arguments: Sequence[str]) -> int:
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    from llmops_flows.config import compose, faults
+    from llmops_flows.config import redacted_output
+    from llmops_flows.config.checks import diagnosis
+    from llmops_flows.config.composition import composed
 
-    from . import masked
-
-    masked.logs()
+    redacted_output.logs()
     wanted, parser = _parsed(arguments)
-    ours = compose.loader()
-    overrides = compose.expanded(wanted.overrides)
+    ours = composed.loader()
+    overrides = composed.expanded(wanted.overrides)
     wanted.multirun = wanted.multirun or "hydra.mode=MULTIRUN" in overrides
-    refused = [] if wanted.shell_completion else faults.refused(overrides, owner=True)
+    refused = [] if wanted.shell_completion else diagnosis.refused(overrides, owner=True)
     if refused:
-        raise ConfigError(faults.diagnose(ours, overrides, ConfigError(refused), owner=True, several=wanted.multirun))
+        raise ConfigError(
+            diagnosis.diagnose(ours, overrides, ConfigError(refused), owner=True, several=wanted.multirun)
+        )
     app = Hydra(NAME, ours)
     GlobalHydra.instance().initialize(app)
     try:
         ended = _do(app, wanted, overrides, parser)
-    except faults.FAILURES as error:
+    except diagnosis.FAILURES as error:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
         config = _without_rules(overrides) if wanted.multirun else overrides
-        told = faults.diagnose(compose.loader(), config, error, owner=True, several=wanted.multirun)
+        told = diagnosis.diagnose(composed.loader(), config, error, owner=True, several=wanted.multirun)
         raise ConfigError(told) from None
     finally:
         GlobalHydra.instance().clear()
@@ -64,7 +66,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Namespace, Any]:
     from hydra import version
     from hydra._internal.utils import get_args_parser
 
-    from llmops_flows.config.text import quoted
+    from llmops_flows.config.composition.quoting import quoted
 
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
@@ -79,7 +81,7 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
     """The exit code, or an error of ours, which has nothing to do with how Hydra composes."""
     from hydra.types import RunMode
 
-    from llmops_flows.config.paths import ROOT as root
+    from llmops_flows.config.files.paths import ROOT as root
 
     if wanted.hydra_help:
         app.hydra_help(config_name=root, args_parser=parser, args=wanted)
@@ -98,9 +100,9 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
         except ConfigError as error:
             return error
     else:
-        from .run import Alone
+        from .commands.run import SingleRun
 
-        alone = Alone()
+        alone = SingleRun()
         app.run(config_name=root, task_function=alone, overrides=overrides)
         return alone.error or int(alone.failed)
     return 0
@@ -108,23 +110,24 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
 
 def _multirun(app: Any, root: str, overrides: list[str]) -> int:
     """A sweeper of Hydra's, for which each point is a job; a budget holds for all jobs together."""
-    from llmops_flows.config.cells import cells
-    from llmops_flows.config.hydra_files import masked_saves
-    from llmops_flows.core.plan import Foreseen
+    from llmops_flows.config.saved_config import masked_saves
+    from llmops_flows.engine.plan import PlanCheck
+    from llmops_flows.sweeps import sweep
+    from llmops_flows.sweeps.budget import sweep_budget
+    from llmops_flows.sweeps.grid.points import cells
+    from llmops_flows.sweeps.workers.job_results import heard
 
-    from . import spending, sweep
-    from .launching import heard
-    from .run import Task
+    from .commands.run import HydraTask
 
     begun = time.perf_counter()
     try:
         points = cells(_own(overrides))
     except ConfigError:  # not a sweep in our grammar; a job with a budget refuses to begin without an account
         points = []
-    with masked_saves(), heard() as found, spending.shared() as budget:
+    with masked_saves(), heard() as found, sweep_budget() as budget:
         budget.of(points)
-        app.multirun(config_name=root, task_function=Task(budget.account), overrides=overrides)
-    sweep.show(found.cells, found.folder, found.outcomes, 0, time.perf_counter() - begun, Foreseen())
+        app.multirun(config_name=root, task_function=HydraTask(budget.account), overrides=overrides)
+    sweep.show(found.cells, found.folder, found.outcomes, 0, time.perf_counter() - begun, PlanCheck())
     return sweep.code(found.outcomes)
 
 
@@ -149,27 +152,24 @@ def _whole(app: Any, root: str, overrides: Sequence[str]) -> Any:
     from hydra.types import RunMode
 
     ours = _without_rules(overrides)
-    return app.compose_config(
-        config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False
-    )
+    return app.compose_config(config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
 
 
 def _without_rules(overrides: Sequence[str]) -> list[str]:
     """The overrides of the config: those of the sweep itself are no part of it."""
-    from llmops_flows.config.rules import SWEEP
+    from llmops_flows.sweeps.grid.settings import SWEEP
 
     return [word for word in overrides if not word.lstrip("+").startswith(SWEEP)]
 
 
 def _sweep(app: Any, root: str, overrides: list[str]) -> int:
     """All points side by side in this process; or those that a search proposes."""
-    from llmops_flows.config import hydra_files
-    from llmops_flows.config.cells import cells
-    from llmops_flows.config.rules import rules
-
-    from . import spending
-    from .resume import Sweep, taken
-    from .sweep import run
+    from llmops_flows.config import saved_config
+    from llmops_flows.sweeps.budget import sweep_budget
+    from llmops_flows.sweeps.grid.points import cells
+    from llmops_flows.sweeps.grid.settings import rules
+    from llmops_flows.sweeps.resume import Sweep, taken
+    from llmops_flows.sweeps.sweep import run
 
     config = _whole(app, root, overrides)
     ours = _own(overrides)
@@ -179,10 +179,10 @@ def _sweep(app: Any, root: str, overrides: list[str]) -> int:
     command, how = rules(ours)
     named = any(word.lstrip("+").startswith("hydra.sweep.dir=") for word in overrides)
     command = [word for word in command if not word.lstrip("+").startswith("budget.")]  # another one decides nothing
-    with spending.shared() as budget:
+    with sweep_budget() as budget:
         sweep = Sweep(budget.of(cells(ours)), folder, how, command, named)
         with taken(sweep) as found:
-            hydra_files.write_sweep(found.folder, config)
+            saved_config.write_sweep(found.folder, config)
             return run(sweep, found, _launch(app, config, how))
 
 
@@ -190,7 +190,7 @@ def _launch(app: Any, config: Any, rules: Any) -> Any:
     """What runs points where the launcher takes them that was asked for; None: they run here."""
     if config.hydra.runtime.choices["hydra/launcher"] == "basic":
         return None
-    from .jobs import Jobs
+    from llmops_flows.sweeps.launcher_jobs import Jobs
 
     return Jobs(app, config, rules)
 
@@ -199,29 +199,28 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
     """The points that Optuna proposes: in this process, or where a launcher of Hydra's takes them."""
     from omegaconf import OmegaConf
 
-    from llmops_flows.config import hydra_files
-    from llmops_flows.config.search import search
-    from llmops_flows.report.search import refuse
-
-    from . import spending
-    from .search import run
-    from .sweep import execute
+    from llmops_flows.config import saved_config
+    from llmops_flows.report.text.search_text import refuse
+    from llmops_flows.sweeps.budget import sweep_budget
+    from llmops_flows.sweeps.search.loop import run
+    from llmops_flows.sweeps.search.problem import search
+    from llmops_flows.sweeps.sweep import execute
 
     settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     found = search(overrides, settings)
     refuse(folder, found.name)
-    hydra_files.write_sweep(folder, config)
+    saved_config.write_sweep(folder, config)
     launch = _launch(app, config, found.rules)
-    with spending.shared() as budget:
+    with sweep_budget() as budget:
         return run(found, folder, lambda cells, place: execute(budget.of(cells), place, found.rules, launch))
 
 
 def _complete(app: Any, overrides: list[str]) -> None:
     """Hydra's completion, behind our verbs too. A line that has mistakes completes to nothing."""
-    from llmops_flows.config import paths
-    from llmops_flows.config.faults import FAILURES
+    from llmops_flows.config.checks.diagnosis import FAILURES
+    from llmops_flows.config.files import paths
 
-    from .main import VERBS
+    from .command_table import VERBS
 
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) > 2 and words[1] in VERBS:
@@ -239,26 +238,26 @@ def _refuse_flag(message: str) -> NoReturn:
 
     unknown = message.removeprefix("unrecognized arguments: ")
     if unknown == message:
-        raise ConfigError(Fault(message, where=LINE, mend="llmops_flows --help"))
+        raise ConfigError(Problem(message, where=LINE, hint="llmops_flows --help"))
     words = [word.partition("=")[0] for word in unknown.split() if word.startswith("-")]
-    faults = [Fault(f"there is no flag {word!r}", where=LINE, mend=did_you_mean(word, flags())) for word in words]
-    raise ConfigError(faults or Fault(f"this cannot be read: {unknown}", where=LINE))
+    problems = [Problem(f"there is no flag {word!r}", where=LINE, hint=did_you_mean(word, flags())) for word in words]
+    raise ConfigError(problems or Problem(f"this cannot be read: {unknown}", where=LINE))
 
 
 def _refuse(wanted: Namespace) -> None:
-    faults = [
-        Fault(f"--{name.replace('_', '-')} is not for this app", where=LINE, mend=mend)
-        for name, mend in _NOT_HERE.items()
+    problems = [
+        Problem(f"--{name.replace('_', '-')} is not for this app", where=LINE, hint=hint)
+        for name, hint in _NOT_HERE.items()
         if getattr(wanted, name, None) is not None
     ]
     asked = [flag for flag in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(wanted, flag)]
     if len(asked) > 1:
         flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in asked)
-        faults.append(Fault(f"only one of {flags} at a time", where=LINE))
+        problems.append(Problem(f"only one of {flags} at a time", where=LINE))
     if wanted.resolve and not wanted.cfg:
-        faults.append(Fault("--resolve goes with --cfg", where=LINE, mend="--cfg job --resolve"))
-    if faults:
-        raise ConfigError(faults)
+        problems.append(Problem("--resolve goes with --cfg", where=LINE, hint="--cfg job --resolve"))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _of_hydra(error: BaseException) -> bool:

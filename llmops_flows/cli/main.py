@@ -11,23 +11,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from llmops_flows.core.errors import ConfigError, Fault, FlowError, nearest
+from llmops_flows.core.errors import ConfigError, FlowError, Problem, nearest
+from llmops_flows.sweeps.exit_codes import FAILED, INTERRUPTED, OK, WRONG
 
-from .codes import FAILED, INTERRUPTED, OK, WRONG
+from .command_table import VERBS
 
-VERBS = {
-    "board": "the leaderboard of the last sweep: [FOLDER] [--report] [--csv] [--json] [--sort METRIC] [--baseline N]",
-    "check": "everything wrong with a config, before anything is loaded or paid for",
-    "diff": "what two runs differ in, and where they part: folders, points of the last sweep, or run ids",
-    "explain": "which file and line, or which override, set a key, and what it replaced",
-    "plan": "what a sweep or run would compute, stage by stage, and what of it is known: plan -m flow=NAME key=A,B",
-    "promote": "write conf/flow/NAME.yaml that does what a run did: promote RUN|N|best NAME [--force]",
-    "replay": "the answers of a run, or of a sweep's folder, once more from the record alone, byte for byte",
-    "schema": "the JSON Schema of a component's option file: schema my_package.module.Class",
-    "ship": "deliver the traces that wait in the local store: ship [langsmith …] [run=last]",
-    "store": "what is kept: store stats, store verify [--repair], store evict [max_size=2GB] [older_than=90d]",
-    "why": "stage by stage what a run knew and what it computed, and what was new about that: why RUN [STAGE]",
-}
 _OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -52,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _OF_THE_DISK:
             raise
-        mend = "run in a folder that can be written, or name others: hydra.run.dir=FOLDER home=FOLDER"
+        hint = "run in a folder that can be written, or name others: hydra.run.dir=FOLDER home=FOLDER"
         where = repr(error.filename) if error.filename else "a file of this run, or what it prints"
-        print(f"{error.strerror}: {where}\n    {mend}", file=sys.stderr)
+        print(f"{error.strerror}: {where}\n    {hint}", file=sys.stderr)
         return FAILED
 
 
@@ -76,10 +64,10 @@ def _run(arguments: list[str]) -> int:
         print(_version())
         return OK
     if first in VERBS:
-        found: int = import_module(f"llmops_flows.cli.{first}").main(arguments[1:])
+        found: int = import_module(f"llmops_flows.cli.commands.{first}").main(arguments[1:])
         return found
     if first and first[0].isalpha() and "=" not in first:
-        raise ConfigError(Fault(f"there is no verb {first!r}", mend=_meant(first)))
+        raise ConfigError(Problem(f"there is no verb {first!r}", hint=_meant(first)))
     from .hydra_app import run
 
     return run(arguments)
@@ -87,7 +75,7 @@ def _run(arguments: list[str]) -> int:
 
 def _meant(word: str) -> str:
     """What a bare word may have been meant as: a verb, or a flow without `flow=`."""
-    from llmops_flows.config.folders import options
+    from llmops_flows.config.files.groups import options
 
     guess = f"flow={word}" if word in options("flow") else nearest(word, VERBS)
     meant = f"did you mean {guess!r}? " if guess else ""
@@ -96,7 +84,7 @@ def _meant(word: str) -> str:
 
 def _folders(arguments: list[str]) -> list[str]:
     """The arguments without `--config-dir DIR`, whose folder joins the search path for every verb."""
-    from llmops_flows.config import paths
+    from llmops_flows.config.files import paths
 
     rest: list[str] = []
     words = iter(arguments)
@@ -108,7 +96,7 @@ def _folders(arguments: list[str]) -> list[str]:
             continue
         folder = Path(value if equals else next(words, ""))
         if not folder.is_dir():
-            raise ConfigError(Fault(f"there is no folder {str(folder)!r}", key=flag, where="command line"))
+            raise ConfigError(Problem(f"there is no folder {str(folder)!r}", key=flag, where="command line"))
         paths.named_dirs.append(folder.resolve())
     return rest
 
@@ -121,14 +109,14 @@ def _version() -> str:
 
 def _refuse_keys(arguments: Sequence[str]) -> None:
     """Keys typed on a command line end up in shell histories and in the files that Hydra writes."""
-    from llmops_flows.config.text import FREE_TEXT
-    from llmops_flows.core.secrets import looks_like_key
+    from llmops_flows.config.composition.quoting import FREE_TEXT
+    from llmops_flows.core.redaction import looks_like_key
 
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if equals and name.lstrip("+") not in FREE_TEXT and looks_like_key(value):
-            mend = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
-            raise ConfigError(Fault("this looks like a key", key=name, where="command line", mend=mend))
+            hint = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
+            raise ConfigError(Problem("this looks like a key", key=name, where="command line", hint=hint))
 
 
 def _nowhere() -> None:
@@ -143,9 +131,9 @@ def _interrupt(*_: object) -> None:
 
 def script() -> None:
     """The console script. Leaves without waiting for threads that an interrupted call may still hold."""
-    from . import masked
+    from llmops_flows.config import redacted_output
 
-    masked.streams()
+    redacted_output.streams()
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them reads every installed package
     code = main()

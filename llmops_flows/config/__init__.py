@@ -1,1 +1,1 @@
-"""The only room that knows Hydra: paths, composing, building."""
+"""Composing, checking and building configs."""

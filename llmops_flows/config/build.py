@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.stage import Part, Stage
 
-from .fields import MISSING, TARGET, bare, told
+from .field_errors import MISSING, TARGET, bare, told
 
 _DEEPEST = 40
 
@@ -31,7 +31,7 @@ class Builder:
     """
 
     trusted: Sequence[str] = ("llmops_flows",)
-    faults: list[Fault] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     made: dict[str, Part] = field(default_factory=dict)
     _bad: set[str] = field(default_factory=set)
 
@@ -39,9 +39,9 @@ class Builder:
         """The component that a mapping with `_target_` describes; None after a fault."""
         mark = json.dumps([self.trusted, config], sort_keys=True, default=str)
         if mark not in self.made and mark not in self._bad:
-            before = len(self.faults)
+            before = len(self.problems)
             part = self._build(config, key)
-            if part is None or len(self.faults) > before:
+            if part is None or len(self.problems) > before:
                 self._bad.add(mark)
                 return part
             self.made[mark] = part
@@ -50,7 +50,7 @@ class Builder:
     def value(self, config: Any, key: str, depth: int = 0) -> Any:
         """Plain data with every component in it built."""
         if depth > _DEEPEST:
-            self._fault(f"nested deeper than {_DEEPEST} levels", key)
+            self._problem(f"nested deeper than {_DEEPEST} levels", key)
             return None
         if isinstance(config, Mapping):
             if TARGET in config:
@@ -64,24 +64,24 @@ class Builder:
         cls = self.component(config[TARGET], key)
         if cls is None:
             return None
-        before = len(self.faults)
+        before = len(self.problems)
         fields = {str(k): self.value(v, f"{key}.{k}") for k, v in config.items() if k != TARGET}
         broken = bare(cls, fields, key)
-        self.faults += [fault for found in broken.values() for fault in found]
-        nested = len(self.faults) > before
+        self.problems += [problem for found in broken.values() for problem in found]
+        nested = len(self.problems) > before
         if nested:
             fields = {k: v for k, v in fields.items() if not _has_target(config.get(k)) and k not in broken}
         try:
             part = cls(**fields)
         except ValidationError as error:
-            self.faults += [f for f in told(error, cls, key, fields) if not (nested and _missing(f))]
+            self.problems += [f for f in told(error, cls, key, fields) if not (nested and _missing(f))]
             self._libraries(cls, key)
             return None
         self._libraries(part, key)
         if nested:
             return None
-        for problem in [*(part.gaps() if isinstance(part, Stage) else ()), *part.faults()]:
-            self._fault(problem, key)
+        for problem in [*(part.gaps() if isinstance(part, Stage) else ()), *part.problems()]:
+            self._problem(problem, key)
         return part
 
     def component(self, target: Any, key: str) -> type[Part] | None:
@@ -90,23 +90,23 @@ class Builder:
         module, _, name = str(target).rpartition(".")
         package = module.partition(".")[0]
         if not isinstance(target, str) or package not in self.trusted:
-            mend = f"name a component of a trusted package: {', '.join(self.trusted)}"
-            self._fault(f"{target!r} is not in a trusted package", place, mend)
+            hint = f"name a component of a trusted package: {', '.join(self.trusted)}"
+            self._problem(f"{target!r} is not in a trusted package", place, hint)
             return None
         try:
             found = getattr(importlib.import_module(module), name, None)
         except Exception as error:  # whatever a user's module does when it is imported
             if not (isinstance(error, ImportError) and f"{module}.".startswith(f"{error.name}.")):
                 what = f"the module {module!r} cannot be imported: {type(error).__name__}: {error}"
-                self._fault(what, place, "mend the module; `python -c 'import MODULE'` shows where it breaks")
+                self._problem(what, place, "mend the module; `python -c 'import MODULE'` shows where it breaks")
                 return None
             found = None
         if not isinstance(found, type) or not issubclass(found, Part) or inspect.isabstract(found):
-            self._fault(f"{target!r} is no component", place, f"choose from: {_components(module)}")
+            self._problem(f"{target!r} is no component", place, f"choose from: {_components(module)}")
             return None
         if found.__module__ != module or found.__qualname__ != name:
             home = f"{found.__module__}.{found.__qualname__}"
-            self._fault(f"{target!r} is not defined there", place, f"name it by its home: {home}")
+            self._problem(f"{target!r} is not defined there", place, f"name it by its home: {home}")
             return None
         return found
 
@@ -114,16 +114,16 @@ class Builder:
         for library in part.requires:
             if not _installed(library):
                 extra = part.extra
-                mend = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
-                self._fault(f"the library {library!r} is not installed", key, f"install it: {mend}")
+                hint = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
+                self._problem(f"the library {library!r} is not installed", key, f"install it: {hint}")
 
-    def _fault(self, what: str, key: str, mend: str = "") -> None:
-        self.faults.append(Fault(what, key=key, mend=mend))
+    def _problem(self, what: str, key: str, hint: str = "") -> None:
+        self.problems.append(Problem(what, key=key, hint=hint))
 
     def done(self) -> None:
         """Raises ConfigError if anything was wrong."""
-        if self.faults:
-            raise ConfigError(list(dict.fromkeys(self.faults)))
+        if self.problems:
+            raise ConfigError(list(dict.fromkeys(self.problems)))
 
 
 def _installed(library: str) -> bool:
@@ -139,8 +139,8 @@ def _has_target(config: Any) -> bool:
     return isinstance(config, list) and any(_has_target(v) for v in config)
 
 
-def _missing(fault: Fault) -> bool:
-    return fault.what == MISSING
+def _missing(problem: Problem) -> bool:
+    return problem.what == MISSING
 
 
 def _components(module: str) -> str:

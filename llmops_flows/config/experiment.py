@@ -9,22 +9,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llmops_flows.core.budget import Budget
-from llmops_flows.core.cache import Cache
-from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+from llmops_flows.calls.budget import Budget
+from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
 from llmops_flows.core.flow import Composite, Flow
 from llmops_flows.core.stage import Part, Stage
 from llmops_flows.core.trace import Exporter
-from llmops_flows.stores.config import StoreConfig
+from llmops_flows.stores.settings import StoreConfig
 
 from .build import Builder
-from .fields import TARGET, no_component, told
+from .field_errors import TARGET, no_component, told
 from .questions import Questions
 
 _COMPONENTS: dict[str, type[Part]] = {"cache": Cache, "store": StoreConfig}
 
 
-class Settings(BaseModel):
+class RunSettings(BaseModel):
     """The keys of a config that are no component. `trust` is read from the user's own project only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +48,7 @@ class Experiment:
     `account`: where its sweep keeps account of the budget; "" outside of a sweep.
     """
 
-    settings: Settings
+    settings: RunSettings
     flow: Flow
     evaluators: dict[str, Stage]
     cache: Cache
@@ -60,7 +60,7 @@ class Experiment:
 
 
 GROUPS = (
-    "model", "embedder", "splitter", "retriever", "narrow", "prompt", "guardrail",
+    "model", "embedder", "splitter", "retriever", "reranker", "prompt", "guardrail",
     "evaluator", "judge", "tracer", "cache", "store", "stages",
 )  # fmt: skip
 
@@ -79,67 +79,65 @@ def build(
     """
     builder = Builder(trusted=trusted(config), made={} if made is None else made)
     settings = _settings(config, builder)
-    stages = {
-        n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)
-    }
+    stages = {n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)}
     evaluators = {n: _stage(c, f"evaluator.{n}", builder) for n, c in _items(config, "evaluator", builder)}
     tracers = {n: _component(c, f"tracer.{n}", Part, builder) for n, c in _items(config, "tracer", builder)}
     cache, store = (_component(config.get(name), name, kind, builder) for name, kind in _COMPONENTS.items())
     if not stages:
-        builder.faults.append(Fault("a flow needs at least one stage", key="stages"))
+        builder.problems.append(Problem("a flow needs at least one stage", key="stages"))
     listening = {name: part for name, part in tracers.items() if part is not None}
-    builder.faults += outlet_faults(config, listening)
-    if settings is None or builder.faults:
+    builder.problems += outlet_problems(config, listening)
+    if settings is None or builder.problems:
         builder.done()
     assert settings is not None
     flow = Flow(name=settings.name, inputs=settings.inputs, stages=stages)
-    builder.faults += flow.unfilled()
+    builder.problems += flow.unfilled()
     builder.done()
     scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
     return Experiment(settings, flow, scorers, cache or Cache(), store, listening, dict(config))
 
 
-def outlet_faults(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Fault]:
+def outlet_problems(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Problem]:
     """Exporters deliver what the local trace store keeps; without one they would never have anything to deliver."""
     exporters = [name for name, part in tracers.items() if isinstance(part, Exporter)]
     if not exporters or "local" in (config.get("tracer") or {}):
         return []
-    mend = f"tracer=[local,{','.join(exporters)}]"
-    return [Fault("exporters deliver what the local trace store keeps, and there is none", key="tracer", mend=mend)]
+    hint = f"tracer=[local,{','.join(exporters)}]"
+    return [Problem("exporters deliver what the local trace store keeps, and there is none", key="tracer", hint=hint)]
 
 
 def trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The packages whose components a config may name."""
-    from .plugins import plugins
+    from .files.plugins import plugins
 
     own = config.get("trust") or ()
     named = [str(name) for name in own] if isinstance(own, (list, tuple)) else []
     return ("llmops_flows", *sorted({p.package for p in plugins()}), *named)
 
 
-def _settings(config: Mapping[str, Any], builder: Builder) -> Settings | None:
+def _settings(config: Mapping[str, Any], builder: Builder) -> RunSettings | None:
     wanted = {k: v for k, v in config.items() if k not in GROUPS}
-    known = [*Settings.model_fields, *GROUPS, "defaults", "hydra"]
-    for key in [k for k in wanted if k not in Settings.model_fields]:
-        builder.faults.append(Fault(f"there is no key {key!r}", key=key, mend=did_you_mean(key, known)))
+    known = [*RunSettings.model_fields, *GROUPS, "defaults", "hydra"]
+    for key in [k for k in wanted if k not in RunSettings.model_fields]:
+        builder.problems.append(Problem(f"there is no key {key!r}", key=key, hint=did_you_mean(key, known)))
         del wanted[key]
     try:
-        settings = Settings(**wanted)
+        settings = RunSettings(**wanted)
     except ValidationError as error:
-        builder.faults += told(error, Settings, "", wanted)
+        builder.problems += told(error, RunSettings, "", wanted)
         return None
     if settings.question == "":  # as `question="$Q"` without a Q
-        mend = "question=TEXT asks one; without question= the question set is asked"
-        builder.faults.append(Fault("the question is empty", key="question", mend=mend))
+        hint = "question=TEXT asks one; without question= the question set is asked"
+        builder.problems.append(Problem("the question is empty", key="question", hint=hint))
     if not str(wanted.get("home") or "").strip():  # ${home}/store.sqlite would lie in the root of the disk
-        builder.faults.append(Fault("no folder is named", key="home", mend="home=FOLDER"))
+        builder.problems.append(Problem("no folder is named", key="home", hint="home=FOLDER"))
     return settings
 
 
 def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[str, Any]]:
     found = config.get(key) or {}
     if not isinstance(found, Mapping):
-        builder.faults.append(Fault(f"this must map names to components; it is {found!r}", key=key))
+        builder.problems.append(Problem(f"this must map names to components; it is {found!r}", key=key))
         return []
     return [(str(name), inner) for name, inner in found.items()]
 
@@ -151,12 +149,12 @@ def _component(
     if config is None:
         return None
     if not isinstance(config, Mapping) or TARGET not in config:
-        builder.faults.append(no_component(config, key))
+        builder.problems.append(no_component(config, key))
         return None
     part = builder.part(config, key)
     if part is not None and not isinstance(part, kind):
         what = called or key.partition(".")[0]
-        builder.faults.append(Fault(f"a {type(part).__name__} is no {what}", key=key))
+        builder.problems.append(Problem(f"a {type(part).__name__} is no {what}", key=key))
         return None
     return part
 
@@ -169,4 +167,4 @@ def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
     return found
 
 
-__all__ = ["ConfigError", "Experiment", "Settings", "build"]
+__all__ = ["ConfigError", "Experiment", "RunSettings", "build"]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.events import Sink
 from llmops_flows.core.flow import Flow
-from llmops_flows.stores.config import StoreConfig
+from llmops_flows.stores.settings import StoreConfig
 
-from .compose import NO_FLOW
-from .experiment import Experiment, build
+from .assemble import assembled
+from .experiment import Experiment
 
 if TYPE_CHECKING:
-    from llmops_flows.core.runner import Runner
+    from llmops_flows.engine.runner import Runner
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
 
-    from .compose import Composed
+    from .composition.composed import Composed
 
 
 def load_flow(name: str, *overrides: str) -> FlowRunnable:
@@ -32,15 +31,15 @@ def load_flow(name: str, *overrides: str) -> FlowRunnable:
         ConfigError: with everything that is wrong with the config.
         MissingExtra: LangChain is not installed.
     """
-    from llmops_flows.integrations.lazy import load
+    from llmops_flows.artifacts.lazy_import import load
 
     from .compose import compose
 
     load("langchain_core", "langchain", "load_flow")
     for given in (name, *overrides):
         if not isinstance(given, str):
-            mend = 'each stands by itself: load_flow("rag_support", "model=echo", "retriever.k=8")'
-            raise ConfigError(Fault(f"flow and overrides are texts, and {given!r:.60} is none", mend=mend))
+            hint = 'each stands by itself: load_flow("rag_support", "model=echo", "retriever.k=8")'
+            raise ConfigError(Problem(f"flow and overrides are texts, and {given!r:.60} is none", hint=hint))
     return _runnable(compose((f"flow={name}", *overrides)))
 
 
@@ -58,11 +57,11 @@ def _pickled(composed: Composed) -> tuple[Any, ...]:
         ConfigError: the config holds a key in clear.
     """
     from llmops_flows.core.fingerprint import encode
-    from llmops_flows.core.secrets import has_secret
+    from llmops_flows.core.redaction import has_secret
 
     if has_secret(encode(composed.raw)):
-        mend = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
-        raise ConfigError(Fault("the config holds what looks like a key, which no pickle is to hold", mend=mend))
+        hint = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
+        raise ConfigError(Problem("the config holds what looks like a key, which no pickle is to hold", hint=hint))
     return composed.raw, composed.overrides, composed.choices
 
 
@@ -70,7 +69,7 @@ def _again(raw: dict[str, Any], overrides: tuple[str, ...], choices: dict[str, s
     """A loaded flow from its pickle."""
     from omegaconf import OmegaConf
 
-    from .compose import Composed, register
+    from .composition.composed import Composed, register
 
     register()
     return _runnable(Composed(OmegaConf.create(raw), overrides, choices))
@@ -86,48 +85,12 @@ def load_experiment(*overrides: str, owner: bool = False) -> Experiment:
     return assembled(compose(overrides, owner=owner))
 
 
-def assembled(composed: Composed) -> Experiment:
-    """The experiment of a composed config.
-
-    Raises:
-        ConfigError: with every value that is missing or leads nowhere, and everything that is wrong with the rest;
-            each fault says in which file and line, or by which override, its key was set.
-    """
-    from .faults import located
-    from .idle import untaken
-
-    config, faults = composed.loose
-    faults = [*faults, *untaken(composed)]
-    try:
-        experiment = build(config, names=composed.names)
-    except ConfigError as error:
-        faults = _sorted(faults, error.faults)
-    if faults:
-        raise ConfigError(located(faults, composed))
-    return replace(experiment, choices=composed.choices)
-
-
-def _sorted(unresolved: Sequence[Fault], built: Sequence[Fault]) -> list[Fault]:
-    """The faults of values that are missing or lead nowhere, and of what was built: no place twice."""
-    unknown = {f.key for f in built if " has no field " in f.what or f.what.startswith("there is no key ")}
-    if any(f.what == NO_FLOW for f in unresolved):
-        built = [f for f in built if f.key != "stages"]
-    own = [f for f in unresolved if not any(f.key == key or f.key.startswith(f"{key}.") for key in unknown)]
-    return [*own, *(f for f in built if f.key in unknown or not any(_same(f, g.key or "name") for g in own))]
-
-
-def _same(fault: Fault, key: str) -> bool:
-    """Whether a fault is about a key that is wrong anyway, or about what lies in it."""
-    above, _, name = key.rpartition(".")
-    below = fault.key == key or fault.key.startswith(f"{key}.")
-    return below or (above != "" and fault.key == above and name in fault.what) or "'???'" in fault.what
-
-
 def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
-    from llmops_flows.core.runner import Runner
+    from llmops_flows.engine.runner import Runner
 
-    from . import spending, tracing, writable
+    from . import budget, tracing
+    from .checks import writable
 
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
     running = Runner(
@@ -136,7 +99,7 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
         sinks=[*tracing.sinks(experiment.config, experiment.tracers, store, experiment.choices), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
-        purse=spending.purse(experiment, store),
+        purse=budget.purse(experiment, store),
     )
     writable.tell(experiment, running)
     return running
@@ -151,8 +114,8 @@ def opened(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Iterator[tuple
         finally:
             for sink in running.sinks:
                 _close(sink, running)
-            if running.vectors is not None:
-                running.vectors.close()
+            if running.context.vectors is not None:
+                running.context.vectors.close()
 
 
 def _close(sink: Sink, running: Runner) -> None:

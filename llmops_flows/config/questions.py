@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmops_flows.core.errors import ConfigError, Fault, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
 from llmops_flows.core.record import Record
 
-MOST_FAULTS = 20
+MOST_PROBLEMS = 20
 LONGEST_ROW = 10_000_000
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "id": ((str, int), "text"),
@@ -51,7 +51,7 @@ class Questions(BaseModel):
             ConfigError: the file is not there or holds no question, or rows are wrong: each with its line.
         """
         if self.path is None:
-            raise ConfigError(Fault("no questions", key="questions.path", mend="give question=… or questions.path=…"))
+            raise ConfigError(Problem("no questions", key="questions.path", hint="give question=… or questions.path=…"))
         rows = read(Path(self.path), inputs)
         return rows if self.limit is None or self.limit >= len(rows) else self._draw(rows, self.limit)
 
@@ -94,7 +94,7 @@ def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[d
     if not path.is_file():
         raise _wrong(f"there is no file {str(path)!r}")
     rows: list[dict[str, Any]] = []
-    faults: list[Fault] = []
+    problems: list[Problem] = []
     lines: dict[str, int] = {}
     for number, line in _lines(path):
         row, wrong = _row(line, inputs)
@@ -104,12 +104,12 @@ def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[d
                 wrong = [*wrong, f"the id {name!r} stands in line {lines[name]} too"]
             lines.setdefault(name, number)
             rows.append(row)
-        faults += [Fault(what, "questions.path", f"{path}:{number}") for what in wrong]
-        if len(faults) > MOST_FAULTS:
-            faults.append(Fault("and more after that", "questions.path", str(path)))
+        problems += [Problem(what, "questions.path", f"{path}:{number}") for what in wrong]
+        if len(problems) > MOST_PROBLEMS:
+            problems.append(Problem("and more after that", "questions.path", str(path)))
             break
-    if faults:
-        raise ConfigError(faults)
+    if problems:
+        raise ConfigError(problems)
     if not rows:
         raise _wrong(f"{str(path)!r} holds no question")
     return rows
@@ -158,4 +158,4 @@ def _no_number(name: str) -> Any:
 
 
 def _wrong(what: str, where: str = "") -> ConfigError:
-    return ConfigError(Fault(what, key="questions.path", where=where))
+    return ConfigError(Problem(what, key="questions.path", where=where))

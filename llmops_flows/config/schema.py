@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from llmops_flows.core.stage import Part
-from llmops_flows.sweeps.search import Settings as Search
 
-from .experiment import GROUPS, Settings
-from .fields import TARGET
+from .experiment import GROUPS, RunSettings
+from .field_errors import TARGET
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = ".schemas"
@@ -67,15 +66,15 @@ def parts(classes: Iterable[type[Part]]) -> dict[str, Any]:
 
 def flow() -> dict[str, Any]:
     """The schema of a flow, of a debug file and of the root config: the settings and the groups."""
-    found = _model(Settings)
+    found = _model(RunSettings)
     open_ = {group: {"type": ["object", "null", "string"]} for group in (*GROUPS, "hydra")}
-    return _whole("Flow", {"defaults": _DEFAULTS, **found["properties"], **open_}, Settings, found["$defs"])
+    return _whole("Flow", {"defaults": _DEFAULTS, **found["properties"], **open_}, RunSettings, found["$defs"])
 
 
-def search() -> dict[str, Any]:
-    """The schema of a file below `hydra/sweeper` that says how a search is to be made."""
-    found = _model(Search)
-    return _whole("Search", {"defaults": _DEFAULTS, **found["properties"]}, Search, found["$defs"])
+def settings(title: str, cls: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a file that holds the settings of a class, such as those of a search."""
+    schema = _model(cls)
+    return _whole(title, {"defaults": _DEFAULTS, **schema["properties"]}, cls, schema["$defs"])
 
 
 def _whole(title: str, properties: Mapping[str, Any], cls: type, definitions: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +115,7 @@ def _loose(found: Any) -> Any:
     made = {key: _loose(inner) for key, inner in found.items() if key not in ("required", "default", "title")}
     if isinstance(found.get("properties"), dict):
         made["properties"] = {
-            name: {"anyOf": [_loose(inner), {"type": "null"}, REFERENCE]}
-            for name, inner in found["properties"].items()
+            name: {"anyOf": [_loose(inner), {"type": "null"}, REFERENCE]} for name, inner in found["properties"].items()
         }
     return made
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Fault
+from llmops_flows.components.tracer.local import Local
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.events import Sink
 from llmops_flows.core.stage import Part
 from llmops_flows.core.store import Store
 from llmops_flows.core.trace import Exporter
-from llmops_flows.sinks.local import Local
-from llmops_flows.sinks.shipper import Shipper
-from llmops_flows.sinks.traces import TraceStore
-from llmops_flows.stores.config import StoreConfig
+from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.tracing.shipper import Shipper
+from llmops_flows.tracing.trace_store import TraceStore
 
 from .build import Builder
 from .experiment import trusted
@@ -60,6 +60,6 @@ def exit_from(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Exporter
     builder.done()
     local = next((part for part in parts.values() if isinstance(part, Local)), None)
     if local is None:
-        raise ConfigError(Fault("no traces are kept", key="tracer", mend="tracer=[local]"))
+        raise ConfigError(Problem("no traces are kept", key="tracer", hint="tracer=[local]"))
     elsewhere = answers.open().values if isinstance(answers, StoreConfig) else None
     return local.open(elsewhere), {n: part for n, part in parts.items() if isinstance(part, Exporter)}

@@ -1,1 +1,1 @@
-"""What everything else stands on: stages, addresses, records, the runner. Standard library and pydantic only."""
+"""The data model and its contracts. Standard library and pydantic only."""

@@ -41,31 +41,31 @@ def _rebuild(cls: type[FlowError], message: str, details: dict[str, Any]) -> Flo
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Problem:
     """One thing that is wrong in a config: what, where, how to mend."""
 
     what: str
     key: str = ""
     where: str = ""
-    mend: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
         place = " ".join(part for part in (self.key, f"({self.where})" if self.where else "") if part)
         head = f"{place}: {self.what}" if place else self.what
-        return f"{head}\n    {self.mend}" if self.mend else head
+        return f"{head}\n    {self.hint}" if self.hint else head
 
 
 class ConfigError(FlowError):
     """A config is wrong. `faults` holds every fault that was found, not only the first."""
 
-    faults: tuple[Fault, ...]
+    problems: tuple[Problem, ...]
 
-    def __init__(self, faults: str | Fault | Sequence[Fault]) -> None:
-        if isinstance(faults, str):
-            faults = Fault(faults)
-        listed = (faults,) if isinstance(faults, Fault) else tuple(faults)
+    def __init__(self, problems: str | Problem | Sequence[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        listed = (problems,) if isinstance(problems, Problem) else tuple(problems)
         count = f"{len(listed)} mistakes in the config" if len(listed) > 1 else "the config has a mistake"
-        super().__init__(count + ":\n" + "\n".join(f"  - {fault}" for fault in listed), faults=listed)
+        super().__init__(count + ":\n" + "\n".join(f"  - {problem}" for problem in listed), problems=listed)
 
 
 class MissingExtra(ConfigError):
@@ -74,7 +74,7 @@ class MissingExtra(ConfigError):
     def __init__(self, library: str, extra: str, needed_by: str = "") -> None:
         by = f", which {needed_by} needs," if needed_by else ""
         install = extra if extra.startswith("pip ") else f"pip install 'llmops-flows[{extra}]'"
-        super().__init__(Fault(f"the library {library!r}{by} is not installed", mend=f"install it: {install}"))
+        super().__init__(Problem(f"the library {library!r}{by} is not installed", hint=f"install it: {install}"))
         self.library = library
 
 
@@ -153,9 +153,7 @@ def _one_slip(name: str, choice: str) -> bool:
     """Whether the two differ by one letter that is missing, too many, wrong or swapped with its neighbour."""
     if abs(len(name) - len(choice)) > 1 or name == choice or (len(choice) < 2 and choice not in name):
         return False
-    start = next(
-        (n for n, (a, b) in enumerate(zip(name, choice, strict=False)) if a != b), min(len(name), len(choice))
-    )
+    start = next((n for n, (a, b) in enumerate(zip(name, choice, strict=False)) if a != b), min(len(name), len(choice)))
     one, other = name[start:], choice[start:]
     swapped = one[:2] == other[1::-1] and one[2:] == other[2:]
     return one[1:] == other[1:] or one[1:] == other or one == other[1:] or swapped

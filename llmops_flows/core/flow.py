@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SerializeAsAny
 
-from .errors import Fault
+from .errors import Problem
 from .stage import Part, Stage
 
 Stages = Annotated[dict[str, SerializeAsAny[Part] | None], Field(min_length=1)]
@@ -64,14 +64,14 @@ class Flow(Composite):
     name: str = "flow"
     inputs: tuple[str, ...] = ("question",)
 
-    def unfilled(self, *also: str) -> list[Fault]:
+    def unfilled(self, *also: str) -> list[Problem]:
         """A fault for every slot that a stage reads and nobody writes."""
         missing, _ = self.needs({*self.inputs, *also})
         return [
-            Fault(
+            Problem(
                 f"the stage {stage!r} reads the slot {slot!r}, which no stage before it writes",
                 key=f"stages.{stage}",
-                mend=f"put a stage that writes {slot!r} before it, or add {slot!r} to the flow's inputs",
+                hint=f"put a stage that writes {slot!r} before it, or add {slot!r} to the flow's inputs",
             )
             for slot, stages in missing.items()
             for stage in stages

@@ -70,7 +70,7 @@ class Part(BaseModel):
             **{name: plain(getattr(self, name), whole=whole) for name in _fields(cls, whole)},
         }
 
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """What is wrong with this configuration beyond its fields' types; checked without importing a library."""
         return []
 

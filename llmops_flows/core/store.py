@@ -68,7 +68,7 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class StorageShare:
     """How much of a store belongs to something. A value that several share counts for each of them."""
 
     entries: int
@@ -92,12 +92,12 @@ class Stats:
     oldest: float
     newest: float
     leases: Mapping[str, int]
-    stages: Mapping[str, Share]
-    tenants: Mapping[str, Share]
+    stages: Mapping[str, StorageShare]
+    tenants: Mapping[str, StorageShare]
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostEntry:
     """What cannot be trusted (an entry, a value, a file …) and why; which stage will compute it again, if known."""
 
     what: str
@@ -112,7 +112,7 @@ class Verified:
 
     entries: int
     values: int
-    lost: Mapping[str, Lost]
+    lost: Mapping[str, LostEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Evicted:
 
 
 @runtime_checkable
-class Tended(Protocol):
+class MaintainedStore(Protocol):
     """A store that can be looked after while others read and write it. Every method may raise StoreError."""
 
     def stats(self) -> Stats:

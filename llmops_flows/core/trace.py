@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from .fingerprint import decode, digest, encode
 from .record import Record, Span, State
-from .secrets import MASK
+from .redaction import MASK
 from .stage import Part
 
 Kind = Literal["retriever", "prompt", "model", "guardrail", "evaluator", "agent", "stage"]

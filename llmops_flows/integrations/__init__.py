@@ -1,1 +1,1 @@
-"""One module per outside library: the only place that names it."""
+"""Bridges to whole frameworks."""

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Fault, StoreError, did_you_mean
-from llmops_flows.core.secrets import redact, redact_value
-
-from .lazy import load
+from llmops_flows.artifacts.lazy_import import load
+from llmops_flows.core.errors import ConfigError, Problem, StoreError, did_you_mean
+from llmops_flows.core.redaction import redact, redact_value
 
 EXTRA = "optuna"
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "nsga2": "NSGAIISampler", "cmaes": "CmaEsSampler"}
@@ -199,8 +198,8 @@ class Study:
         other = [name for name, value in about.items() if kept.get(name, value) != value]
         if other:
             what = f"the study {self.name!r} is about something else: other {' and '.join(other)}"
-            mend = "name another study, or leave the name out: a study is then found by what it is about"
-            raise ConfigError(Fault(what, "hydra.sweeper.study_name", mend=mend))
+            hint = "name another study, or leave the name out: a study is then found by what it is about"
+            raise ConfigError(Problem(what, "hydra.sweeper.study_name", hint=hint))
         for name, value in about.items():
             if name not in kept:
                 self._study.set_user_attr(name, value)
@@ -227,7 +226,7 @@ class Study:
             with _quiet():
                 return getattr(self._optuna.samplers, SAMPLERS[plan.sampler])(**options)
         except (TypeError, ValueError, AssertionError) as error:
-            raise ConfigError(Fault(str(error), "hydra.sweeper.sampler_options")) from None
+            raise ConfigError(Problem(str(error), "hydra.sweeper.sampler_options")) from None
 
     def _next_of_grid(self) -> None:
         tried = {tuple(trial.values[name] for name in self._spaces) for trial in self.trials}
@@ -240,21 +239,21 @@ class Study:
 
 def _check(optuna: Any, plan: Plan) -> None:
     if plan.sampler not in SAMPLERS:
-        mend = did_you_mean(plan.sampler, [*SAMPLERS, GRID])
-        raise ConfigError(Fault(f"there is no sampler {plan.sampler!r}", "hydra.sweeper.sampler", mend=mend))
+        hint = did_you_mean(plan.sampler, [*SAMPLERS, GRID])
+        raise ConfigError(Problem(f"there is no sampler {plan.sampler!r}", "hydra.sweeper.sampler", hint=hint))
     if plan.sampler == "cmaes":
         if len(plan.directions) > 1:
-            mend = "sampler=tpe or nsga2, or one objective"
-            raise ConfigError(Fault("cmaes seeks one objective only", "hydra.sweeper.sampler", mend=mend))
+            hint = "sampler=tpe or nsga2, or one objective"
+            raise ConfigError(Problem("cmaes seeks one objective only", "hydra.sweeper.sampler", hint=hint))
         load("cmaes", EXTRA, "hydra.sweeper.sampler=cmaes")
     known = [n for n in inspect.signature(getattr(optuna.samplers, SAMPLERS[plan.sampler])).parameters if n != "seed"]
-    faults = [
-        Fault(f"the sampler {plan.sampler} has no option {n!r}", f"hydra.sweeper.sampler_options.{n}",
-              mend="hydra.sweeper.seed=NUMBER" if n == "seed" else did_you_mean(n, known))
+    problems = [
+        Problem(f"the sampler {plan.sampler} has no option {n!r}", f"hydra.sweeper.sampler_options.{n}",
+              hint="hydra.sweeper.seed=NUMBER" if n == "seed" else did_you_mean(n, known))
         for n in plan.options if n not in known
     ]  # fmt: skip
-    if faults:
-        raise ConfigError(faults)
+    if problems:
+        raise ConfigError(problems)
 
 
 def _defaults(plan: Plan) -> dict[str, Any]:
@@ -269,8 +268,8 @@ def _defaults(plan: Plan) -> dict[str, Any]:
 def _grid(parameters: Sequence[Parameter]) -> Iterator[tuple[Value, ...]]:
     for parameter in parameters:
         if parameter.values is None:
-            mend = "name its values: range(START,STOP,STEP), a,b,c; or take another sampler"
-            raise ConfigError(Fault("a grid of an interval has no end", parameter.name, mend=mend))
+            hint = "name its values: range(START,STOP,STEP), a,b,c; or take another sampler"
+            raise ConfigError(Problem("a grid of an interval has no end", parameter.name, hint=hint))
     return itertools.product(*(parameter.values or () for parameter in parameters))
 
 

@@ -1,1 +1,1 @@
-"""What people read: tables, totals, result files."""
+"""What people read: tables, result files, the leaderboard, the HTML page."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from llmops_flows.core.trace import Trace
 
-from .differences import ABSENT, Axis, axes, differing
+from .differences import ABSENT, DifferingKey, axes, differing
 from .leaderboard import measured
-from .statistics import Difference, Table, lower_is_better
-from .variants import Variant
+from .statistics.comparisons import Difference, Table, lower_is_better
+from .variants import SavedRun
 
 Steps = Mapping[str, Mapping[str, str]]
 """Row id to the address of what each stage wrote, in the order in which the stages ran."""
@@ -24,7 +24,7 @@ FIGURES = ("cost_usd", "seconds", "tokens")
 
 
 @dataclass(frozen=True)
-class Change:
+class ConfigChange:
     """One row whose answer or error is another one. `question` is the text of the question."""
 
     id: str
@@ -60,8 +60,8 @@ class Comparison:
     second: str
     config: Mapping[str, tuple[Any, Any]]
     texts: Mapping[str, tuple[str, ...]]
-    answers: tuple[Change, ...]
-    errors: tuple[Change, ...]
+    answers: tuple[ConfigChange, ...]
+    errors: tuple[ConfigChange, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     scores: Mapping[str, Moved]
@@ -82,7 +82,7 @@ class Comparison:
         return dict(Counter((self.parted or {}).values()).most_common())
 
 
-def compare(first: Variant, second: Variant, steps: tuple[Steps, Steps] | None = None) -> Comparison:
+def compare(first: SavedRun, second: SavedRun, steps: tuple[Steps, Steps] | None = None) -> Comparison:
     """Everything in which two variants differ. steps: what their stages wrote, as `steps_of` finds it in traces."""
     before, after = ({str(row.get("id")): row for row in variant.rows} for variant in (first, second))
     both = [id for id in before if id in after]
@@ -112,18 +112,18 @@ def as_data(found: Comparison) -> dict[str, Any]:
 # -- config and texts ------------------------------------------------------------------------------------------------
 
 
-def _is_text(axis: Axis) -> bool:
+def _is_text(axis: DifferingKey) -> bool:
     return any(isinstance(value, str) and ("\n" in value or len(value) > _LONG) for value in axis.values)
 
 
-def _prompts(first: Variant, second: Variant, told: Sequence[Axis]) -> list[Axis]:
+def _prompts(first: SavedRun, second: SavedRun, told: Sequence[DifferingKey]) -> list[DifferingKey]:
     """The texts behind options that differ: `prompt: v1, v2` alone does not say what was asked otherwise."""
     known = {axis.key for axis in told}
     configs = [{key: value for key, value in v.config.items() if key != "stages"} for v in (first, second)]
     return [axis for axis in differing(configs) if axis.key not in known and _written(axis)]
 
 
-def _written(axis: Axis) -> bool:
+def _written(axis: DifferingKey) -> bool:
     """Whether an axis is a text that somebody wrote for the model, not a path."""
     return axis.key.startswith("prompt.") and any(isinstance(value, str) and " " in value for value in axis.values)
 
@@ -142,14 +142,14 @@ def _text(value: Any) -> str:
 
 def _changes(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], ids: Sequence[str], field: str
-) -> list[Change]:
+) -> list[ConfigChange]:
     found = []
     for id in ids:
         one, other = before[id].get(field), after[id].get(field)
         failed = before[id].get("error") or after[id].get("error")
         if one != other and (field == "error" or not failed):
             texts = ("" if value is None else _text(value) for value in (one, other))
-            found.append(Change(id, _text(after[id].get("question") or ""), *texts))
+            found.append(ConfigChange(id, _text(after[id].get("question") or ""), *texts))
     return found
 
 

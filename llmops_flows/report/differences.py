@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .variants import Variant
+from .variants import SavedRun
 
 TARGET = "_target_"
 
@@ -24,7 +24,7 @@ ABSENT = _Absent()
 
 
 @dataclass(frozen=True)
-class Axis:
+class DifferingKey:
     """A config key in which variants differ, with each variant's value (`ABSENT` where a config lacks the key)."""
 
     key: str
@@ -35,7 +35,7 @@ class Axis:
         return shown(self.values[variant])
 
 
-def axes(variants: Sequence[Variant]) -> list[Axis]:
+def axes(variants: Sequence[SavedRun]) -> list[DifferingKey]:
     """The keys that vary, each told once.
 
     A group for which different options were chosen is one axis (`retriever`: bm25, hybrid); what the option alone
@@ -55,11 +55,11 @@ def axes(variants: Sequence[Variant]) -> list[Axis]:
     return sorted(told, key=lambda axis: axis.key.partition(".")[0])
 
 
-def differing(configs: Sequence[Mapping[str, Any]]) -> list[Axis]:
+def differing(configs: Sequence[Mapping[str, Any]]) -> list[DifferingKey]:
     """Every leaf in which configs differ, in the order in which the keys first occur."""
     flat = [dict(leaves(config)) for config in configs]
     keys = dict.fromkeys(key for one in flat for key in one)
-    found = [Axis(key, tuple(one.get(key, ABSENT) for one in flat)) for key in keys]
+    found = [DifferingKey(key, tuple(one.get(key, ABSENT) for one in flat)) for key in keys]
     return [axis for axis in found if any(not _same(axis.values[0], value) for value in axis.values[1:])]
 
 
@@ -87,11 +87,13 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _chosen(variants: Sequence[Variant]) -> list[Axis]:
+def _chosen(variants: Sequence[SavedRun]) -> list[DifferingKey]:
     """The groups for which different options were chosen."""
     groups = dict.fromkeys(group for variant in variants for group in variant.choices)
-    found = [Axis(group.replace("/", "."), tuple(v.choices.get(group, ABSENT) for v in variants)) for group in groups]
-    found = [Axis(axis.key, _short(axis.values)) for axis in found if len(set(axis.values)) > 1]
+    found = [
+        DifferingKey(group.replace("/", "."), tuple(v.choices.get(group, ABSENT) for v in variants)) for group in groups
+    ]
+    found = [DifferingKey(axis.key, _short(axis.values)) for axis in found if len(set(axis.values)) > 1]
     return [axis for axis in found if axis.key != "flow"]
 
 
@@ -103,22 +105,22 @@ def _short(options: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(option if option is ABSENT else str(option).rpartition("/")[2] for option in options)
 
 
-def _depth(axis: Axis) -> int:
+def _depth(axis: DifferingKey) -> int:
     return axis.key.count(".")
 
 
-def _within(groups: Sequence[Axis], axis: Axis) -> bool:
+def _within(groups: Sequence[DifferingKey], axis: DifferingKey) -> bool:
     """Whether a key belongs to one of the groups, and differs only where the group's option does."""
     return any(axis.key.startswith(f"{group.key}.") and _decides(group, axis) for group in groups)
 
 
-def _decides(group: Axis, axis: Axis) -> bool:
+def _decides(group: DifferingKey, axis: DifferingKey) -> bool:
     seen: dict[Any, Any] = {}
     pairs = zip(group.values, axis.values, strict=True)
     return all(_same(seen.setdefault(choice, value), value) for choice, value in pairs)
 
 
-def _copied(key: str, variants: Sequence[Variant]) -> bool:
+def _copied(key: str, variants: Sequence[SavedRun]) -> bool:
     """Whether a key lies in a stage that is, in every variant, the part that stands elsewhere in the config."""
     top, _, rest = key.partition(".")
     if top != "stages":
@@ -140,17 +142,17 @@ def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((f"{key}.{inner}", part) for inner, part in value.items())
 
 
-def _named(axis: Axis) -> Axis:
+def _named(axis: DifferingKey) -> DifferingKey:
     """An axis of classes goes by the key of the part, and by the classes' own names."""
     names = [_snake(str(v).rpartition(".")[2]) if v is not ABSENT else v for v in axis.values]
-    return Axis(axis.key.removesuffix(f".{TARGET}"), tuple(names))
+    return DifferingKey(axis.key.removesuffix(f".{TARGET}"), tuple(names))
 
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _repeats(axis: Axis, earlier: Axis) -> bool:
+def _repeats(axis: DifferingKey, earlier: DifferingKey) -> bool:
     """Whether an axis tells the same as one that stands higher in the config."""
     if not all(_same(one, other) for one, other in zip(axis.values, earlier.values, strict=True)):
         return False

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from llmops_flows.core.record import Usage
+from llmops_flows.core.roles import Model
 from llmops_flows.core.stage import Part, Stage
-from llmops_flows.stages.roles import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows.core.record import Record
-from llmops_flows.core.secrets import redact, redact_value
+from llmops_flows.core.redaction import redact, redact_value
 
 from .summary import row
 

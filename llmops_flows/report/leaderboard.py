@@ -10,10 +10,10 @@ from typing import Any
 
 from llmops_flows.core.errors import FlowError, did_you_mean
 
-from .differences import Axis, axes
-from .statistics import Difference, Score, Table, lower_is_better, plain
+from .differences import DifferingKey, axes
+from .statistics.comparisons import Difference, Score, Table, lower_is_better, plain
 from .summary import quantile
-from .variants import Variant
+from .variants import SavedRun
 
 ORDER = ("answer_correctness", "groundedness", "answer_relevance", "hit", "ndcg", "context_relevance")
 """Which metric sorts when none is asked for: the first one that was scored."""
@@ -23,7 +23,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
-class Line:
+class LeaderboardRow:
     """One variant on the board.
 
     Attributes:
@@ -57,34 +57,34 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Board:
+class Leaderboard:
     """All variants, the best first. `lost`: points without results, and why. `front`: what a search found best."""
 
     flow: str
     metric: str
     baseline: int
     metrics: tuple[str, ...]
-    axes: tuple[Axis, ...]
-    lines: tuple[Line, ...]
+    axes: tuple[DifferingKey, ...]
+    lines: tuple[LeaderboardRow, ...]
     questions: int
     lost: Mapping[str, str] = field(default_factory=dict)
     front: frozenset[str] = frozenset()
 
     @property
-    def reference(self) -> Line:
+    def reference(self) -> LeaderboardRow:
         """The baseline's line."""
         return next(line for line in self.lines if line.position == self.baseline)
 
 
 def board(
-    variants: Sequence[Variant],
+    variants: Sequence[SavedRun],
     *,
     sort: str | None = None,
     baseline: int = 0,
     lost: Mapping[str, str] | None = None,
     front: frozenset[str] = frozenset(),
     table: Table | None = None,
-) -> Board:
+) -> Leaderboard:
     """Rank variants by a metric (the best first; those that were stopped early, then those without a score last).
 
     baseline: the position of the variant that the others are compared with. table: their scores, if at hand.
@@ -108,7 +108,7 @@ def board(
     )  # fmt: skip
     flow = str(variants[0].config.get("name") or variants[0].summary.get("flow") or "")
     metrics = tuple(sorted(table.measures, key=lambda m: (m != metric, ORDER.index(m) if m in ORDER else 99, m)))
-    return Board(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {}, front)
+    return Leaderboard(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {}, front)
 
 
 def _metric(table: Table, scores: Sequence[Mapping[str, Score]], asked: str | None) -> str:
@@ -120,7 +120,7 @@ def _metric(table: Table, scores: Sequence[Mapping[str, Score]], asked: str | No
     return next((m for m in ORDER if m in there), there[0] if there else "")
 
 
-def _rank(variant: Variant, score: Score | None, metric: str) -> tuple[bool, bool, float]:
+def _rank(variant: SavedRun, score: Score | None, metric: str) -> tuple[bool, bool, float]:
     stopped = bool(variant.summary.get("stopped"))
     if score is None or score.mean is None:
         return True, stopped, 0.0
@@ -128,12 +128,12 @@ def _rank(variant: Variant, score: Score | None, metric: str) -> tuple[bool, boo
 
 
 def _line(
-    place: int, position: int, variant: Variant, varying: tuple[str, ...], scores: Mapping[str, Score],
+    place: int, position: int, variant: SavedRun, varying: tuple[str, ...], scores: Mapping[str, Score],
     against: Mapping[str, Difference], *, as_good: bool,
-) -> Line:  # fmt: skip
+) -> LeaderboardRow:  # fmt: skip
     totals = [measured(variant, row) for row in variant.rows]
     waits = [one["seconds"] for one, row in zip(totals, variant.rows, strict=True) if not row.get("error")]
-    return Line(
+    return LeaderboardRow(
         place, position, variant.name, variant.run, varying, scores, against, as_good,
         sum(one["cost_usd"] for one in totals),
         sum(one["input_tokens"] for one in totals),
@@ -144,7 +144,7 @@ def _line(
     )  # fmt: skip
 
 
-def measured(variant: Variant, row: Mapping[str, Any]) -> dict[str, Any]:
+def measured(variant: SavedRun, row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row's answer costs and takes when nothing is known: cost_usd, tokens, seconds (scoring apart)."""
     usage = row.get("full_usage") or row.get("usage") or {}
     took = row.get("took")
@@ -168,7 +168,7 @@ def known(rows: Sequence[Mapping[str, Any]]) -> float:
 # -- as files --------------------------------------------------------------------------------------------------------
 
 
-def as_data(found: Board) -> dict[str, Any]:
+def as_data(found: Leaderboard) -> dict[str, Any]:
     """The board as plain data, for JSON."""
     return {
         "flow": found.flow,
@@ -181,7 +181,7 @@ def as_data(found: Board) -> dict[str, Any]:
     }
 
 
-def _line_data(found: Board, line: Line) -> dict[str, Any]:
+def _line_data(found: Leaderboard, line: LeaderboardRow) -> dict[str, Any]:
     return {
         "place": line.place,
         "name": line.name,
@@ -194,12 +194,12 @@ def _line_data(found: Board, line: Line) -> dict[str, Any]:
     }
 
 
-def _value(axis: Axis, line: Line) -> Any:
+def _value(axis: DifferingKey, line: LeaderboardRow) -> Any:
     value = axis.values[line.position]
     return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else None
 
 
-def _figures(line: Line) -> dict[str, Any]:
+def _figures(line: LeaderboardRow) -> dict[str, Any]:
     return {
         "cost_usd": line.cost_usd, "input_tokens": line.input_tokens, "output_tokens": line.output_tokens,
         "latency_p50": line.p50, "latency_p95": line.p95, "errors": line.errors, "rows": line.rows,
@@ -207,7 +207,7 @@ def _figures(line: Line) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_csv(found: Board) -> str:
+def as_csv(found: Leaderboard) -> str:
     """The board as CSV, a line each variant. Texts that a spreadsheet would take for a formula are quoted for it."""
     out = io.StringIO()
     lines = [_flat(found, line) for line in found.lines]
@@ -217,7 +217,7 @@ def as_csv(found: Board) -> str:
     return out.getvalue()
 
 
-def _flat(found: Board, line: Line) -> dict[str, Any]:
+def _flat(found: Leaderboard, line: LeaderboardRow) -> dict[str, Any]:
     flat: dict[str, Any] = {"place": line.place, "name": line.name, "run": line.run}
     flat |= {axis.key: text for axis, text in zip(found.axes, line.varying, strict=True)}
     for metric in found.metrics:

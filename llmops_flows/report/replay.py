@@ -8,11 +8,11 @@ from typing import Any, Literal, Protocol
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import decode, encode
-from llmops_flows.core.secrets import redact_value
+from llmops_flows.core.redaction import redact_value
 from llmops_flows.core.trace import read, trace_id
 
-from .traced import row
-from .variants import Variant
+from .traced_run import row
+from .variants import SavedRun
 
 Stored = Mapping[str, Any]
 """A trace as it is kept (`core.trace.told`)."""
@@ -34,7 +34,7 @@ class Traces(Protocol):
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ReplayProblem:
     """What cannot be replayed, or came out otherwise. `row`: the id of its row ("": the whole run)."""
 
     kind: Literal["differs", "missing", "failed"]
@@ -43,13 +43,13 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayedRun:
     """A run once more. `rows`: as lines of results.jsonl; `compared`: whether there was one to compare them with."""
 
     name: str
     run: str
     rows: tuple[Mapping[str, Any], ...] = ()
-    troubles: tuple[Trouble, ...] = ()
+    troubles: tuple[ReplayProblem, ...] = ()
     compared: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ class Replay:
         return sum(1 for one in self.rows if str(one["id"]) not in broken)
 
 
-def replay(variant: Variant, kept: Traces) -> Replay:
+def replay(variant: SavedRun, kept: Traces) -> ReplayedRun:
     """Replay a run: `variant` is what it said, `kept` where its traces are kept."""
     stored = kept.stored(variant.run) if variant.run else {}
     record = _Record([one for one in stored.values() if one is not None], kept)
@@ -85,11 +85,11 @@ def replay(variant: Variant, kept: Traces) -> Replay:
         broken = trace_id(variant.run, id) in damaged
         damaged.discard(trace_id(variant.run, id))
         none = "no trace of it is kept" if variant.run else "its folder does not say which run it was"
-        troubles.append(Trouble("missing", id, "its trace is damaged" if broken else none))
-    troubles += [Trouble("missing", f"trace {id[:8]}", "it is damaged") for id in sorted(damaged)]
+        troubles.append(ReplayProblem("missing", id, "its trace is damaged" if broken else none))
+    troubles += [ReplayProblem("missing", f"trace {id[:8]}", "it is damaged") for id in sorted(damaged)]
     if record.traces and record.config is None:
-        troubles.append(Trouble("missing", "", "the config of the run is lost"))
-    return Replay(variant.name, variant.run, tuple(rows), tuple(troubles), bool(lines), record.config or {})
+        troubles.append(ReplayProblem("missing", "", "the config of the run is lost"))
+    return ReplayedRun(variant.name, variant.run, tuple(rows), tuple(troubles), bool(lines), record.config or {})
 
 
 class _Record:
@@ -125,23 +125,23 @@ def _elsewhere(kept: Traces, addresses: Sequence[str]) -> tuple[dict[str, Any], 
         return {}, f"out of reach: {error}"
 
 
-def _of(one: Stored, record: _Record) -> Iterator[Trouble]:
+def _of(one: Stored, record: _Record) -> Iterator[ReplayProblem]:
     """What of a row the record does not hold."""
     id = str(one["record"])
     if one["error"]:
-        yield Trouble("failed", id, f"it failed, and has no answer: {one['error']}")
+        yield ReplayProblem("failed", id, f"it failed, and has no answer: {one['error']}")
     for slot, address in one["inputs"].items():
         if address in record.lost:
-            yield Trouble("missing", id, f"what was asked ({slot!r}) is {record.lost[address]}")
+            yield ReplayProblem("missing", id, f"what was asked ({slot!r}) is {record.lost[address]}")
     for step in one["steps"]:
         if step["address"] in record.lost:
-            yield Trouble("missing", id, f"what {step['stage']!r} answered is {_reason(step, record)}")
+            yield ReplayProblem("missing", id, f"what {step['stage']!r} answered is {_reason(step, record)}")
         elif step["slot"] == "scores" and step["address"]:
             yield from _scored(one, step, record)
     written = {step["address"] for step in one["steps"]}
     for slot, address in one["outputs"].items():
         if address not in written:
-            yield Trouble("missing", id, f"its trace is damaged: no stage wrote its {slot!r}")
+            yield ReplayProblem("missing", id, f"its trace is damaged: no stage wrote its {slot!r}")
 
 
 def _reason(step: Stored, record: _Record) -> str:
@@ -150,23 +150,23 @@ def _reason(step: Stored, record: _Record) -> str:
     return "lost, and was never kept for others" if never else record.lost[step["address"]]
 
 
-def _scored(one: Stored, step: Stored, record: _Record) -> Iterator[Trouble]:
+def _scored(one: Stored, step: Stored, record: _Record) -> Iterator[ReplayProblem]:
     for metric, score in record.values[step["address"]].items():
         said = one["scores"].get(metric, score)
         if said != score:
-            yield Trouble("differs", str(one["record"]), f"its trace says {metric} {said}, not {score}")
+            yield ReplayProblem("differs", str(one["record"]), f"its trace says {metric} {said}, not {score}")
 
 
-def _unlike(line: Mapping[str, Any] | None, again: Mapping[str, Any]) -> Iterator[Trouble]:
+def _unlike(line: Mapping[str, Any] | None, again: Mapping[str, Any]) -> Iterator[ReplayProblem]:
     """In what a row is not what results.jsonl says."""
     id = str(again["id"])
     if line is None:
-        yield Trouble("differs", id, "results.jsonl has no such row")
+        yield ReplayProblem("differs", id, "results.jsonl has no such row")
         return
     for name in dict.fromkeys([*again, *line]):
         if name not in _CLOCK and name in line and encode(line[name]) != encode(again.get(name)):
             told = f": {_short(line[name])}, not {_short(again.get(name))}"
-            yield Trouble("differs", id, f"results.jsonl has another {name!r}{told}")
+            yield ReplayProblem("differs", id, f"results.jsonl has another {name!r}{told}")
 
 
 def _short(value: Any, most: int = 60) -> str:
@@ -174,7 +174,7 @@ def _short(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def as_data(found: Iterable[Replay]) -> list[dict[str, Any]]:
+def as_data(found: Iterable[ReplayedRun]) -> list[dict[str, Any]]:
     """Replays as plain data, for JSON."""
     return [
         {

@@ -18,7 +18,7 @@ _FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
 
 
 @dataclass(frozen=True)
-class Variant:
+class SavedRun:
     """One point of a sweep, or any single run.
 
     Attributes:
@@ -52,7 +52,7 @@ def question(row: Mapping[str, Any]) -> str:
 # -- output folders --------------------------------------------------------------------------------------------------
 
 
-def read(folder: Path, name: str = "") -> Variant:
+def read(folder: Path, name: str = "") -> SavedRun:
     """The variant of an output folder (results.jsonl, config.json, summary.json; the first one must be there).
 
     Raises:
@@ -64,10 +64,10 @@ def read(folder: Path, name: str = "") -> Variant:
     config, summary = (_file(folder, file, json.loads, missing={}) for file in _FILES[1:])
     chosen = summary.get("choices") or _choices(folder)
     chosen = {str(g): str(option) for g, option in chosen.items() if option and not g.startswith("hydra/")}
-    return Variant(name or folder.name, str(summary.get("run") or ""), config, rows, summary, chosen, folder)
+    return SavedRun(name or folder.name, str(summary.get("run") or ""), config, rows, summary, chosen, folder)
 
 
-def sweep(folder: Path) -> tuple[list[Variant], dict[str, str]]:
+def sweep(folder: Path) -> tuple[list[SavedRun], dict[str, str]]:
     """The points of a sweep's folder in the order of their numbers; for those without results, what is wrong.
 
     Raises:
@@ -139,3 +139,6 @@ def _choices(folder: Path) -> Mapping[str, Any]:
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return {}
     return found
+
+
+SWEEPS = Path("multirun")

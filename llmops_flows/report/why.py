@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from llmops_flows.core.fingerprint import decode
 from llmops_flows.core.record import question_id
-from llmops_flows.core.secrets import MASK
+from llmops_flows.core.redaction import MASK
 
-from .differences import ABSENT, Axis, differing
+from .differences import ABSENT, DifferingKey, differing
 
 Kind = Literal["setting", "input", "row", "sample", "tenant", "first", "again", "lost", "unrecorded"]
 Contents = Callable[[Iterable[str]], Mapping[str, bytes]]
@@ -261,13 +261,13 @@ def _writer(trace: Stored, place: int, slot: str) -> str:
     return next((str(step["stage"]) for step in steps[:place] if step["address"] == address), "")
 
 
-def _told(axes: Sequence[Axis]) -> list[Axis]:
+def _told(axes: Sequence[DifferingKey]) -> list[DifferingKey]:
     """Without the fields of a part that is of another class: it is another part."""
     other = tuple(axis.key.removesuffix("class") for axis in axes if f".{axis.key}".endswith(".class"))
     return [axis for axis in axes if f".{axis.key}".endswith(".class") or not axis.key.startswith(other or ".")]
 
 
-def _setting(axis: Axis) -> Cause:
+def _setting(axis: DifferingKey) -> Cause:
     before, after = (None if value is ABSENT else value for value in axis.values)
     return Cause("setting", axis.key, before, after)
 

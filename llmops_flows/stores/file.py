@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from llmops_flows.core.disk import mended
+from llmops_flows.artifacts.disk_errors import mended
+from llmops_flows.artifacts.file_locks import locked
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.locks import locked
-from llmops_flows.core.salvage import put, rescued, set_aside
-from llmops_flows.core.transaction import transaction
 
+from .salvage import put, rescued, set_aside
 from .schema import ACCOUNTS, TABLES, broken, connect, connect_read_only, unwritable
 from .seal import sealing_key
+from .transaction import transaction
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
@@ -78,7 +78,7 @@ class File:
                     raise self._told(error) from error
                 log.info("the room of what was evicted is used again, but not yet given back: %s", error)
 
-    def mend(self) -> tuple[Path, int] | None:
+    def hint(self) -> tuple[Path, int] | None:
         """Begin a new file with what can be read of a damaged one: where that lies now, how many rows it gave.
 
         None: another process has done so already.

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.secrets import redact
+from llmops_flows.core.redaction import redact
 
 from .service import load, server
 
 if TYPE_CHECKING:
-    from .config import Redis
+    from .settings import Server
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Link:
         StoreError: the URL is none of a Redis server.
     """
 
-    def __init__(self, config: Redis) -> None:
+    def __init__(self, config: Server) -> None:
         self._redis = load("redis", config.extra, "store=redis")
         self.place = f"redis ({config.url_env}, namespace {config.namespace!r})"
         self.client = self._connected(server(config.url_env, "redis://:password@host:6379/0"), config)
@@ -41,7 +41,7 @@ class Link:
     def close(self) -> None:
         self.client.close()
 
-    def _connected(self, url: str, config: Redis) -> Any:
+    def _connected(self, url: str, config: Server) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 

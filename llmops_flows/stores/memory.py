@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
-from .care import Tending, Use, sound, used
+from .maintenance import EntryUsage, StoreMaintenance, sound, used
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ LEDGER = MemoryLedger()
 """The accounts of this process, for whoever has no store that keeps any."""
 
 
-class MemoryStore(Tending):
+class MemoryStore(StoreMaintenance):
     """Entries, values and leases in dicts. `clock` counts seconds, monotonically."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,7 +89,7 @@ class MemoryStore(Tending):
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def uses(self) -> Sequence[Use]:
+    def uses(self) -> Sequence[EntryUsage]:
         with self._lock:
             now = self._clock()
             return [used(key, e.address, e.meta, now - self._used[key]) for key, e in self._entries.items()]

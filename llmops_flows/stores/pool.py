@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.secrets import redact
+from llmops_flows.core.redaction import redact
 
 from .service import load, server
 
 if TYPE_CHECKING:
-    from .config import Postgres
+    from .settings import Server
 
 T = TypeVar("T")
 
 
-class Pool:
+class ConnectionPool:
     """Connections for the threads of this process: one that is free is used again.
 
     Args:
@@ -31,7 +31,7 @@ class Pool:
         MissingExtra: psycopg is not installed.
     """
 
-    def __init__(self, config: Postgres, tables: str, *, needs: Sequence[str]) -> None:
+    def __init__(self, config: Server, tables: str, *, needs: Sequence[str]) -> None:
         self._psycopg = load("psycopg", config.extra, "store=postgres")
         self._config = config
         self._url = server(config.url_env, "postgresql://user:password@host/database")

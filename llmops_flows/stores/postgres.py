@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
-from .care import TOUCHED, Use, batches, used
-from .pool import Pool
+from .maintenance import TOUCHED, EntryUsage, batches, used
+from .pool import ConnectionPool
 from .seal import ACCOUNT_SECONDS, account, fits, seal
 from .service import Served
 
 if TYPE_CHECKING:
-    from .config import Postgres
+    from .settings import Server
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
@@ -51,12 +51,12 @@ RETURNING key
 """
 
 
-class PostgresStore(Served["Postgres"]):
+class PostgresStore(Served):
     """Rows in tables that all namespaces share, of which each sees its own."""
 
-    def __init__(self, config: Postgres) -> None:
+    def __init__(self, config: Server) -> None:
         super().__init__(config)
-        self._pool = Pool(config, _TABLES, needs=(ENTRIES, LEASES, ACCOUNTS))
+        self._pool = ConnectionPool(config, _TABLES, needs=(ENTRIES, LEASES, ACCOUNTS))
 
     # -- what the runner asks ------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class PostgresStore(Served["Postgres"]):
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def uses(self) -> Sequence[Use]:
+    def uses(self) -> Sequence[EntryUsage]:
         age = "extract(epoch FROM clock_timestamp() - used)::float8"
         return [used(*row) for row in self._rows(f"SELECT key, address, meta, {age} FROM {ENTRIES} WHERE space = %s")]
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
-from .care import TOUCHED, Onward, Use, batches, used
 from .link import Link
+from .maintenance import TOUCHED, EntryUsage, MonotonicClock, batches, used
 from .seal import ACCOUNT_SECONDS, LENGTH, account, fits, seal
 from .service import Served
 
 if TYPE_CHECKING:
-    from .config import Redis
+    from .settings import Server
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
@@ -51,16 +51,16 @@ return 1
 _FORGED = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
-class RedisStore(Served["Redis"]):
+class RedisStore(Served):
     """Rows may vanish at any time (evicted by the server, a restart without persistence): they are computed again."""
 
-    def __init__(self, config: Redis) -> None:
+    def __init__(self, config: Server) -> None:
         self._link = Link(config)
         super().__init__(config)
         # Braces: on a cluster, all rows of a space lie on one node, as scripts and transactions want it.
         self._prefix = f"llmops_flows:{{{self._space}}}"
         self._client = self._link.client
-        self._time = Onward()
+        self._time = MonotonicClock()
         scripts = (_CLAIM, _RELEASE, _FORGED, _PUT)
         self._claim, self._release, self._forged, self._put = map(self._client.register_script, scripts)
 
@@ -121,8 +121,8 @@ class RedisStore(Served["Redis"]):
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def uses(self) -> Sequence[Use]:
-        found: list[Use] = []
+    def uses(self) -> Sequence[EntryUsage]:
+        found: list[EntryUsage] = []
         now = self._time.now()
         for part in batches(self._names("e")):
             rows = self._get("e", part)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from llmops_flows.artifacts.file_locks import locked
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.locks import locked
-from llmops_flows.core.transaction import transaction
+
+from .transaction import transaction
 
 T = TypeVar("T")
 

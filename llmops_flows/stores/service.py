@@ -5,30 +5,27 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, Fault, MissingExtra
+from llmops_flows.core.errors import ConfigError, MissingExtra, Problem
 
-from .care import Tending, batches, sound
+from .maintenance import StoreMaintenance, batches, sound
 from .seal import seal, sealing_key
 
 if TYPE_CHECKING:
-    from .config import Server
+    from .settings import Server
 
-S = TypeVar("S", bound="Server")
 log = logging.getLogger("llmops_flows.store")
 
 LEAST = 16
 """Characters that a shared sealing secret must have."""
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class Served(Tending, Generic[S]):
+class Served(StoreMaintenance):
     """What stores on a server have in common: rows sealed by a key that the server does not know.
 
     What cannot be trusted is dropped and counted in `counters` (`bad_seal`, `bad_value`). A connection that broke
@@ -40,7 +37,7 @@ class Served(Tending, Generic[S]):
         StoreError: the server cannot be reached, or refuses.
     """
 
-    def __init__(self, config: S) -> None:
+    def __init__(self, config: Server) -> None:
         self._config = config
         self.counters: Counter[str] = Counter()
         self._key = key_of(config.namespace, config.seal_env, config.key)
@@ -91,8 +88,8 @@ def server(url_env: str, example: str) -> str:
     """The server's URL, from an environment variable. Raises ConfigError: there is none."""
     url = os.environ.get(url_env, "").strip()
     if not url:
-        mend = f"set it: export {url_env}={example}"
-        raise ConfigError(Fault(f"the environment has no {url_env}", key="store.url_env", mend=mend))
+        hint = f"set it: export {url_env}={example}"
+        raise ConfigError(Problem(f"the environment has no {url_env}", key="store.url_env", hint=hint))
     return url
 
 
@@ -110,8 +107,8 @@ def key_of(namespace: str, seal_env: str, path: Path) -> bytes:
     secret = os.environ.get(seal_env, "").strip()
     if secret and len(secret) < LEAST:
         what = f"{seal_env} has fewer than {LEAST} characters"
-        mend = f"export {seal_env}=$(openssl rand -hex 32), the same on every machine"
-        raise ConfigError(Fault(what, key="store.seal_env", mend=mend))
+        hint = f"export {seal_env}=$(openssl rand -hex 32), the same on every machine"
+        raise ConfigError(Problem(what, key="store.seal_env", hint=hint))
     if not secret:
         path.parent.mkdir(parents=True, exist_ok=True)
     return seal(secret.encode() if secret else sealing_key(path), "llmops_flows store", namespace, b"")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.salvage import complaints
-from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease, Lost, Verified
+from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease, LostEntry, Verified
 
-from .care import TOUCHED, Onward, Tending, Use, sound, used
 from .file import File
+from .maintenance import TOUCHED, EntryUsage, MonotonicClock, StoreMaintenance, sound, used
+from .salvage import complaints
 from .schema import ACCOUNTS, APPLICATION, TABLES
 from .seal import ACCOUNT_SECONDS, account, fits, seal, write_key
 
@@ -28,7 +28,7 @@ _LONGEST = 3600.0
 """No lease is asked for longer."""
 
 
-class SQLiteStore(Tending):
+class SQLiteStore(StoreMaintenance):
     """Rows sealed by a key beside the file, values checked against their address.
 
     Args:
@@ -48,7 +48,7 @@ class SQLiteStore(Tending):
         self.path = Path(path)
         self.counters: Counter[str] = Counter()
         self._file = File(self.path, self.counters)
-        self._time = Onward()
+        self._time = MonotonicClock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SQLiteStore, (self.path,)
@@ -135,16 +135,16 @@ class SQLiteStore(Tending):
             return super().verify(repair=repair and writable)
         why = "; ".join(torn)
         if not repair:
-            return Verified(0, 0, {str(self.path): Lost("file", why)})
-        if mended := self._file.mend():
+            return Verified(0, 0, {str(self.path): LostEntry("file", why)})
+        if mended := self._file.hint():
             why = f"{why}; {mended[1]} rows could be read and are kept, the old file is {mended[0].name}"
         found = super().verify()
-        return Verified(found.entries, found.values, {str(self.path): Lost("file", why), **found.lost})
+        return Verified(found.entries, found.values, {str(self.path): LostEntry("file", why), **found.lost})
 
     def shrink(self) -> None:
         self._file.shrink()
 
-    def uses(self) -> Sequence[Use]:
+    def uses(self) -> Sequence[EntryUsage]:
         with self._file.reading() as db:
             rows = db.execute("SELECT key, address, meta, CAST(used AS REAL) FROM entries").fetchall()
         now = self._time.now()
@@ -196,9 +196,7 @@ class SQLiteStore(Tending):
             write_key(target.with_name(target.name + ".key"), key)
             draft.replace(target)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                f"the store {str(self.path)!r} could not be copied to {str(target)!r}: {error}"
-            ) from error
+            raise StoreError(f"the store {str(self.path)!r} could not be copied to {str(target)!r}: {error}") from error
         finally:
             draft.unlink(missing_ok=True)
 

@@ -1,1 +1,1 @@
-"""Many configs at once."""
+"""Everything about many configs: the grid, planning, workers, resume, search, early stopping."""

@@ -13,7 +13,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Point:
+class ManifestPoint:
     """One point: its overrides, the address of what it does, and that of each part of it."""
 
     overrides: Sequence[str]
@@ -32,7 +32,7 @@ class Manifest:
     """
 
     identity: str
-    points: Mapping[int, Point]
+    points: Mapping[int, ManifestPoint]
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
@@ -63,14 +63,14 @@ def read(folder: Path, identity: str) -> Manifest | None:
         found = json.loads(place(folder, identity).read_text(encoding="utf-8"))
         if found["version"] != _VERSION:
             return None
-        points = {int(n): Point(p["overrides"], p["work"], p["parts"]) for n, p in found["points"].items()}
+        points = {int(n): ManifestPoint(p["overrides"], p["work"], p["parts"]) for n, p in found["points"].items()}
         return Manifest(found["identity"], points, found["details"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 @dataclass(frozen=True)
-class Change:
+class ExperimentChange:
     """A part that is not what it was: what of it changed, and at which points."""
 
     part: str
@@ -81,7 +81,7 @@ class Change:
         return f"{self.part.removeprefix('stages.').removeprefix('evaluator.')}: {self.what}"
 
 
-def changes(old: Manifest, new: Manifest) -> list[Change]:
+def changes(old: Manifest, new: Manifest) -> list[ExperimentChange]:
     """What changed between two runs of a sweep: each change once, with all points that it touches."""
     found: dict[tuple[str, str], list[int]] = {}
     for number, point in new.points.items():
@@ -91,7 +91,7 @@ def changes(old: Manifest, new: Manifest) -> list[Change]:
                 was, now = before.parts.get(name, ""), point.parts.get(name, "")
                 what = _what(name, old.details.get(was), new.details.get(now)) if was and now else ""
                 found.setdefault((name, what or ("new" if now else "gone")), []).append(number)
-    return [Change(name, what, tuple(numbers)) for (name, what), numbers in found.items()]
+    return [ExperimentChange(name, what, tuple(numbers)) for (name, what), numbers in found.items()]
 
 
 def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -117,9 +117,7 @@ def _rows(before: Any, now: Any) -> str:
         "added": [id for id in new if id not in old],
         "taken out": [id for id in old if id not in new],
     }
-    return (
-        "; ".join(f"{len(ids)} {word} ({_few(ids)})" for word, ids in told.items() if ids) or "put in another order"
-    )
+    return "; ".join(f"{len(ids)} {word} ({_few(ids)})" for word, ids in told.items() if ids) or "put in another order"
 
 
 def _keys(before: Any, now: Any, path: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PointOutcome:
     """What came of a point.
 
     Attributes:
@@ -41,7 +41,7 @@ class Outcome:
         return bool(self.summary.get("answered"))
 
 
-def known_share(outcomes: Iterable[Outcome]) -> float:
+def known_share(outcomes: Iterable[PointOutcome]) -> float:
     """The share of the answers of all stages that was known, from 0 to 1."""
     stages = [counts for outcome in outcomes for counts in (outcome.summary.get("stages") or {}).values()]
     known = sum(counts.get("known", 0) for counts in stages)

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from llmops_flows.stages.roles import Embedder, Vectors
-from llmops_flows.stages.words import words
+from llmops_flows.core.roles import Embedder, Vectors
+from llmops_flows.text.words import words
 
 
 class WordVectors(Embedder):

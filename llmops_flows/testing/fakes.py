@@ -11,9 +11,9 @@ from typing import Annotated
 
 from llmops_flows.core.errors import BackendError, StoreError
 from llmops_flows.core.record import Message, Usage
+from llmops_flows.core.roles import Model
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome
 from llmops_flows.core.store import Entry, Lease, Store
-from llmops_flows.stages.roles import Model
 
 
 class FailingStore:

@@ -6,9 +6,9 @@ import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
-from llmops_flows.core.budget import Amount, Budget, Ledger
+from llmops_flows.calls.budget import Amount, Budget, Ledger
+from llmops_flows.calls.budget_meter import BudgetMeter
 from llmops_flows.core.errors import BudgetExceeded
-from llmops_flows.core.purse import Purse
 
 
 class LedgerContract(ABC):
@@ -71,10 +71,10 @@ class LedgerContract(ABC):
 
     def test_many_threads_never_take_more_than_there_is(self) -> None:
         ledger, granted = self.ledger(), list[int]()
-        purses = [Purse(Budget(tokens=100), ledger, "one")]
-        purses += [Purse(Budget(tokens=100), self.other(ledger), "one", new=False) for _ in range(3)]
+        purses = [BudgetMeter(Budget(tokens=100), ledger, "one")]
+        purses += [BudgetMeter(Budget(tokens=100), self.other(ledger), "one", new=False) for _ in range(3)]
 
-        def spend(purse: Purse) -> None:
+        def spend(purse: BudgetMeter) -> None:
             for _ in range(5):
                 try:
                     with purse.paying_here(Amount(0, 10)) as payment:
@@ -89,10 +89,10 @@ class LedgerContract(ABC):
 
     def test_whoever_joins_finds_the_account_or_begins_no_call(self) -> None:
         ledger = self.ledger()
-        Purse(Budget(usd=1), ledger, "one")
-        Purse(Budget(usd=1), self.other(ledger), "one", new=False)
+        BudgetMeter(Budget(usd=1), ledger, "one")
+        BudgetMeter(Budget(usd=1), self.other(ledger), "one", new=False)
         try:
-            Purse(Budget(usd=1), self.other(ledger), "two", new=False)
+            BudgetMeter(Budget(usd=1), self.other(ledger), "two", new=False)
         except BudgetExceeded as error:
             assert "not in this store" in str(error)
         else:

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from llmops_flows.core.record import Message, Usage
+from llmops_flows.core.roles import Model
 from llmops_flows.core.stage import Call, Outcome, Positive
-from llmops_flows.stages.roles import Model
 
 
 class ScriptedModel(Model):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.core.fingerprint import encode
+from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
-from llmops_flows.stages.roles import Retriever
 
 PAGES = {
     "refunds.md": "# Refunds\n<!-- page 1 -->\nA refund takes five days.\n<!-- page 2 -->\nRefunds need a receipt.\n",
@@ -84,4 +84,4 @@ class RetrieverContract(ABC):
         assert after.retrieve(["When is the shop open?"], call)[0][0]["id"] == "hours.txt"
 
     def test_a_missing_folder_is_told_before_anything_runs(self, tmp_path: Path) -> None:
-        assert any("nowhere" in fault for fault in self.retriever(tmp_path / "nowhere", 1).faults())
+        assert any("nowhere" in problem for problem in self.retriever(tmp_path / "nowhere", 1).problems())

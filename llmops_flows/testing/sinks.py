@@ -11,8 +11,8 @@ import pytest
 from llmops_flows.core.events import Event, Sink
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Message, Record
-from llmops_flows.core.runner import Runner
 from llmops_flows.core.stage import Outcome, Stage
+from llmops_flows.engine.runner import Runner
 
 SLOW = 0.25
 """Seconds that taking one event may last at most: listeners are called in the path of the answers."""
@@ -49,9 +49,7 @@ class SinkContract(ABC):
     def test_a_run_with_failures_passes_through_it(self, caplog: pytest.LogCaptureFixture) -> None:
         sink = self.sink()
         with Runner(sinks=[sink]) as runner:
-            records = [
-                Record.of(text, {"question": text}) for text in ("good", "bad", "Büro 🙂 \x1b[2J", "x" * 20_000)
-            ]
+            records = [Record.of(text, {"question": text}) for text in ("good", "bad", "Büro 🙂 \x1b[2J", "x" * 20_000)]
             runner.run(Flow(stages={"ask": Ask(), "say": Say()}), records)
         sink.close()
         assert [record.id for record in records if record.error is not None] == ["bad"]

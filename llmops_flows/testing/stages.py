@@ -16,9 +16,9 @@ from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import encode
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
-from llmops_flows.core.runner import Runner
+from llmops_flows.core.roles import Evaluator, Guardrail, Model
 from llmops_flows.core.stage import Stage
-from llmops_flows.stages.roles import Evaluator, Guardrail, Model
+from llmops_flows.engine.runner import Runner
 
 from .fakes import DictStore
 
@@ -85,7 +85,7 @@ class StageContract(ABC):
         assert {name for name, required in stage.reads.items() if required} <= self.example().keys()
 
     def test_nothing_is_wrong_with_it(self) -> None:
-        assert self.stage().faults() == []
+        assert self.stage().problems() == []
 
     def test_it_answers_with_plain_data(self, runner: Runner) -> None:
         [record] = self.ask(runner, self.example())

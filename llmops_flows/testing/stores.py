@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Evicted, Share, Store, Tended, Verified
+from llmops_flows.core.store import Entry, Evicted, MaintainedStore, StorageShare, Store, Verified
 
 
 class StoreContract(ABC):
@@ -140,18 +140,18 @@ class StoreContract(ABC):
         store.entries(["key"])
 
 
-class TendedContract(StoreContract):
+class MaintainedStoreContract(StoreContract):
     """What holds for stores that can be looked after: they tell what they hold, what was lost, and let go of it."""
 
     def tended(
         self, count: int = 0, size: int = 1000, meta: Sequence[bytes] = (b"{}",)
-    ) -> tuple[Store, Tended, list[Entry]]:
+    ) -> tuple[Store, MaintainedStore, list[Entry]]:
         """A store with `count` entries named k0, k1 …, written one after the other, each with a value of `size`.
 
         The facts of `meta` go round.
         """
         store = self.store()
-        assert isinstance(store, Tended)
+        assert isinstance(store, MaintainedStore)
         entries = []
         for n in range(count):
             data = b"%d" % n + bytes(size - len(str(n)))
@@ -169,8 +169,12 @@ class TendedContract(StoreContract):
     def test_it_says_of_what_it_holds_how_much(self) -> None:
         _, care, _ = self.tended(5, meta=(b'{"stage":"model","tenant":"a"}', b'{"stage":"retrieve"}', b"no facts"))
         found = care.stats()
-        assert found.stages == {"model": Share(2, 2000), "retrieve": Share(2, 2000), "": Share(1, 1000)}
-        assert found.tenants == {"a": Share(2, 2000), "": Share(3, 3000)}
+        assert found.stages == {
+            "model": StorageShare(2, 2000),
+            "retrieve": StorageShare(2, 2000),
+            "": StorageShare(1, 1000),
+        }
+        assert found.tenants == {"a": StorageShare(2, 2000), "": StorageShare(3, 3000)}
 
     def test_it_says_who_computes_something_just_now(self) -> None:
         store, care, _ = self.tended()

@@ -41,7 +41,7 @@ def test_any_override_gives_a_config_or_an_error_of_ours(text: str) -> None:
     try:
         load_experiment("flow=chat", "model=echo", text)
     except ConfigError as error:
-        assert error.faults and all(fault.what for fault in error.faults)
+        assert error.problems and all(problem.what for problem in error.problems)
 
 
 KEYS = st.sampled_from(["_target_", "defaults", "hydra", "k", "model", "stages", "questions", "a.b", "1"])
@@ -59,7 +59,7 @@ def test_any_file_of_a_project_gives_a_config_or_an_error_of_ours(data: object, 
     try:
         load_experiment("flow=chat", "model=echo", "+debug=x")
     except ConfigError as error:
-        assert error.faults
+        assert error.problems
 
 
 @given(st.binary(max_size=60))
@@ -69,4 +69,4 @@ def test_any_bytes_in_a_file_give_a_config_or_an_error_of_ours(data: bytes) -> N
     try:
         load_experiment("flow=chat", "model=echo", "+debug=x")
     except ConfigError as error:
-        assert error.faults
+        assert error.problems

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.cli.main import main
-from tests.browser import needs_browser, show
+from tests.support.browser import needs_browser, show
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,7 @@ def test_a_locale_without_unicode_loses_nothing_of_a_question(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("redirected", "code"), [(">&-", 0), ("> /dev/full", 1), ("| true", 0)])
-def test_output_that_nobody_takes_ends_no_command_with_a_traceback(
-    tmp_path: Path, redirected: str, code: int
-) -> None:
+def test_output_that_nobody_takes_ends_no_command_with_a_traceback(tmp_path: Path, redirected: str, code: int) -> None:
     line = f'set -o pipefail; "{sys.executable}" -m llmops_flows check flow=chat model=echo {redirected}'
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
@@ -101,9 +99,7 @@ def test_output_that_nobody_takes_ends_no_command_with_a_traceback(
     assert ("cannot be written: No space left on device" in done.stderr) == (code == 1)
 
 
-@pytest.mark.parametrize(
-    "text", ["What's covered, and for whom (Büro?)", "cost: ${oc.env:HOME} {a}=[b]; 'c' | \"d\""]
-)
+@pytest.mark.parametrize("text", ["What's covered, and for whom (Büro?)", "cost: ${oc.env:HOME} {a}=[b]; 'c' | \"d\""])
 def test_free_text_just_works(tmp_path: Path, text: str) -> None:
     done = flows(tmp_path, "flow=chat", "model=echo", f"question={text}")
     assert done.returncode == 0, done.stderr
@@ -139,7 +135,7 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(tmp_path: Path) -
 
 
 def test_a_sweep_goes_over_prompts_and_retrievers(tmp_path: Path) -> None:
-    done = flows(tmp_path, "-m", *QUICK, "prompt=glob(rag_support/*)", "narrow=sentences,none")
+    done = flows(tmp_path, "-m", *QUICK, "prompt=glob(rag_support/*)", "reranker=sentences,none")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "multirun").glob("*/*/*/summary.json"))) == 6
 

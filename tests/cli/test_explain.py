@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.cli.main import main
-from llmops_flows.config.paths import data_dir
+from llmops_flows.config.files.paths import data_dir
 
 FLOW = "flow=rag_support"
 
@@ -103,7 +103,7 @@ def test_free_text_is_shown_as_it_was_typed(capsys: pytest.CaptureFixture[str]) 
 def test_a_project_file_is_named_before_the_shipped_one(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = elsewhere / "conf" / "model" / "echo.yaml"
     own.parent.mkdir(parents=True)
-    own.write_text("_target_: llmops_flows.stages.replay.Echo\n")
+    own.write_text("_target_: llmops_flows.components.model.echo.Echo\n")
     assert "set by    conf/model/echo.yaml:1" in explained(capsys, "model._target_", "flow=chat", "model=echo")[1]
     assert main(["check", "flow=chat", "model=echo"]) == 0
     assert capsys.readouterr().out.count("conf/model/echo.yaml") == 1

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.cli.main import VERBS, main
+from llmops_flows.cli.command_table import VERBS
+from llmops_flows.cli.main import main
 
 RUN = ("flow=chat", "model=echo", "guardrail=none", "store=memory", "tracer=none")
 

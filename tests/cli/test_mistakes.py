@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.cli.main import main
-from llmops_flows.config.paths import data_dir
+from llmops_flows.config.files.paths import data_dir
 
 RUN = ("flow=chat", "model=echo", "question=hi", "store=memory", "tracer=none")
 
@@ -123,7 +123,7 @@ def test_a_mistake_ends_with_2_and_says_how_to_mend(
 def test_an_option_with_another_ending_is_said_to_need_its_name(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(project / "conf" / "model" / "mine.yml", "_target_: llmops_flows.stages.replay.Echo\n")
+    write(project / "conf" / "model" / "mine.yml", "_target_: llmops_flows.components.model.echo.Echo\n")
     assert "rename mine.yml to mine.yaml" in told(capsys, "flow=chat", "model=mine")
 
 
@@ -157,9 +157,7 @@ def test_a_root_config_of_ones_own_that_lacks_what_flows_need_is_told(
     for words in (RUN, ("check", "flow=chat")):
         found = told(capsys, *words)
         assert found.startswith("the config has a mistake") and "Could not override" not in found
-        assert (
-            "(conf/llmops_flows.yaml): a file of this name is the root config, in place of the shipped one" in found
-        )
+        assert "(conf/llmops_flows.yaml): a file of this name is the root config, in place of the shipped one" in found
         assert "it lacks model, embedder" in found and "rename it" in found and "conf/flow/NAME.yaml" in found
 
 
@@ -170,7 +168,7 @@ def test_a_whole_root_config_of_ones_own_counts(project: Path, capsys: pytest.Ca
 
 
 def test_a_folder_named_on_the_command_line_comes_first(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(project / "more" / "model" / "mine.yaml", "_target_: llmops_flows.stages.replay.Echo\n")
+    write(project / "more" / "model" / "mine.yaml", "_target_: llmops_flows.components.model.echo.Echo\n")
     assert main([*RUN[:1], *RUN[2:], "model=mine", "--config-dir", "more"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "hi"
     assert main(["check", "flow=chat", "model=mine", "--config-dir=more"]) == 0
@@ -268,26 +266,26 @@ def test_an_embedder_without_its_key_is_told_before_anything_runs(
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [("# Read me", "line 1 is no row"), ("\n[1]", "line 2 is no row"), ('{"answer": "a"}', "line 1 is no row")],
 )
 def test_a_file_that_holds_no_answers_cannot_be_replayed(
-    capsys: pytest.CaptureFixture[str], project: Path, text: str, fault: str
+    capsys: pytest.CaptureFixture[str], project: Path, text: str, problem: str
 ) -> None:
     write(project / "rows.jsonl", text)
     found = told(capsys, "check", "flow=chat", "model=replay", "model.path=rows.jsonl")
-    assert fault in found and "'rows.jsonl'" in found
+    assert problem in found and "'rows.jsonl'" in found
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "problem"),
     [
         ("def run_many(self, inputs, calls): ...", "Shout defines no `run`, whose parameters name the slots"),
         ("def run(self, question: str) -> str: ...", "Shout does not say which slot it writes"),
     ],
 )
 def test_a_component_that_does_not_say_what_it_reads_or_writes_is_told(
-    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch, body: str, fault: str
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch, body: str, problem: str
 ) -> None:
     name = f"gaping_{'many' if 'run_many' in body else 'writes'}"
     writes = "writes = 'answer'" if "run_many" in body else "pass"
@@ -296,7 +294,7 @@ def test_a_component_that_does_not_say_what_it_reads_or_writes_is_told(
     flow = f"# @package _global_\nname: mine\ntrust: [{name}]\nstages:\n  model: {{_target_: {name}.shout.Shout}}\n"
     write(project / "conf" / "flow" / "mine.yaml", flow)
     monkeypatch.syspath_prepend(str(project))
-    assert fault in told(capsys, "check", "flow=mine")
+    assert problem in told(capsys, "check", "flow=mine")
 
 
 @pytest.mark.parametrize(

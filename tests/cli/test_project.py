@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.config.plugins import plugins
+from llmops_flows.config.files.plugins import plugins
 
 SHOUT = """
 from llmops_flows import Model
@@ -39,7 +39,7 @@ stages:
   prompt: ${prompt}
   model: ${model}
 """
-PROMPT = """_target_: llmops_flows.stages.prompt.ChatPrompt
+PROMPT = """_target_: llmops_flows.components.prompt.chat.ChatPrompt
 messages:
   - {role: user, content: "say {question}"}
 """

@@ -133,9 +133,7 @@ def test_an_answer_of_an_app_is_found_by_its_own_run_id(place: Path, verb: Verb)
         (("promote", "0", "x", "--froce"), "did you mean '--force'?"),
     ],
 )
-def test_a_slip_is_told_with_the_way_to_mend_it(
-    swept: Path, verb: Verb, arguments: tuple[str, ...], told: str
-) -> None:
+def test_a_slip_is_told_with_the_way_to_mend_it(swept: Path, verb: Verb, arguments: tuple[str, ...], told: str) -> None:
     code, out, err = verb(swept, *arguments)
     assert code in (1, 2) and told in err and not out and "Traceback" not in err
 
@@ -171,7 +169,7 @@ def test_nothing_is_loaded_for_a_replay(swept: Path) -> None:
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert not loaded & {"xllamacpp", "guardrails", "chromadb", "wordllama", "langchain_core", "llama_index"}
-    assert "llmops_flows.core.execution" not in loaded and "llmops_flows.stages.bm25" not in loaded
+    assert "llmops_flows.engine.execute" not in loaded and "llmops_flows.components.retriever.bm25" not in loaded
 
 
 def test_a_result_that_was_edited_ends_with_1(place: Path, verb: Verb) -> None:

@@ -16,9 +16,9 @@ import pytest
 
 import llmops_flows
 from llmops_flows import ConfigError
+from llmops_flows.components.prompt.chat import fill, variables
+from llmops_flows.config.composition.quoting import quote
 from llmops_flows.config.load import load_experiment
-from llmops_flows.config.text import quote
-from llmops_flows.stages.prompt import fill, variables
 
 SECONDS = 1.0
 BYTES = 50_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from llmops_flows import ConfigError, load_flow
 from llmops_flows.cli.main import main
-from llmops_flows.config import plugins
+from llmops_flows.config.files import plugins
 from llmops_flows.config.load import load_experiment
 
 EFFECT = "effect.txt"
@@ -77,11 +77,11 @@ TARGETS = [
     "pytest.main",
     "ctypes.CDLL",
     "code.interact",
-    "llmops_flows.core.loop.threading.Thread",
-    "llmops_flows.config.paths.os.system",
-    "llmops_flows.integrations.lazy.load",
-    "llmops_flows.core.runner.Runner",
-    "llmops_flows.stages.roles.Retriever",
+    "llmops_flows.engine.event_loop.threading.Thread",
+    "llmops_flows.config.files.paths.os.system",
+    "llmops_flows.artifacts.lazy_import.load",
+    "llmops_flows.engine.runner.Runner",
+    "llmops_flows.core.roles.Retriever",
     "llmops_flows.cli.main.script",
     "llmops_flows.config.load.load_flow",
     "evil",
@@ -244,7 +244,7 @@ def test_completing_a_hostile_line_runs_nothing(shell: str, work: Path, monkeypa
 
 
 def test_an_option_outside_the_folder_is_not_reached(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(work / "outside.yaml", "_target_: llmops_flows.stages.replay.Echo\n")
+    write(work / "outside.yaml", "_target_: llmops_flows.components.model.echo.Echo\n")
     refused(capsys, "flow=chat", "question=hi", "model=../../outside")
     refused(capsys, "flow=chat", "question=hi", f"model={work}/outside")
 

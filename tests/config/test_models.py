@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from llmops_flows import ConfigError
+from llmops_flows.config.files.paths import data_dir
 from llmops_flows.config.load import load_experiment
-from llmops_flows.config.paths import data_dir
+from llmops_flows.core.roles import Model
 from llmops_flows.core.stage import Part
-from llmops_flows.stages.roles import Model
 
 OPTIONS = sorted(p.stem for p in (data_dir("conf") / "model").glob("*.yaml"))
 KEY = "sk-proj-0123456789abcdefghijklmn"
@@ -44,7 +44,7 @@ def model(*given: str) -> Model:
     return found
 
 
-def faults(*given: str) -> str:
+def problems(*given: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load_experiment("flow=chat", *given)
     return str(caught.value)
@@ -77,11 +77,11 @@ def test_building_them_imports_no_framework(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "variable"), [("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY")])
-def test_a_missing_key_is_a_fault_that_names_the_variable(
+def test_a_missing_key_is_a_problem_that_names_the_variable(
     option: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(variable)
-    assert f"export {variable}=" in faults(f"model={option}")
+    assert f"export {variable}=" in problems(f"model={option}")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_missing_key_is_a_fault_that_names_the_variable(
     ],
 )
 def test_what_cannot_work_is_told_before_it_is_tried(given: list[str], words: str) -> None:
-    told = faults(*given)
+    told = problems(*given)
     assert words in told
     assert KEY not in told
     assert "secretpassword" not in told
@@ -114,14 +114,14 @@ def test_what_cannot_work_is_told_before_it_is_tried(given: list[str], words: st
 
 def test_a_key_that_no_header_can_carry_is_told_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-01234567\u201989abcdefghijk")
-    told = faults("model=openai")
+    told = problems("model=openai")
     assert "OPENAI_API_KEY holds" in told
     assert "01234567" not in told
 
 
 def test_a_file_that_is_no_model_is_told_before_it_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_text("not a model")
-    assert "no GGUF file" in faults("model=llamacpp", f"model.path={tmp_path / 'model.gguf'}")
+    assert "no GGUF file" in problems("model=llamacpp", f"model.path={tmp_path / 'model.gguf'}")
 
 
 def test_prices_come_from_the_list_by_name_and_may_be_overridden_one_by_one() -> None:
@@ -171,7 +171,7 @@ def test_a_fallback_is_no_part_of_the_identity() -> None:
     assert model("model=openai").identity == model("model=openai", "+model@model.fallback=smollm2").identity
 
 
-def test_faults_of_a_fallback_are_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_of_a_fallback_are_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY")
-    told = faults("model=openai", "+model@model.fallback=anthropic")
+    told = problems("model=openai", "+model@model.fallback=anthropic")
     assert "model.fallback" in told and "ANTHROPIC_API_KEY" in told

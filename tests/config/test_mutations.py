@@ -13,12 +13,11 @@ import pytest
 
 from llmops_flows import ConfigError
 from llmops_flows.config.compose import compose
+from llmops_flows.config.composition.provenance import keys
 from llmops_flows.config.experiment import Experiment
-from llmops_flows.config.folders import groups, options
+from llmops_flows.config.files.groups import groups, options
 from llmops_flows.config.load import load_experiment
-from llmops_flows.config.origin import keys
-
-from .mutants import Word, slips, words
+from tests.support.mutants import Word, slips, words
 
 GOAL = 0.99
 NAMED = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LANGSMITH_API_KEY", "DATABASE_URL")
@@ -124,9 +123,11 @@ def test_slips_in_the_keys_of_overrides() -> None:
     bad = []
     for _, changed, meant in sample:
         about = [
-            fault for fault in told if fault.startswith((f"{changed} ", f"{changed}:")) or starts(changed, fault)
+            problem
+            for problem in told
+            if problem.startswith((f"{changed} ", f"{changed}:")) or starts(changed, problem)
         ]
-        if not any(repr(meant) in guesses for fault in about for guesses in GUESSES.findall(fault)):
+        if not any(repr(meant) in guesses for problem in about for guesses in GUESSES.findall(problem)):
             bad.append((changed, meant, about))
     rate = 1 - len(bad) / len(sample)
     print(f"{len(sample)} slips in keys of overrides: {rate:.2%} refused with the right suggestion")
@@ -147,9 +148,9 @@ def test_plus_adds_no_key_that_nobody_reads() -> None:
             assert any(repr(meant) in guesses for guesses in GUESSES.findall(str(caught.value))), (key, changed)
 
 
-def starts(changed: str, fault: str) -> bool:
+def starts(changed: str, problem: str) -> bool:
     """Whether a fault is about what a key stands in (`retriver` for `retriver.k`)."""
-    key = fault.partition(" ")[0].rstrip(":")
+    key = problem.partition(" ")[0].rstrip(":")
     return changed == key or changed.startswith(f"{key}.")
 
 
@@ -164,11 +165,9 @@ def test_slips_in_the_options_of_overrides() -> None:
                     meant[f"{group}={name}"] = option
     with pytest.raises(ConfigError) as caught:
         load_experiment(*meant)
-    told = {fault.key: str(fault) for fault in caught.value.faults}
+    told = {problem.key: str(problem) for problem in caught.value.problems}
     bad = [
-        (typed, o)
-        for typed, o in meant.items()
-        if not any(repr(o) in g for g in GUESSES.findall(told.get(typed, "")))
+        (typed, o) for typed, o in meant.items() if not any(repr(o) in g for g in GUESSES.findall(told.get(typed, "")))
     ]
     rate = 1 - len(bad) / len(meant)
     print(f"{len(meant)} slips in options of overrides: {rate:.2%} refused with the right suggestion")

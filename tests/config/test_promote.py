@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from llmops_flows.config.assemble import assembled
 from llmops_flows.config.compose import compose
 from llmops_flows.config.experiment import Experiment
-from llmops_flows.config.load import assembled, load_experiment
-from llmops_flows.config.promote import Promotion, promote
+from llmops_flows.config.load import load_experiment
+from llmops_flows.config.promotion.promote import Promotion, promote
 from llmops_flows.core.errors import ConfigError
-from llmops_flows.core.secrets import MASK, redact_value
+from llmops_flows.core.redaction import MASK, redact_value
 
 LIMIT = {"questions": {"limit": 3}}
 SET = {"questions": {"seed": 7}, "samples": 3, "documents": "docs"}
@@ -52,7 +53,7 @@ def identities(run: Experiment) -> dict[str, str]:
     ("overrides", "values"),
     [
         ((), {}),
-        (("prompt=rag_support/v1", "narrow=none", "evaluator=none", "cache=normalized"), {}),
+        (("prompt=rag_support/v1", "reranker=none", "evaluator=none", "cache=normalized"), {}),
         (("retriever.k=3", "splitter.size=300"), {"retriever": {"k": 3}, "splitter": {"size": 300}}),
         (("retriever=hybrid", "retriever.retrievers.words.k=9"), {"retriever": {"retrievers": {"words": {"k": 9}}}}),
         (("questions.seed=7", "samples=3", "documents=docs"), SET),
@@ -106,7 +107,7 @@ def test_what_lies_outside_the_project_is_refused(tmp_path_factory: pytest.TempP
     (outside / "page.md").write_text("A page.")
     with pytest.raises(ConfigError, match="outside the project") as caught:
         promoted(ran(*BASE, f"documents={outside}"))
-    assert caught.value.faults[0].key == "documents" and not (project / "conf").exists()
+    assert caught.value.problems[0].key == "documents" and not (project / "conf").exists()
 
 
 def test_a_secret_is_never_written(project: Path) -> None:
@@ -172,7 +173,7 @@ def test_a_file_is_overwritten_only_by_force(project: Path) -> None:
 
 def test_a_promoted_flow_is_promoted_again() -> None:
     promoted(ran(*BASE, "retriever.k=3"))
-    run = ran("flow=winner", "narrow=none")
+    run = ran("flow=winner", "reranker=none")
     promoted(run, "better")
     assert identities(load_experiment("flow=better")) == identities(run)
 
@@ -205,10 +206,10 @@ def test_an_option_and_a_component_of_ones_own_are_named(project: Path, monkeypa
 
 
 def test_a_component_put_in_the_place_of_another_is_refused_with_the_way_round() -> None:
-    run = ran(*BASE, "stages.model={_target_: llmops_flows.stages.replay.Echo}")
+    run = ran(*BASE, "stages.model={_target_: llmops_flows.components.model.echo.Echo}")
     with pytest.raises(ConfigError, match="make it an option of that group") as caught:
         promoted(run)
-    assert caught.value.faults[0].key == "stages.model"
+    assert caught.value.problems[0].key == "stages.model"
 
 
 def test_a_stage_that_is_not_what_it_was_is_told() -> None:

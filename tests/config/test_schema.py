@@ -14,8 +14,9 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
-from llmops_flows.config import schema, yamlfile
-from llmops_flows.config.paths import data_dir
+from llmops_flows.config import schema
+from llmops_flows.config.files import yaml_file
+from llmops_flows.config.files.paths import data_dir
 from scripts import schemas
 
 CONF = data_dir("conf")
@@ -44,7 +45,7 @@ def test_every_shipped_file_names_a_schema_that_it_fulfils(file: Path, registry:
     place = (file.parent / named).resolve()
     assert place.is_file()
     assert "# @package" not in text or text.startswith("# @package")
-    validator(place.name, registry).validate(yamlfile.read(file).data)
+    validator(place.name, registry).validate(yaml_file.read(file).data)
 
 
 @pytest.mark.parametrize(
@@ -64,17 +65,17 @@ def test_every_shipped_file_names_a_schema_that_it_fulfils(file: Path, registry:
 def test_an_editor_sees_a_mistake(option: str, change: dict[str, Any], registry: Registry[Any]) -> None:
     file = CONF / f"{option}.yaml"
     checks = validator(schemas.schema_name(file), registry)
-    assert not checks.is_valid({**yamlfile.read(file).data, **change})
+    assert not checks.is_valid({**yaml_file.read(file).data, **change})
 
 
 def test_a_value_may_be_an_interpolation(registry: Registry[Any]) -> None:
     file = CONF / "retriever" / "bm25.yaml"
-    data = {**yamlfile.read(file).data, "k": "${samples}", "b": "???"}
+    data = {**yaml_file.read(file).data, "k": "${samples}", "b": "???"}
     validator(schemas.schema_name(file), registry).validate(data)
 
 
 def test_a_field_is_described_by_the_docstring_of_its_class() -> None:
-    text = (CONF / schema.FOLDER / "llmops_flows.stages.prompt.ChatPrompt.json").read_text()
+    text = (CONF / schema.FOLDER / "llmops_flows.components.prompt.chat.ChatPrompt.json").read_text()
     assert "what stands between passages" in json.loads(text)["properties"]["separator"]["description"]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llmops_flows.cli.progress import Progress
+from llmops_flows.components.tracer.local import Local
 from llmops_flows.core.events import Sink
-from llmops_flows.sinks.console import Progress
-from llmops_flows.sinks.local import Local
 from llmops_flows.testing.sinks import SinkContract
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from llmops_flows.components.evaluator import basic
+from llmops_flows.components.guardrail.guard import Guard
+from llmops_flows.components.model.echo import Echo
+from llmops_flows.components.model.extractive import Extractive
+from llmops_flows.components.model.replay import Replay
+from llmops_flows.components.prompt.chat import ChatPrompt
+from llmops_flows.components.reranker.none import NoReranker
+from llmops_flows.components.reranker.sentences import SentenceReranker
 from llmops_flows.core.stage import Stage
-from llmops_flows.integrations.guardrails_ai.guard import Guard
-from llmops_flows.stages import evaluators
-from llmops_flows.stages.extractive import Extractive
-from llmops_flows.stages.narrow import BestSentences, WholePassages
-from llmops_flows.stages.prompt import ChatPrompt
-from llmops_flows.stages.replay import Echo, Replay
 from llmops_flows.testing.fakes import CountedModel
 from llmops_flows.testing.models import ScriptedModel
 from llmops_flows.testing.stages import EvaluatorContract, GuardrailContract, ModelContract, Slots, StageContract
@@ -49,7 +51,7 @@ class TestChatPrompt(StageContract):
 
 class TestBestSentences(StageContract):
     def stage(self) -> Stage:
-        return BestSentences(count=1)
+        return SentenceReranker(count=1)
 
     def example(self) -> Slots:
         return {**QUESTION, "documents": DOCUMENTS}
@@ -57,7 +59,7 @@ class TestBestSentences(StageContract):
 
 class TestWholePassages(StageContract):
     def stage(self) -> Stage:
-        return WholePassages()
+        return NoReranker()
 
     def example(self) -> Slots:
         return {"documents": DOCUMENTS}
@@ -110,9 +112,7 @@ class TestReplay(ModelContract):
 
 class TestInputGuard(GuardrailContract):
     def stage(self) -> Stage:
-        return Guard(
-            on="question", validators={"prompt_injection": {"on_fail": "refrain", "params": {"threshold": 1}}}
-        )
+        return Guard(on="question", validators={"prompt_injection": {"on_fail": "refrain", "params": {"threshold": 1}}})
 
     def example(self) -> Slots:
         return QUESTION
@@ -165,9 +165,9 @@ def _suite(cls: Any) -> type:
     return Suite
 
 
-TestRelevance = _suite(evaluators.Relevance)
-TestGroundedness = _suite(evaluators.Groundedness)
-TestAnswerRelevance = _suite(evaluators.AnswerRelevance)
-TestCorrectness = _suite(evaluators.Correctness)
-TestRetrieval = _suite(evaluators.Retrieval)
-TestRefusals = _suite(evaluators.Refusals)
+TestRelevance = _suite(basic.Relevance)
+TestGroundedness = _suite(basic.Groundedness)
+TestAnswerRelevance = _suite(basic.AnswerRelevance)
+TestCorrectness = _suite(basic.Correctness)
+TestRetrieval = _suite(basic.Retrieval)
+TestRefusals = _suite(basic.Refusals)

@@ -7,11 +7,11 @@ import copy
 import pytest
 
 from llmops_flows.core import errors
-from llmops_flows.core.errors import BackendError, ConfigError, Fault, FlowError, MissingExtra, did_you_mean
+from llmops_flows.core.errors import BackendError, ConfigError, FlowError, MissingExtra, Problem, did_you_mean
 
 
-def test_a_config_error_tells_all_its_faults() -> None:
-    error = ConfigError([Fault("unknown", key="a.b", where="x.yaml:3", mend="say so"), Fault("other")])
+def test_a_config_error_tells_all_its_problems() -> None:
+    error = ConfigError([Problem("unknown", key="a.b", where="x.yaml:3", hint="say so"), Problem("other")])
     assert "2 mistakes" in str(error)
     assert "a.b (x.yaml:3): unknown\n    say so" in str(error)
 

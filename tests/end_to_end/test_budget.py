@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.cli.main import main
-from tests.servers import Asked, Reply, Server
+from tests.support.servers import Asked, Reply, Server
 
 pytestmark = pytest.mark.timeout(300)
 INPUT, OUTPUT, MOST = 2.0, 1000.0, 50

@@ -75,7 +75,7 @@ def test_a_changed_prompt_runs_again_what_is_downstream_of_it_only(place: Path) 
     done = run("python -m llmops_flows flow=rag_support prompt=rag_support/v3 questions.limit=2", place)
     assert done.returncode == 0, done.stderr
     stages = summary(place)["stages"]
-    assert all("computed" not in stages[name] for name in ("input_guard", "retrieve", "context_guard", "narrow"))
+    assert all("computed" not in stages[name] for name in ("input_guard", "retrieve", "context_guard", "rerank"))
     assert "computed" in stages["prompt"] and "computed" in stages["model"] and "computed" in stages["output_guard"]
 
 

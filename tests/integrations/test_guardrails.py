@@ -13,10 +13,10 @@ import pytest
 
 from llmops_flows import ConfigError, GuardrailError, Record, Runner
 from llmops_flows.config.load import load_experiment
-from llmops_flows.stages.checks import is_refusal
-from tests.integrations.guards import DOCUMENTS, MAIL, WEAPONS, ask, chat, guard
+from llmops_flows.text.overlap import is_refusal
+from tests.support.guards import DOCUMENTS, MAIL, WEAPONS, ask, chat, guard
 
-WHERE = "llmops_flows.integrations.guardrails_ai.guard.Guard"
+WHERE = "llmops_flows.components.guardrail.guard.Guard"
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
             "+guardrail.output.validators.regex_mach={on_fail:noop}",
             "+guardrail.input.validators.forbidden_topics={on_fail:noop}",
         )
-    assert len(caught.value.faults) == 2
+    assert len(caught.value.problems) == 2
 
 
 def test_checking_a_config_imports_no_guardrails() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from llmops_flows import Runner
+from llmops_flows.components.guardrail.guard import Guard
 from llmops_flows.config.load import load_experiment
-from llmops_flows.integrations.guardrails_ai.guard import Guard
-from llmops_flows.stages.validators import VALIDATORS
-from tests.integrations.guards import DOCUMENTS, ask, chat, guard
+from llmops_flows.text.validators import VALIDATORS
+from tests.support.guards import DOCUMENTS, ask, chat, guard
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_an_installed_validator_runs_by_name(runner: Runner) -> None:
 )
 def test_installed_validators_judge(name: str, params: dict[str, Any], good: str, bad: str) -> None:
     made = guard(x={"name": name, "on_fail": "refrain", "params": params})
-    assert made.faults() == []
+    assert made.problems() == []
     assert made.run(answer=good).verdict == {"passed": True, "action": "pass", "failures": []}
     refused = made.run(answer=bad)
     assert refused.ends and refused.verdict is not None
@@ -143,7 +143,7 @@ def test_nothing_is_sent_downloaded_or_left_running(outside: list[str]) -> None:
         sys.addaudithook(watch)
         import asyncio
         policy = type(asyncio.get_event_loop_policy())
-        from llmops_flows.integrations.guardrails_ai.guard import Guard
+        from llmops_flows.components.guardrail.guard import Guard
         regex = {"on_fail": "noop", "params": {"regex": "a"}}
         made = Guard(validators={"pii": {"on_fail": "fix"}, "regex_match": regex},
             engine="guardrails")

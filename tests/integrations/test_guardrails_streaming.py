@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from llmops_flows import Flow, Runner
-from llmops_flows.integrations.guardrails_ai.guard import Guard
+from llmops_flows.components.guardrail.guard import Guard
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
-from tests.integrations.guards import DOCUMENTS, MAIL, WEAPONS, chat, guard
+from tests.support.guards import DOCUMENTS, MAIL, WEAPONS, chat, guard
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from llmops_flows.integrations.langchain.cache import cached, store_cache
 from llmops_flows.stores.memory import MemoryStore
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore
-from tests.stores.rows import raw
+from tests.support.rows import raw
 
 
 class TestStoreCache(SyncCacheTestSuite):
@@ -153,9 +153,7 @@ def test_a_secret_is_never_written() -> None:
 def test_equal_calls_at_once_make_one_call() -> None:
     set_llm_cache(store_cache(MemoryStore(), wait=10))
     found: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(Chat(pause=0.3).invoke("hello").content)) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(Chat(pause=0.3).invoke("hello").content)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

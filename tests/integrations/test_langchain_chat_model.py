@@ -14,15 +14,14 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from pydantic import BaseModel
 
 from llmops_flows import BackendError, ConfigError, Runner
+from llmops_flows.components.model.echo import Echo
+from llmops_flows.components.model.extractive import Extractive
+from llmops_flows.components.model.smollm2 import SmolLM2
 from llmops_flows.integrations.langchain.chat_model import ChatFlowModel, as_langchain_chat_model
-from llmops_flows.integrations.llamacpp import SmolLM2
-from llmops_flows.stages.extractive import Extractive
-from llmops_flows.stages.replay import Echo
 from llmops_flows.stores.memory import MemoryStore
-from tests.servers import Reply, Server
-
-from .test_langchain_models import Runs
-from .test_openai_chat import said
+from tests.components.test_langchain_models import Runs
+from tests.components.test_openai import said
+from tests.support.servers import Reply, Server
 
 SMALL = SmolLM2(threads=1, max_tokens=16, context=1024, slots=2, stop=())
 
@@ -103,7 +102,7 @@ def test_changes_of_one_call_change_no_other() -> None:
 
 def test_with_a_store_an_answer_is_made_once_and_streamed_as_a_whole_afterwards() -> None:
     with Server(said("Paris", ".")) as server, Runner(store=MemoryStore()) as runner:
-        from llmops_flows.integrations.openai_chat import OpenAICompatible
+        from llmops_flows.components.model.openai_compatible import OpenAICompatible
 
         asked = as_langchain_chat_model(OpenAICompatible(name="m", base_url=f"{server.url}/v1"), runner)
         assert asked.invoke("capital?").content == "Paris."
@@ -112,7 +111,7 @@ def test_with_a_store_an_answer_is_made_once_and_streamed_as_a_whole_afterwards(
 
 
 def test_it_is_tried_again_by_the_gate_and_its_error_is_ours() -> None:
-    from llmops_flows.integrations.openai_chat import OpenAICompatible
+    from llmops_flows.components.model.openai_compatible import OpenAICompatible
 
     with Server(Reply(500, {}, {"error": {"message": "oops"}}), said("Paris")) as server:
         asked = OpenAICompatible(name="tried-again", base_url=f"{server.url}/v1")
@@ -126,7 +125,7 @@ def test_it_is_tried_again_by_the_gate_and_its_error_is_ours() -> None:
 
 def test_leaving_a_stream_early_stops_the_model() -> None:
     with Server(said(*"abcdefghij" * 20, every=0.02)) as server:
-        from llmops_flows.integrations.openai_chat import OpenAICompatible
+        from llmops_flows.components.model.openai_compatible import OpenAICompatible
 
         stream = as_langchain_chat_model(OpenAICompatible(name="left", base_url=f"{server.url}/v1")).stream("x")
         assert next(iter(stream)).content == "a"

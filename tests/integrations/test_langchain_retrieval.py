@@ -10,13 +10,15 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests, RetrieversIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
+from llmops_flows.components.embedder.langchain import LangChainEmbeddings
+from llmops_flows.components.retriever.bm25 import Bm25
+from llmops_flows.components.retriever.langchain import LangChainRetriever
+from llmops_flows.components.splitter.langchain import LangChainSplitter
 from llmops_flows.core.errors import ConfigError
+from llmops_flows.core.roles import Embedder, Retriever
 from llmops_flows.core.stage import Call
-from llmops_flows.integrations.langchain.embeddings import LangChainEmbeddings, langchain_embeddings_class
-from llmops_flows.integrations.langchain.retrieval import LangChainRetriever, langchain_retriever_class
-from llmops_flows.integrations.langchain.splitters import LangChainSplitter
-from llmops_flows.stages.bm25 import Bm25
-from llmops_flows.stages.roles import Embedder, Retriever
+from llmops_flows.integrations.langchain.embeddings import langchain_embeddings_class
+from llmops_flows.integrations.langchain.retriever import langchain_retriever_class
 from llmops_flows.testing.embedders import EmbedderContract, WordVectors
 from llmops_flows.testing.retrievers import PAGES, RetrieverContract
 
@@ -113,5 +115,5 @@ def test_what_is_no_embeddings_class_of_langchain_is_refused(target: str) -> Non
 
 
 def test_a_library_that_is_not_installed_is_told_beforehand() -> None:
-    (fault,) = LangChainEmbeddings(target="langchain_nowhere.Embeddings").faults()
-    assert "pip install langchain-nowhere" in fault
+    (problem,) = LangChainEmbeddings(target="langchain_nowhere.Embeddings").problems()
+    assert "pip install langchain-nowhere" in problem

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from llmops_flows.artifacts.resources import release_all
+from llmops_flows.components.retriever.llama_index import LlamaIndex
+from llmops_flows.components.splitter.llama_index import LlamaIndexSplitter
 from llmops_flows.core.errors import ConfigError
-from llmops_flows.core.resources import release_all
+from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
-from llmops_flows.integrations.llama_index.retrieval import LlamaIndex
-from llmops_flows.integrations.llama_index.splitters import LlamaIndexSplitter
-from llmops_flows.stages.roles import Retriever
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
 

@@ -10,13 +10,12 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.schemas import Run
 
 from llmops_flows import Call, Flow, Runner, Stage
+from llmops_flows.components.retriever.llama_index import LlamaIndex
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
-from llmops_flows.integrations.llama_index.retrieval import LlamaIndex
 from llmops_flows.integrations.llama_index.tracing import joined
 from llmops_flows.testing.embedders import WordVectors
-
-from ..core.parts import Say, Write
-from .test_runnable import Tree, names
+from tests.integrations.test_runnable import Tree, names
+from tests.support.parts import Say, Write
 
 pytest.importorskip("llama_index.core")
 

@@ -13,8 +13,8 @@ import pytest
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from llmops_flows import ConfigError, Flow, Runner, load_flow
+from llmops_flows.components.model.echo import Echo
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
-from llmops_flows.stages.replay import Echo
 
 QUICK = ("model=extractive", "retriever=bm25", "retriever.k=4")
 QUESTION = "What does Northwind Standard cover for emergency care?"
@@ -71,7 +71,7 @@ def test_a_key_of_the_environment_is_not_in_a_pickle(monkeypatch: pytest.MonkeyP
 def test_where_things_are_kept_is_the_reader_s_own_affair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = pickle.dumps(load_flow("chat", "model=echo", "guardrail=none"))
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(tmp_path / "elsewhere"))
-    assert pickle.loads(data).runner.home == tmp_path / "elsewhere"
+    assert pickle.loads(data).runner.context.home == tmp_path / "elsewhere"
 
 
 def test_a_key_in_clear_is_refused() -> None:

@@ -16,8 +16,7 @@ from langchain_core.tracers.schemas import Run
 
 from llmops_flows import Flow, InputError, Runner, StageError
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
-
-from ..core.parts import RAN, Guard, Say, rag
+from tests.support.parts import RAN, Guard, Say, rag
 
 
 class Tree(BaseTracer):

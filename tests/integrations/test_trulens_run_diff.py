@@ -15,18 +15,18 @@ from llmops_flows.cli.main import main
 from llmops_flows.integrations.trulens.run_diff import judged, run_diff
 from llmops_flows.report import files
 from llmops_flows.report.comparison import as_data, compare
-from llmops_flows.report.comparison_text import text
-from llmops_flows.report.variants import Variant
-from tests.report.sweeps import row
+from llmops_flows.report.text.comparison_text import text
+from llmops_flows.report.variants import SavedRun
+from tests.support.sweeps import row
 
 CONFIG = {
     "name": "shop",
     "evaluator": {
         "judged_groundedness": {
-            "_target_": "llmops_flows.integrations.trulens.judge.Judged",
+            "_target_": "llmops_flows.components.evaluator.trulens.TruLensJudge",
             "metric": "groundedness",
         },
-        "correctness": {"_target_": "llmops_flows.stages.evaluators.Correctness"},
+        "correctness": {"_target_": "llmops_flows.components.evaluator.basic.Correctness"},
     },
 }
 
@@ -93,7 +93,7 @@ def test_diff_tells_it_beside_our_own(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_section_is_part_of_what_counts_as_empty() -> None:
-    one = Variant("a", config=CONFIG, rows=scored(0.0))
+    one = SavedRun("a", config=CONFIG, rows=scored(0.0))
     found = compare(one, one)
     assert found.empty and as_data(found)["judged"] == {}
     told = run_diff(("a", scored(0.0)), ("b", scored(0.1)), {"judged_groundedness"})

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_flows.report.comparison import as_data, compare, parting
-from llmops_flows.report.comparison_text import text
-from llmops_flows.report.variants import Variant
-from tests.report.sweeps import row, sweep, variant
+from llmops_flows.report.text.comparison_text import text
+from llmops_flows.report.variants import SavedRun
+from tests.support.sweeps import row, sweep, variant
 
 
-def asked(prompt: str, **more: Any) -> Variant:
+def asked(prompt: str, **more: Any) -> SavedRun:
     """A variant that was asked so, and answered so."""
     config = {"name": "shop", "prompt": {"_target_": "shop.Prompt", "text": prompt}, **more}
-    return Variant(prompt[:5], config=config, rows=[row(f"q{n}", answer=prompt) for n in range(8)])
+    return SavedRun(prompt[:5], config=config, rows=[row(f"q{n}", answer=prompt) for n in range(8)])
 
 
 @given(st.integers(1, 4), st.integers(0, 12))
@@ -47,8 +47,8 @@ def test_a_prompts_text_is_told_line_by_line() -> None:
 def test_a_prompts_text_is_told_also_where_it_is_an_option_of_its_own() -> None:
     one, other = asked("Be brief."), asked("Be kind.")
     one, other = (
-        Variant("1", config=one.config, choices={"prompt": "shop/v1"}),
-        Variant("2", config=other.config, choices={"prompt": "shop/v2"}),
+        SavedRun("1", config=one.config, choices={"prompt": "shop/v1"}),
+        SavedRun("2", config=other.config, choices={"prompt": "shop/v2"}),
     )
     found = compare(one, other)
     assert found.config == {"prompt": ("v1", "v2")}
@@ -56,8 +56,8 @@ def test_a_prompts_text_is_told_also_where_it_is_an_option_of_its_own() -> None:
 
 
 def test_answers_and_errors_that_changed_are_told_apart() -> None:
-    one = Variant("a", rows=[row("q0", answer="yes"), row("q1", answer="yes"), row("q2", error="down")])
-    other = Variant("b", rows=[row("q0", answer="no"), row("q1", error="down"), row("q2", error="down")])
+    one = SavedRun("a", rows=[row("q0", answer="yes"), row("q1", answer="yes"), row("q2", error="down")])
+    other = SavedRun("b", rows=[row("q0", answer="no"), row("q1", error="down"), row("q2", error="down")])
     found = compare(one, other)
     assert [(c.id, c.before, c.after) for c in found.answers] == [("q0", "yes", "no")]
     assert [(c.id, c.before, c.after) for c in found.errors] == [("q1", "", "down")]
@@ -87,7 +87,7 @@ def test_cost_and_latency_are_of_an_answer_when_nothing_is_known() -> None:
 
 
 def test_questions_that_only_one_was_asked_are_named() -> None:
-    found = compare(variant("a", [0.5, 0.5]), Variant("b", rows=[row("q1"), row("q9")]))
+    found = compare(variant("a", [0.5, 0.5]), SavedRun("b", rows=[row("q1"), row("q9")]))
     assert (found.only_first, found.only_second) == (("q0",), ("q9",))
 
 
@@ -99,8 +99,8 @@ def test_questions_that_only_one_was_asked_are_named() -> None:
     [
         ("retrieve=1 prompt=2 model=3", "retrieve=1 prompt=2 model=3", None),
         ("retrieve=1 prompt=2 model=3", "retrieve=1 prompt=9 model=8", "prompt"),
-        ("retrieve=1 prompt=2 model=3", "retrieve=1 narrow=4 prompt=9 model=8", "narrow"),
-        ("retrieve=1 narrow=4 prompt=9", "retrieve=1 prompt=2", "narrow"),
+        ("retrieve=1 prompt=2 model=3", "retrieve=1 rerank=4 prompt=9 model=8", "rerank"),
+        ("retrieve=1 rerank=4 prompt=9", "retrieve=1 prompt=2", "rerank"),
         ("words=1 meaning=2 fuse=3", "meaning=2 words=1 fuse=3", None),
         ("words=1 meaning=2 fuse=3", "meaning=5 words=1 fuse=6", "meaning"),
         ("retrieve=1 old=2 model=3", "retrieve=1 new=2 model=3", "new"),

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from llmops_flows.report.differences import axes
-from llmops_flows.report.statistics import Table
-from llmops_flows.report.variants import Variant
+from llmops_flows.report.statistics.comparisons import Table
+from llmops_flows.report.variants import SavedRun
 
 DATA = Path(__file__).parent.parent / "data" / "sweep_table_haystack"
 KEYS = ("embedding", "top_k", "chunk_size")
@@ -25,7 +25,7 @@ def published() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def variants() -> list[Variant]:
+def variants() -> list[SavedRun]:
     text = gzip.decompress((DATA / "detailed.csv.gz").read_bytes()).decode()
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for line in csv.DictReader(text.splitlines()):
@@ -33,13 +33,13 @@ def variants() -> list[Variant]:
         point = tuple(line[key] for key in KEYS)
         found.setdefault(point, []).append({"id": line["question"], "sample": None, "error": None, "scores": scores})
     return [
-        Variant(" ".join(point), config={"embedding": point[0], "top_k": int(point[1]), "chunk_size": int(point[2])},
+        SavedRun(" ".join(point), config={"embedding": point[0], "top_k": int(point[1]), "chunk_size": int(point[2])},
                 rows=rows)
         for point, rows in found.items()
     ]  # fmt: skip
 
 
-def test_the_27_means_of_haystacks_sweep_are_ours(variants: list[Variant]) -> None:
+def test_the_27_means_of_haystacks_sweep_are_ours(variants: list[SavedRun]) -> None:
     wanted = {tuple(line[key] for key in KEYS): line for line in published()}
     assert len(variants) == len(wanted) == 27 and sum(len(v.rows) for v in variants) == 2889
     compared = 0
@@ -52,7 +52,7 @@ def test_the_27_means_of_haystacks_sweep_are_ours(variants: list[Variant]) -> No
     assert compared == 27 * 3 - 2
 
 
-def test_the_two_rows_without_a_score_are_skipped_and_told(variants: list[Variant]) -> None:
+def test_the_two_rows_without_a_score_are_skipped_and_told(variants: list[SavedRun]) -> None:
     unpublished = {tuple(line[key] for key in KEYS) for line in published() if math.isnan(line["faithfulness"])}
     scores = Table(variants).scores()
     skipped = {
@@ -64,5 +64,5 @@ def test_the_two_rows_without_a_score_are_skipped_and_told(variants: list[Varian
     assert all(found.unscored == 1 and found.n == 106 and found.mean is not None for found in skipped.values())
 
 
-def test_the_three_axes_of_that_sweep_are_what_varies(variants: list[Variant]) -> None:
+def test_the_three_axes_of_that_sweep_are_what_varies(variants: list[SavedRun]) -> None:
     assert {axis.key for axis in axes(variants)} == set(KEYS)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from llmops_flows.core.roles import Prices
 from llmops_flows.report.estimate import Estimate, Figure, History, Past, component, duration, money, number
-from llmops_flows.stages.roles import Prices
 from llmops_flows.testing.fakes import CountedModel
 from llmops_flows.testing.models import ScriptedModel
 

@@ -23,9 +23,7 @@ def test_a_failure_from_another_disk_is_told_as_one(tmp_path: Path) -> None:
         variants.read(tmp_path / "3")
 
 
-def test_the_summary_comes_last_whatever_order_the_files_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_summary_comes_last_whatever_order_the_files_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, path: written.append(path.name) or replace(self, path))

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from llmops_flows.core.errors import FlowError
-from llmops_flows.report.board_text import sentences, text
 from llmops_flows.report.leaderboard import as_csv, as_data, board
-from llmops_flows.report.variants import Variant
-from tests.report.sweeps import row, sweep, variant
+from llmops_flows.report.text.leaderboard_text import sentences, text
+from llmops_flows.report.variants import SavedRun
+from tests.support.sweeps import row, sweep, variant
 
 LOW, HIGH = [0.1 * (n % 5) for n in range(30)], [0.1 * (n % 5) + 0.2 for n in range(30)]
 
@@ -20,7 +20,7 @@ def shop(k: int) -> dict[str, object]:
     return {"name": "shop", "retriever": {"_target_": "shop.Words", "k": k}, "evaluator": {"correctness": {}}}
 
 
-def two() -> list[Variant]:
+def two() -> list[SavedRun]:
     return [variant("0", LOW, config=shop(2)), variant("1", HIGH, config=shop(8))]
 
 
@@ -60,12 +60,12 @@ def test_an_answer_takes_what_its_stages_took_also_where_they_were_known_and_sco
 
 def test_known_is_what_was_not_computed_for_this_variant() -> None:
     states = {"a": "known", "b": "similar", "c": "shared", "d": "computed", "e": "skipped"}
-    [line] = board([Variant("0", rows=[{**row("q0", m=1.0), "stages": states}])]).lines
+    [line] = board([SavedRun("0", rows=[{**row("q0", m=1.0), "stages": states}])]).lines
     assert line.known == 3 / 4
 
 
 def test_an_error_is_never_a_score() -> None:
-    broken = Variant("1", rows=[*(row(f"q{n}", answer_correctness=1.0) for n in range(7)), row("q7", error="down")])
+    broken = SavedRun("1", rows=[*(row(f"q{n}", answer_correctness=1.0) for n in range(7)), row("q7", error="down")])
     found = board([variant("0", [0.0] * 8), broken])
     assert (found.lines[0].errors, found.lines[0].scores["answer_correctness"].n) == (1, 7)
     assert "errors: 1 answer in 1; they are no scores" in sentences(found)
@@ -110,7 +110,7 @@ def test_a_config_value_neither_steers_the_terminal_nor_the_markup() -> None:
 
 
 def test_a_sweep_without_scores_still_has_a_board() -> None:
-    found = board([Variant("0", rows=[row("a", error="down")]), Variant("1")])
+    found = board([SavedRun("0", rows=[row("a", error="down")]), SavedRun("1")])
     assert "nothing was scored" in text(found)
 
 

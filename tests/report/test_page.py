@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.report import page_data
 from llmops_flows.report.leaderboard import board
-from llmops_flows.report.page import inert, page, write
-from llmops_flows.report.page_data import data
-from llmops_flows.report.variants import Variant
-from tests.browser import Parsed, Shown, needs_browser, show
-from tests.report.payloads import PAYLOADS
-from tests.report.sweeps import row, sweep
-from tests.servers import Reply, Server
+from llmops_flows.report.page import page_data
+from llmops_flows.report.page.page import inert, page, write
+from llmops_flows.report.page.page_data import data
+from llmops_flows.report.variants import SavedRun
+from tests.support.browser import Parsed, Shown, needs_browser, show
+from tests.support.payloads import PAYLOADS
+from tests.support.servers import Reply, Server
+from tests.support.sweeps import row, sweep
 
 METRICS = ("answer_correctness", "groundedness", "over_refusal")
 ACTIVE = {
@@ -32,7 +32,7 @@ ACTIVE = {
 LINKS = ("href", "src", "action", "xlink:href")
 
 
-def drawn(variants: list[Variant], folder: Path, address: str = "") -> Shown:
+def drawn(variants: list[SavedRun], folder: Path, address: str = "") -> Shown:
     write(folder / "report.html", variants, board(variants))
     return show(Path(f"{folder}/report.html{address}"))
 
@@ -74,19 +74,22 @@ def test_data_can_neither_end_its_element_nor_lose_a_character(value: Any) -> No
 
 def test_what_is_no_number_never_becomes_broken_json() -> None:
     rows = [row("a", m=float("nan")), row("b", m=float("inf")), row("c", m=0.5)]
-    variants = [Variant("0", rows=rows)]
+    variants = [SavedRun("0", rows=rows)]
     assert data(variants, board(variants))["variants"][0]["scores"][0][:2] == [0.5, None]
 
 
 def test_secrets_of_rows_that_nobody_masked_do_not_reach_the_page() -> None:
     key = "sk-proj-" + "a1B2" * 8
-    variants = [Variant("0", config={"k": key}, rows=[row("a", answer=key, m=1.0)]), Variant("1", config={"k": "x"})]
+    variants = [
+        SavedRun("0", config={"k": key}, rows=[row("a", answer=key, m=1.0)]),
+        SavedRun("1", config={"k": "x"}),
+    ]
     assert key not in page(variants, board(variants))
 
 
 def test_an_answer_that_many_variants_gave_is_kept_once() -> None:
     rows = [row("a", answer="The same long answer. " * 20, m=1.0)]
-    variants = [Variant(str(n), rows=rows) for n in range(50)]
+    variants = [SavedRun(str(n), rows=rows) for n in range(50)]
     assert page(variants, board(variants)).count("The same long answer. The same") == 10
 
 
@@ -103,7 +106,7 @@ def test_what_a_page_that_would_be_too_large_leaves_out_is_said(monkeypatch: pyt
 
 
 def test_a_sweep_without_answers_or_scores_has_a_page() -> None:
-    for variants in ([Variant("0")], [Variant("0", rows=[row("a", error="down")])]):
+    for variants in ([SavedRun("0")], [SavedRun("0", rows=[row("a", error="down")])]):
         assert "</html>" in page(variants, board(variants))
 
 
@@ -165,7 +168,7 @@ def test_500_variants_and_200_questions_open_at_once(tmp_path: Path) -> None:
 # -- promise 26: reports are inert -----------------------------------------------------------------------------------
 
 
-def hostile(hit: str) -> list[Variant]:
+def hostile(hit: str) -> list[SavedRun]:
     """Every payload in every field: flow, names, keys, values, metrics, stages, questions, answers, errors."""
     texts = [text.replace("{hit}", hit) for text in PAYLOADS]
     scores = dict.fromkeys(texts, 0.5)
@@ -176,7 +179,7 @@ def hostile(hit: str) -> list[Variant]:
     ]  # fmt: skip
     rows += [{**row(f"error {text}"), "error": text, "question": text} for text in texts]
     return [
-        Variant(text, run=text, rows=rows if n < 2 else [], choices={text: f"{text}{n}" for text in texts},
+        SavedRun(text, run=text, rows=rows if n < 2 else [], choices={text: f"{text}{n}" for text in texts},
                 config={"name": text, text: n, "value": text}) for n, text in enumerate(texts)
     ]  # fmt: skip
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.core.cache import Cache
+from llmops_flows.core.cache_policy import Cache
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.record import Record
-from llmops_flows.report.replay import Replay, replay
+from llmops_flows.report.replay import ReplayedRun, replay
 from llmops_flows.report.variants import read
-from tests.core.parts import RAN, Guard, Say, asked, rag
-from tests.report.records import Place
+from tests.support.parts import RAN, Guard, Say, asked, rag
+from tests.support.records import Place
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def again(place: Place, folder: Path) -> Replay:
+def again(place: Place, folder: Path) -> ReplayedRun:
     return replay(read(folder), place.traces)
 
 
-def troubles(found: Replay) -> list[tuple[str, str]]:
+def troubles(found: ReplayedRun) -> list[tuple[str, str]]:
     return [(trouble.kind, trouble.row) for trouble in found.troubles]
 
 

@@ -12,11 +12,11 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_flows.report.paired import holm, p_values
-from llmops_flows.report.statistics import Table, means
-from llmops_flows.report.student import two_sided
-from llmops_flows.report.variants import Variant
-from tests.report.sweeps import row, sweep, variant
+from llmops_flows.report.statistics.comparisons import Table, means
+from llmops_flows.report.statistics.paired import holm, p_values
+from llmops_flows.report.statistics.student import two_sided
+from llmops_flows.report.variants import SavedRun
+from tests.support.sweeps import row, sweep, variant
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 1, width=16)), min_size=1, max_size=40)
 
@@ -101,7 +101,7 @@ def test_the_interval_is_scipys_bootstrap() -> None:
 def test_what_is_not_scored_an_error_or_infinite_is_no_score() -> None:
     rows = [row("a", m=1.0), row("b", m=None), row("c", m=math.nan), row("d", m=math.inf), row("e", m="high")]
     rows += [{**row("f", error="model: down"), "scores": {"m": 0.0}}]
-    score = Table([Variant("v", rows=rows)]).scores()[0]["m"]
+    score = Table([SavedRun("v", rows=rows)]).scores()[0]["m"]
     assert (score.mean, score.n, score.unscored, score.faulty) == (1.0, 1, 2, 2)
     assert (score.low, score.high) == (None, None)
 
@@ -112,12 +112,12 @@ def test_samples_of_a_question_are_averaged_first() -> None:
         {**row("a.1", m=1.0), "sample": 1},
         {**row("b.0", m=1.0), "sample": 0},
     ]
-    score = Table([Variant("v", rows=rows)]).scores()[0]["m"]
+    score = Table([SavedRun("v", rows=rows)]).scores()[0]["m"]
     assert (score.mean, score.n) == (0.75, 2)
 
 
 def test_a_sweep_in_which_everything_failed_has_no_scores() -> None:
-    table = Table([Variant("v", rows=[row("a", error="down")]), Variant("w")])
+    table = Table([SavedRun("v", rows=[row("a", error="down")]), SavedRun("w")])
     assert table.scores() == [{}, {}] and table.against(0) == [{}, {}]
 
 

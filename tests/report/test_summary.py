@@ -16,8 +16,8 @@ import pytest
 from llmops_flows import Flow, Outcome, Record, Runner, Stage
 from llmops_flows.core.flow import Fallback
 from llmops_flows.core.record import Usage
-from llmops_flows.report import table
 from llmops_flows.report.summary import interval, mean, quantile, row, summarize
+from llmops_flows.report.text import table
 
 DATA = Path(__file__).parent.parent / "data" / "rag_northwind"
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = json.loads((DATA / "published_summaries.json").read_text())

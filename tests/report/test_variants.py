@@ -11,8 +11,8 @@ import pytest
 
 from llmops_flows.core.errors import FlowError
 from llmops_flows.report.differences import ABSENT, axes, differing
-from llmops_flows.report.variants import Variant, latest, question, read, sweep
-from tests.report.sweeps import row
+from llmops_flows.report.variants import SavedRun, latest, question, read, sweep
+from tests.support.sweeps import row
 
 
 def save(folder: Path, *, config: dict[str, Any] | None = None, summary: dict[str, Any] | None = None) -> Path:
@@ -25,7 +25,7 @@ def save(folder: Path, *, config: dict[str, Any] | None = None, summary: dict[st
 
 def varying(*configs: dict[str, Any], choices: tuple[dict[str, str], ...] = ()) -> dict[str, tuple[Any, ...]]:
     chosen = choices or ({},) * len(configs)
-    variants = [Variant(str(n), config=c, choices=o) for n, (c, o) in enumerate(zip(configs, chosen, strict=True))]
+    variants = [SavedRun(str(n), config=c, choices=o) for n, (c, o) in enumerate(zip(configs, chosen, strict=True))]
     return {axis.key: axis.values for axis in axes(variants)}
 
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 import pytest
 
 from llmops_flows import Call, Outcome
-from llmops_flows.core.cache import Cache
+from llmops_flows.core.cache_policy import Cache
 from llmops_flows.core.record import Record
 from llmops_flows.report.why import Cause, Told
-from tests.core.parts import Find, Guard, Say, Write, asked, rag
-from tests.report.records import Place
+from tests.support.parts import Find, Guard, Say, Write, asked, rag
+from tests.support.records import Place
 
 
 @pytest.fixture
@@ -137,9 +137,7 @@ def test_a_failure_is_tried_again(place: Place, monkeypatch: pytest.MonkeyPatch)
         (Cache(mode="none"), Cache(), "cache=none kept nothing then"),
     ],
 )
-def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(
-    place: Place, first: Cache, then: Cache, told: str
-) -> None:
+def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(place: Place, first: Cache, then: Cache, told: str) -> None:
     place.run(cache=first)
     place.run(cache=then)
     assert causes(place.why()["model"]) == [Cause("again", told)]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.core.budget import Ledger
+from llmops_flows.calls.budget import Ledger
 from llmops_flows.core.store import Store
-from llmops_flows.core.unfailing import Unfailing
+from llmops_flows.engine.resilient_store import ResilientStore
 from llmops_flows.stores.memory import MemoryLedger, MemoryStore
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore
 from llmops_flows.testing.ledgers import LedgerContract
-from llmops_flows.testing.stores import StoreContract, TendedContract
+from llmops_flows.testing.stores import MaintainedStoreContract, StoreContract
 
 
-class TestMemoryStore(TendedContract):
+class TestMemoryStore(MaintainedStoreContract):
     def store(self) -> Store:
         return MemoryStore()
 
@@ -38,7 +38,7 @@ class TestSQLiteLedger(LedgerContract):
         return SQLiteStore(self.path)
 
 
-class TestSQLiteStore(TendedContract):
+class TestSQLiteStore(MaintainedStoreContract):
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:
         self.path = tmp_path / "deep" / "store.sqlite"
@@ -52,4 +52,4 @@ class TestSQLiteStore(TendedContract):
 
 class TestUnfailing(StoreContract):
     def store(self) -> Store:
-        return Unfailing(FailingStore(MemoryStore()), lambda topic, text: None)
+        return ResilientStore(FailingStore(MemoryStore()), lambda topic, text: None)

@@ -12,8 +12,8 @@ from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Verified
 from llmops_flows.stores.sqlite import SQLiteStore
-from tests.harm import harm
-from tests.stores.rows import raw, rows
+from tests.support.harm import harm
+from tests.support.rows import raw, rows
 
 
 @pytest.mark.parametrize("places", [120, pytest.param(500, marks=pytest.mark.slow)])

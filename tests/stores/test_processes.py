@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from llmops_flows import Flow, Record, Runner
+from llmops_flows.components.prompt.chat import ChatPrompt
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
-from llmops_flows.stages.prompt import ChatPrompt
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.fakes import CountedModel, calls
 

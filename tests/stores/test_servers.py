@@ -17,18 +17,19 @@ from typing import Any
 import pytest
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.core.budget import Ledger
+from llmops_flows.calls.budget import Ledger
+from llmops_flows.components.prompt.chat import ChatPrompt
+from llmops_flows.components.store.postgres import Postgres
+from llmops_flows.components.store.redis import Redis
 from llmops_flows.core.errors import ConfigError, StoreError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Store
-from llmops_flows.stages.prompt import ChatPrompt
-from llmops_flows.stores.config import Postgres, Redis, Server
+from llmops_flows.stores.settings import Server
 from llmops_flows.testing.fakes import CountedModel, calls
 from llmops_flows.testing.ledgers import LedgerContract
-from llmops_flows.testing.stores import TendedContract
-from tests.core.spenders import race
-
-from .engines import POSTGRES, REDIS, Engine, PostgresEngine, RedisEngine
+from llmops_flows.testing.stores import MaintainedStoreContract
+from tests.support.engines import POSTGRES, REDIS, Engine, PostgresEngine, RedisEngine
+from tests.support.spenders import race
 
 spawn = multiprocessing.get_context("spawn")
 KINDS: dict[str, tuple[type[Engine], type[Server], str]] = {
@@ -67,7 +68,7 @@ def elsewhere(config: Server, **changes: object) -> Server:
     return type(config)(**{**config.model_dump(), **changes})
 
 
-class TestServers(TendedContract):
+class TestServers(MaintainedStoreContract):
     @pytest.fixture(autouse=True)
     def opened(self, config: Server) -> Iterator[None]:
         self.config = config
@@ -260,8 +261,8 @@ def test_a_server_that_is_away_costs_no_answer_and_learns_them_when_it_is_back(
         assert told == [f"said question {n}" for n in range(12)]
         assert len(calls(log)) == 12
         engine.start()
-        assert runner.vectors is not None
-        runner.vectors.flush()
+        assert runner.context.vectors is not None
+        runner.context.vectors.flush()
     with Runner(store=store) as later:
         again = [record.answer for record in later.run(flow, records)]
     assert again == told

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.single_flight import EACH_ONCE, RACERS, measure, stores
-from llmops_flows.stores.config import SQLite
+from llmops_flows.components.store.sqlite import SQLite
 
 
 def test_processes_that_race_for_a_hundred_keys_compute_each_once(tmp_path: Path) -> None:

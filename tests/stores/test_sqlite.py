@@ -13,8 +13,8 @@ from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Stats
 from llmops_flows.stores.schema import APPLICATION, SCHEMA
 from llmops_flows.stores.sqlite import SQLiteStore
-from tests.harm import read_only, small_disk
-from tests.stores.rows import raw, rows
+from tests.support.harm import read_only, small_disk
+from tests.support.rows import raw, rows
 
 # -- the file --------------------------------------------------------------------------------------------------------
 

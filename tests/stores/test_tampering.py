@@ -11,7 +11,7 @@ import pytest
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
 from llmops_flows.stores.sqlite import SQLiteStore
-from tests.stores.rows import raw, rows
+from tests.support.rows import raw, rows
 
 COLUMNS = [
     *(("entries", column) for column in ("key", "address", "meta", "seal")),

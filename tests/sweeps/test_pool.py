@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.core.errors import FlowError
-from llmops_flows.sweeps.pool import STOP, Pool, Task
+from llmops_flows.sweeps.workers.pool import STOP, Task, WorkerPool
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 WORKER = """
@@ -23,8 +23,8 @@ for line in sys.stdin:
 """
 
 
-def pool(workers: int = 2, **options: Any) -> Pool:
-    return Pool([sys.executable, "-c", WORKER], workers, **options)
+def pool(workers: int = 2, **options: Any) -> WorkerPool:
+    return WorkerPool([sys.executable, "-c", WORKER], workers, **options)
 
 
 def tasks(count: int, **do: str) -> list[Task]:
@@ -82,5 +82,5 @@ def test_leaving_early_stops_what_is_at_work() -> None:
 
 def test_workers_that_cannot_start_are_told_and_not_started_for_ever() -> None:
     told = pytest.raises(FlowError, match="end before they can work: its process ended with exit code 4")
-    with told, Pool([sys.executable, "-c", "import sys; sys.exit(4)"], 2) as workers:
+    with told, WorkerPool([sys.executable, "-c", "import sys; sys.exit(4)"], 2) as workers:
         list(workers.do(tasks(2)))

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
-from ..lazy import SLOW_FORMATS, absent, load
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, absent, load
 
 EXTRA = "guardrails"
 _UNWANTED = (*SLOW_FORMATS, "nltk")

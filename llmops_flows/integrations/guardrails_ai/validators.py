@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from llmops_flows.stages import validation, validators
+from llmops_flows.text import validation, validators
 
 from .library import guardrails
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.fingerprint import address, decode, digest, encode
-from llmops_flows.core.owners import new_owner
-from llmops_flows.core.secrets import has_secret
+from llmops_flows.core.lease_owner import new_owner
+from llmops_flows.core.redaction import has_secret
 from llmops_flows.core.store import Entry, Store
-from llmops_flows.core.unfailing import Unfailing
-from llmops_flows.integrations.lazy import load
+from llmops_flows.engine.resilient_store import ResilientStore
 
 log = logging.getLogger("llmops_flows")
 _TEMPERATURE = re.compile(r"""['"]temperature['"]\s*[:,]\s*([0-9.]+)""")
@@ -55,7 +55,7 @@ class _Answers:
 
     def __init__(self, store: Store, tenant: str, model: str, keep_sampled: bool, wait: float) -> None:
         self._wait = wait
-        self.store = Unfailing(store, _warn_once())
+        self.store = ResilientStore(store, _warn_once())
         self.scope = digest("langchain", tenant, model)
         self.keep_sampled = keep_sampled
         self._meta = encode({"stage": "langchain", **({"tenant": tenant} if tenant else {})})

@@ -13,8 +13,8 @@ from langchain_core.runnables import RunnableConfig
 
 from llmops_flows.core.events import Event
 from llmops_flows.core.record import Record, Span, Usage
+from llmops_flows.core.roles import Model, Retriever
 from llmops_flows.core.stage import Stage
-from llmops_flows.stages.roles import Model, Retriever
 
 _DETAILS: tuple[Literal["input_token_details", "output_token_details"], ...] = (
     "input_token_details",

@@ -24,10 +24,10 @@ from llmops_flows.core.errors import ConfigError
 from llmops_flows.core.events import Event
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.limits import Limits
-from llmops_flows.core.loop import Running
 from llmops_flows.core.record import Record
-from llmops_flows.core.runner import Runner
-from llmops_flows.stages.roles import Model
+from llmops_flows.core.roles import Model
+from llmops_flows.engine.event_loop import BackgroundRun
+from llmops_flows.engine.runner import Runner
 
 from .messages import chunk, last_chunk, message, record_of
 
@@ -127,7 +127,7 @@ class ChatFlowModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         record, pieces = record_of(messages), queue.SimpleQueue[str | None]()
-        running = Running(self._work(record, stop, kwargs, pieces.put))
+        running = BackgroundRun(self._work(record, stop, kwargs, pieces.put))
         running.outcome.add_done_callback(lambda _: pieces.put(None))
         shown = 0
         try:
@@ -157,7 +157,7 @@ class ChatFlowModel(BaseChatModel):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        running = Running(self._work(record, stop, kwargs, put))
+        running = BackgroundRun(self._work(record, stop, kwargs, put))
         running.outcome.add_done_callback(lambda _: put(None))
         shown = 0
         try:

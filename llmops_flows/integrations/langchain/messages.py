@@ -48,7 +48,5 @@ def last_chunk(record: Record, shown: int) -> ChatGenerationChunk:
     span = _span(record)
     text = "" if shown else str(record.answer)
     usage = usage_metadata(span.usage)
-    message = AIMessageChunk(
-        content=text, usage_metadata=usage, response_metadata=_about(span), chunk_position="last"
-    )
+    message = AIMessageChunk(content=text, usage_metadata=usage, response_metadata=_about(span), chunk_position="last")
     return ChatGenerationChunk(message=message)

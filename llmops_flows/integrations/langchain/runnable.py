@@ -14,8 +14,8 @@ from pydantic import BaseModel, create_model
 from llmops_flows.core.errors import FlowError, InputError
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
-from llmops_flows.core.runner import Runner
-from llmops_flows.stages.live import Live, guards
+from llmops_flows.engine.runner import Runner
+from llmops_flows.text.live_answer import Live, guards
 
 from .callbacks import ChildRuns, Host
 from .inputs import slots, whole
@@ -222,7 +222,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         return ChildRuns(managers, records, tokens=not guards(self.flow))
 
     def _live(self, record: Record, show: Callable[[str], None]) -> Live:
-        store = self.runner.store
+        store = self.runner.context.store
         return Live(self.flow, record, show, store.values if store is not None else lambda addresses: {})
 
     def _rest(self, record: Record, live: Live) -> Iterator[Answer]:

@@ -1,0 +1,1 @@
+"""LlamaIndex: embeddings and tracing."""

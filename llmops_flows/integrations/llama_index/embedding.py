@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from llmops_flows.integrations.lazy import SLOW_FORMATS, load
-from llmops_flows.stages.roles import Embedder
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load
+from llmops_flows.core.roles import Embedder
 
 
 def as_llama_embedding(embedder: Embedder) -> Any:

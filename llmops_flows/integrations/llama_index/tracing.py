@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load
 from llmops_flows.core.stage import Call
-from llmops_flows.integrations.lazy import SLOW_FORMATS, load
 
 log = logging.getLogger("llmops_flows")
 _manager: ContextVar[Any] = ContextVar("llmops_flows_llama_index_manager", default=None)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.trace import Step, Trace
-from llmops_flows.integrations.lazy import load
 
 _CHOICES = ("prompt", "model", "retriever", "guardrail")
 """What people tell the versions of a flow apart by."""
@@ -38,9 +38,7 @@ def app_of(trace: Trace, version: str | None = None) -> App:
     chosen = [trace.choices[group] for group in _CHOICES if trace.choices.get(group, "none") != "none"]
     label = version or " ".join([*chosen, trace.identity[:8]])
     numbering = load("trulens.core.utils.json", "trulens")
-    return App(
-        trace.flow, label, numbering.obj_id_of_obj({"app_name": trace.flow, "app_version": label}, prefix="app")
-    )
+    return App(trace.flow, label, numbering.obj_id_of_obj({"app_name": trace.flow, "app_version": label}, prefix="app"))
 
 
 @cache

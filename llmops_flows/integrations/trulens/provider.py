@@ -9,9 +9,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load
 from llmops_flows.core.record import Message
-from llmops_flows.integrations.lazy import SLOW_FORMATS, load
-from llmops_flows.stages.checks import claims
+from llmops_flows.text.overlap import claims
 
 EXTRA = "trulens"
 SCALE = (0, 3)
@@ -50,9 +50,7 @@ def classes() -> tuple[type, type]:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        llm = load(
-            "trulens.feedback.llm_provider", EXTRA, "evaluator=trulens", without=(*SLOW_FORMATS, "llama_index")
-        )
+        llm = load("trulens.feedback.llm_provider", EXTRA, "evaluator=trulens", without=(*SLOW_FORMATS, "llama_index"))
     # A judge that gives a score without its reasons is told of by a warning each time; the score is all that counts.
     warnings.filterwarnings("ignore", "No supporting evidence", module="trulens")
     splitting = load("trulens.feedback.templates.rag", EXTRA).Groundedness.sentences_splitter_prompt

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmops_flows.integrations.lazy import load
+from llmops_flows.artifacts.lazy_import import load
 
 from .provider import EXTRA
 
 Rows = Sequence[Mapping[str, Any]]
-_HOME = "llmops_flows.integrations.trulens."
+_HOME = "llmops_flows.components.evaluator.trulens."
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ LARGEST = 64_000_000
 
 
 @dataclass(frozen=True)
-class Job:
+class StageCall:
     """One point: its config, and from which machine it was sent."""
 
     number: int
@@ -41,7 +41,7 @@ class Result:
     left_out: Sequence[str] = ()
 
 
-def run(shared: Any, job: Job) -> Result:
+def run(shared: Any, job: StageCall) -> Result:
     """Run the job as Hydra does. Errors come back within the result."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton

@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrid
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from .job import Job, Result, run
+from .job import Result, StageCall, run
 
 log = logging.getLogger(__name__)
 COLLECT = ("auto", "always", "never")
@@ -109,15 +109,15 @@ def _needs(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _job(config: DictConfig, overrides: tuple[str, ...], number: int, collect: str) -> Job:
+def _job(config: DictConfig, overrides: tuple[str, ...], number: int, collect: str) -> StageCall:
     with open_dict(config):
         config.hydra.job.id = f"job_{number}"
         config.hydra.job.num = number
         config.hydra.launcher = OmegaConf.create({})  # the worker needs nothing of it
-    return Job(number, overrides, config, collect, os.uname().nodename)
+    return StageCall(number, overrides, config, collect, os.uname().nodename)
 
 
-def _returned(ray: Any, job: Job, future: Any) -> JobReturn:
+def _returned(ray: Any, job: StageCall, future: Any) -> JobReturn:
     """What came of a job. The files that it left on another machine are written here."""
     try:
         result: Result = ray.get(future)

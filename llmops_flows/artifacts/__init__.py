@@ -1,0 +1,1 @@
+"""Built files and loaded objects: indexes, file locks, shared resources."""

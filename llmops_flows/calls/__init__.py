@@ -1,0 +1,1 @@
+"""Everything around one call to a service: limits, retry, circuit breaker, budget."""

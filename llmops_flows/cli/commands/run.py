@@ -1,0 +1,159 @@
+"""One run: the questions through the flow, then a table, the totals, and the files that stay."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_flows.core.errors import ConfigError, FlowError
+from llmops_flows.sweeps.outcome import PointOutcome
+from llmops_flows.sweeps.workers.job_results import PROCESS, arrive
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from llmops_flows.config.experiment import Experiment
+    from llmops_flows.core.record import Record
+    from llmops_flows.engine.runner import Runner
+
+log = logging.getLogger("llmops_flows")
+
+
+class SingleRun:
+    """What Hydra calls for a single run. `error`: what it raised, kept from Hydra, which would print a traceback."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.failed = False
+
+    def __call__(self, config: DictConfig) -> None:
+        try:
+            self.failed = bool(_failures(_job(config)))
+        except Exception as error:
+            self.error = error
+
+
+@dataclass(frozen=True)
+class HydraTask:
+    """What Hydra calls for each job of a sweep. `account`: what the jobs' budget is paid from.
+
+    It raises nothing but an interrupt: one bad point does not end a sweep, and what came of it travels as plain data.
+    """
+
+    account: str | None = None
+    process: str = PROCESS
+
+    def __call__(self, config: DictConfig) -> PointOutcome:
+        from hydra.core.hydra_config import HydraConfig
+
+        arrive(self.process)
+        number = int(HydraConfig.get().job.num)
+        try:
+            return PointOutcome(number, _job(config, self.account))
+        except ConfigError as error:
+            return PointOutcome(number, failure="\n".join(map(str, error.problems)), wrong=True)
+        except Exception as error:
+            log.debug("point %s failed", number, exc_info=True)
+            return PointOutcome(number, failure=f"{type(error).__name__}: {error}")
+
+
+def _job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
+    """Run the job that Hydra set up. Returns the summary of the run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from llmops_flows.config import budget, redacted_output, saved_config
+    from llmops_flows.config.assemble import assembled
+    from llmops_flows.config.composition.composed import Composed, register
+    from llmops_flows.config.composition.unused_overrides import idle
+
+    register()
+    redacted_output.logs()
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    saved_config.write(folder, config, hydra)
+    chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
+    composed = Composed(config, tuple(hydra.overrides.task), chosen)
+    experiment = assembled(composed)
+    for told in (*idle(composed), *budget.notes(experiment)):
+        log.warning("%s", told)
+    if account is not None:
+        experiment = budget.paid(experiment, account)
+    return execute(experiment, folder)
+
+
+def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """Run an experiment, show it, and leave its files in `folder`. Returns its summary."""
+    from llmops_flows.config.load import opened
+    from llmops_flows.config.questions import records
+    from llmops_flows.config.work_identity import rows
+
+    from ..progress import progress
+
+    asked = records(rows(experiment.settings), experiment.settings.samples)
+    begun, run = time.perf_counter(), uuid.uuid4().hex
+    with opened(experiment, progress()) as (runner, flow):
+        try:
+            runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config, run=run)
+        except KeyboardInterrupt as stop:
+            finished = [record for record in asked if record.answer is not None]
+            _finish(experiment, finished, time.perf_counter() - begun, folder, run, runner)
+            stop.args = (f"interrupted after {len(finished)} of {len(asked)}; the same command goes on from here",)
+            raise
+        return _finish(experiment, asked, time.perf_counter() - begun, folder, run, runner)
+
+
+def _finish(
+    experiment: Experiment, records: list[Record], seconds: float, folder: Path, run: str, runner: Runner
+) -> dict[str, Any]:
+    from llmops_flows.report import files
+    from llmops_flows.report.summary import summarize
+    from llmops_flows.report.text import table
+
+    about = {"flow": experiment.flow.name, "run": run, "choices": experiment.choices}
+    summary: dict[str, Any] = {**about, **summarize(records, seconds=seconds), **_spent(runner)}
+    files.write(folder, records, summary, experiment.config)
+    if experiment.settings.question is not None and len(records) == 1:
+        print(_one(records[0]))
+    else:
+        print(table.results(records))
+    parts = [table.scores(summary), table.stages(summary), table.totals(summary), str(files.near(folder))]
+    print("", "\n\n".join(part for part in parts if part), sep="\n")
+    _tell_ways(records)
+    return summary
+
+
+def _failures(summary: Mapping[str, Any]) -> int:
+    count: int = summary["errors"]["records"] + summary["errors"]["evaluations"]
+    return count
+
+
+def _spent(runner: Runner) -> dict[str, Any]:
+    """What was spent of the budget, for the summary; nothing where there is none."""
+    purse = runner.context.purse
+    try:
+        return {} if purse is None else {"budget": purse.statement().data()}
+    except FlowError as error:
+        log.warning("what was spent of the budget is not known: %s", error)
+        return {}
+
+
+def _tell_ways(records: list[Record]) -> None:
+    """How exceptions that nobody raised on purpose came about: each once, to those who ask for it."""
+    found = dict.fromkeys(str(s.notes["traceback"]) for r in records for s in r.spans if "traceback" in s.notes)
+    if found and os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
+        print(*found, sep="\n", file=sys.stderr)
+    elif found:
+        print("HYDRA_FULL_ERROR=1 shows the whole traceback; the trace has it, too", file=sys.stderr)
+
+
+def _one(record: Record) -> str:
+    if record.error is not None:
+        return f"error: {record.error}"
+    return str(record.answer)

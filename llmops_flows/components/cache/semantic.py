@@ -1,0 +1,148 @@
+"""A cache in which a question may be answered by the answer to an earlier one that means the same."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field, SerializeAsAny
+
+from llmops_flows.artifacts.vectors import embed_known
+from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.fingerprint import decode, digest, encode
+from llmops_flows.core.redaction import has_secret
+from llmops_flows.core.roles import Embedder
+from llmops_flows.core.stage import Positive
+from llmops_flows.core.store import Entry, Store
+from llmops_flows.text.question_match import same_facts
+
+BLOCK = 256
+"""Numbers of a log that are looked up at once; a gap as long as this ends it."""
+_META = b'{"stage":"cache"}'
+
+
+class SemanticCache(Cache):
+    """Exact, and where that knows nothing: the answer to an earlier question that is alike enough.
+
+    Two questions count as the same when the cosine of their vectors reaches `threshold` and they state the same
+    facts (`alike.same_facts`: numbers, negations, opposites, names, quoted text, directions). All else is equal:
+    flow, prompts, models, documents, policies, tenant, history. Such answers have the state `similar`, and their
+    notes say which question was answered.
+
+    Attributes:
+        threshold: cosine from which questions count as alike. `benchmarks/semantic_cache.py` measures what it costs.
+        embedder: what makes vectors of questions. Static word vectors hardly tell questions apart; see there.
+        candidates: how many of the nearest questions are tried.
+        most: how many questions of one flow and tenant are compared with; later ones are not remembered.
+    """
+
+    threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.95
+    embedder: SerializeAsAny[Embedder]
+    candidates: Positive = 3
+    most: Positive = 20_000
+
+    @cached_property
+    def _logs(self) -> dict[tuple[int, str], QuestionLog]:
+        return {}
+
+    def similar(self, questions: Sequence[str], scope: str, store: Store) -> list[list[tuple[str, float]]]:
+        """For each question the earlier ones that mean the same, best first; none for one that was asked before."""
+        log = self._log(scope, store)
+        log.read()
+        new = [question for question in dict.fromkeys(questions) if question not in log.known]
+        if not new or not log.questions:
+            return [[] for _ in questions]
+        vectors = _matrix(embed_known(self.embedder, new, store, query=True))
+        scores = vectors @ log.matrix(self.embedder).T
+        found = {question: self._best(question, row, log.questions) for question, row in zip(new, scores, strict=True)}
+        return [found.get(question, []) for question in questions]
+
+    def remember(self, questions: Sequence[str], scope: str, store: Store) -> None:
+        """Add questions to what later ones are compared with; one that holds a secret is not written down."""
+        log = self._log(scope, store)
+        log.read()
+        for question in dict.fromkeys(questions):
+            if question not in log.known and len(log.questions) < self.most and not has_secret(question):
+                log.append(question)
+
+    def _best(self, question: str, scores: Any, earlier: Sequence[str]) -> list[tuple[str, float]]:
+        nearest = sorted(range(len(earlier)), key=lambda n: -scores[n])[: self.candidates]
+        near = [(earlier[n], float(scores[n])) for n in nearest if scores[n] >= self.threshold]
+        return [(other, score) for other, score in near if same_facts(question, other)]
+
+    def _log(self, scope: str, store: Store) -> QuestionLog:
+        key = (id(store), digest(scope, self.embedder.identity))
+        found = self._logs.setdefault(key, QuestionLog(key[1], store))
+        return found
+
+
+class QuestionLog:
+    """The questions of one scope, numbered in a store: many processes add to it, each reads on where it was."""
+
+    def __init__(self, scope: str, store: Store) -> None:
+        self.scope = scope
+        self.store = store
+        self.questions: list[str] = []
+        self.known: set[str] = set()
+        self._next = 0
+        self._vectors: Any = None
+        self._lock = threading.RLock()
+
+    def read(self) -> None:
+        """Take in what others have added. A number that was lost is passed over."""
+        with self._lock:
+            while True:
+                keys = [self._key(n) for n in range(self._next, self._next + BLOCK)]
+                entries = self.store.entries(keys)
+                if not entries:
+                    return
+                values = self.store.values([entry.address for entry in entries.values()])
+                for number, key in enumerate(keys, self._next):
+                    if key in entries:
+                        self._take(values.get(entries[key].address), number)
+
+    def append(self, question: str) -> None:
+        """Write a question under the next free number. Of two that write at once, each gets a number of its own."""
+        data, owner = encode(question), uuid.uuid4().hex
+        with self._lock:
+            number = self._next
+            while True:
+                key = self._key(number)
+                if self.store.lease([key], owner, seconds=5)[key].mine:
+                    free = not self.store.entries([key])
+                    if free:
+                        self.store.put({key: Entry(digest(data), _META)}, {digest(data): data})
+                    self.store.release([key], owner)
+                    if free:
+                        return
+                number += 1
+
+    def matrix(self, embedder: Embedder) -> Any:
+        """The vectors of the questions, one row each."""
+        with self._lock:
+            have = 0 if self._vectors is None else len(self._vectors)
+            if have < len(self.questions):
+                import numpy
+
+                more = _matrix(embed_known(embedder, self.questions[have:], self.store, query=True))
+                self._vectors = more if self._vectors is None else numpy.concatenate([self._vectors, more])
+            return self._vectors
+
+    def _take(self, data: bytes | None, number: int) -> None:
+        self._next = number + 1
+        question = None if data is None else decode(data)
+        if isinstance(question, str) and question not in self.known:
+            self.questions.append(question)
+            self.known.add(question)
+
+    def _key(self, number: int) -> str:
+        return digest("question", self.scope, str(number))
+
+
+def _matrix(vectors: Sequence[bytes]) -> Any:
+    import numpy
+
+    return numpy.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1)

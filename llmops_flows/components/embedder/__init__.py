@@ -1,0 +1,1 @@
+"""Embedder components: `embedder=NAME`."""

@@ -1,0 +1,1 @@
+"""Guardrail components: `guardrail=NAME`."""

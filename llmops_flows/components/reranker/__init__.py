@@ -1,0 +1,1 @@
+"""Reranker components: `reranker=NAME`."""

@@ -1,0 +1,18 @@
+"""`reranker=none`: the retrieved passages as they are."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from llmops_flows.core.record import Document
+from llmops_flows.core.stage import Stage
+
+
+class NoReranker(Stage):
+    """documents -> context: the passages as they are."""
+
+    writes: ClassVar[str] = "context"
+    inline: ClassVar[bool] = True
+
+    def run(self, documents: list[Document]) -> list[Document]:
+        return documents

@@ -1,0 +1,1 @@
+"""Retriever components: `retriever=NAME`."""

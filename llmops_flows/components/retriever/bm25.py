@@ -1,0 +1,79 @@
+"""Retrieval by words: BM25 over an inverted index that is kept as an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SerializeAsAny
+
+from llmops_flows.artifacts.artifact import artifact
+from llmops_flows.artifacts.resources import shared
+from llmops_flows.core.fingerprint import decode, encode
+from llmops_flows.core.record import Document
+from llmops_flows.core.roles import Retriever, Splitter
+from llmops_flows.core.stage import Call
+from llmops_flows.documents.corpus import Corpus, Documents, missing
+from llmops_flows.documents.passages import Found, with_scores
+from llmops_flows.text.heading import indexed
+from llmops_flows.text.ranking import Ranking
+from llmops_flows.text.words import words
+
+K1 = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Bm25Index(Corpus):
+    """The inverted index of a corpus, as a JSON file."""
+
+    k1: K1 = 1.5
+    b: Share = 0.75
+
+    def open(self, home: Path | None) -> tuple[list[Document], Ranking]:
+        """The passages and their ranking, built when nobody built them before."""
+        return shared(self, lambda: self._load(artifact(home, self.identity, self._build, kind="bm25")))
+
+    def _build(self, folder: Path) -> None:
+        passages = self.passages()
+        ranking = Ranking([words(indexed(passage)) for passage in passages], k1=self.k1, b=self.b)
+        (folder / "index.json").write_bytes(encode({"passages": passages, "postings": ranking.postings}))
+
+    def _load(self, folder: Path) -> tuple[list[Document], Ranking]:
+        kept: dict[str, Any] = decode((folder / "index.json").read_bytes())
+        return kept["passages"], Ranking.of(len(kept["passages"]), kept["postings"])
+
+
+class Bm25(Retriever):
+    """The passages that share the most telling words with the question (Okapi BM25, light English stemming).
+
+    Attributes:
+        documents: the folder (or file) of documents, or a loader.
+        splitter: how documents are cut into passages; None: pages as they are.
+        k1: how much a word counts that comes again and again.
+        b: how much long passages are held back (0: not at all, 1: fully).
+    """
+
+    documents: Documents
+    splitter: SerializeAsAny[Splitter] | None = None
+    k1: K1 = 1.5
+    b: Share = 0.75
+
+    @cached_property
+    def index(self) -> Bm25Index:
+        return Bm25Index(documents=self.documents, splitter=self.splitter, k1=self.k1, b=self.b)
+
+    def problems(self) -> list[str]:
+        return missing(self.documents)
+
+    def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        return with_scores(self._found(questions, call))
+
+    def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        return [passages for passages, _ in self._found(questions, call)]
+
+    def _found(self, questions: Sequence[str], call: Call) -> list[Found]:
+        passages, ranking = self.index.open(call.home)
+        best = ranking.best_for_each([words(question) for question in questions], self.k)
+        return [([passages[number] for number in numbers], scores) for numbers, scores in best]

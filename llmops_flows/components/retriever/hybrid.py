@@ -1,0 +1,74 @@
+"""Several retrievers as one: reciprocal-rank fusion of what each finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Annotated
+
+from pydantic import Field, SerializeAsAny
+
+from llmops_flows.core.errors import did_you_mean
+from llmops_flows.core.record import Document
+from llmops_flows.core.roles import Retriever
+from llmops_flows.core.stage import Call
+from llmops_flows.text.heading import scored
+
+Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
+class Hybrid(Retriever):
+    """The passages that several retrievers rank high: a passage scores weight / (constant + rank) at each.
+
+    Metadata `ranks` says at which rank each retriever had the passage. Give the retrievers a larger `k` than this
+    one has: what none of them returns cannot be found.
+
+    Attributes:
+        retrievers: name to retriever; two or more.
+        weights: name to how much the retriever counts; 1 where nothing is said.
+        constant: the larger, the less the first ranks stand out.
+    """
+
+    retrievers: Annotated[dict[str, SerializeAsAny[Retriever]], Field(min_length=2)]
+    weights: dict[str, Weight] = Field(default_factory=dict)
+    constant: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 60.0
+
+    def problems(self) -> list[str]:
+        unknown = sorted(set(self.weights) - set(self.retrievers))
+        own = [f"weights: there is no retriever {n!r}; {did_you_mean(n, self.retrievers)}" for n in unknown]
+        inner = [
+            f"retrievers.{name}.{problem}" for name, part in self.retrievers.items() for problem in part.problems()
+        ]
+        return own + inner
+
+    def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        found = {name: part.ranked(questions, call) for name, part in self.retrievers.items()}
+        longest = max((len(ranked) for lists in found.values() for ranked in lists), default=0)
+        shares = {name: [self._share(name, rank) for rank in range(1, longest + 1)] for name in found}
+        return [
+            self._fused({name: lists[number] for name, lists in found.items()}, shares)
+            for number in range(len(questions))
+        ]
+
+    def _share(self, name: str, rank: int) -> float:
+        return self.weights.get(name, 1.0) / (self.constant + rank)
+
+    def _fused(self, lists: Mapping[str, Sequence[Document]], shares: Mapping[str, Sequence[float]]) -> list[Document]:
+        score: dict[str, float] = {}
+        places: dict[str, dict[str, int]] = {}
+        for name, ranked in lists.items():
+            ids = [document["id"] for document in ranked]
+            places[name] = dict(zip(ids, count(1)))
+            for passage, share in zip(ids, shares[name], strict=False):
+                score[passage] = score.get(passage, 0.0) + share
+        best = sorted(score, key=score.__getitem__, reverse=True)[: self.k]
+        ranks = [{name: ranked[b] for name, ranked in places.items() if b in ranked} for b in best]
+        return [_ranked(lists, score[b], found) for b, found in zip(best, ranks, strict=True)]
+
+
+def _ranked(lists: Mapping[str, Sequence[Document]], score: float, ranks: dict[str, int]) -> Document:
+    """The passage that stands at these ranks."""
+    name, rank = next(iter(ranks.items()))
+    found = scored(lists[name][rank - 1], score)
+    found["metadata"]["ranks"] = ranks
+    return found

@@ -1,0 +1,116 @@
+"""Retrieval by LlamaIndex: its vector index over our vectors, or any of its retrievers by name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import struct
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from llmops_flows.artifacts.artifact import artifact
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, absent, load, named, target_problems
+from llmops_flows.artifacts.resources import shared
+from llmops_flows.core.errors import BackendError, FlowError
+from llmops_flows.core.fingerprint import target_code
+from llmops_flows.core.record import Document
+from llmops_flows.core.stage import Call
+from llmops_flows.core.store import Store
+from llmops_flows.documents.passages import Found
+from llmops_flows.integrations.llama_index.embedding import as_llama_embedding
+from llmops_flows.integrations.llama_index.tracing import joined
+
+from .vector_index import Dense
+
+FAMILIES = ("llama_index",)
+BRIDGES = ("llama_index.core.bridge.langchain",)
+"""LlamaIndex looks whether LangChain is there, by importing all of langchain-community; nothing here needs that."""
+VECTOR_RETRIEVER = "llama_index.core.retrievers.VectorIndexRetriever"
+
+
+class LlamaIndex(Dense):
+    """What a LlamaIndex retriever finds in a VectorStoreIndex that is built once and kept.
+
+    Vectors come from our embedder and its memory. A retriever that asks a model is given LlamaIndex's MockLLM.
+
+    Attributes:
+        target: dotted name of a BaseRetriever class. Of `index`, `nodes`, `embed_model`, `llm` and
+            `similarity_top_k` it is given what its constructor takes.
+        params: what else it is constructed with (plain data).
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("llama_index.core",)
+    extra: ClassVar[str] = "llama-index"
+    target: str = VECTOR_RETRIEVER
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+
+    def problems(self) -> list[str]:
+        return super().problems() + target_problems(self.target, FAMILIES)
+
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
+        index = shared(self.index, lambda: self._index(call), name="llama_index")
+        retriever = shared(self, lambda: self._retriever(index), name="retriever")
+        bundle = load("llama_index.core.schema", self.extra).QueryBundle
+        asked = [bundle(query_str=q, embedding=_floats(v)) for q, v in zip(questions, vectors, strict=True)]
+        try:
+            with joined(call) if len(asked) == 1 else nullcontext():  # a batch is nobody's in particular
+                found = [retriever.retrieve(one)[: self.k] for one in asked]
+            return [([_ours(node) for node in one], [node.score or 0.0 for node in one]) for one in found]
+        except FlowError:
+            raise
+        except Exception as error:
+            raise BackendError(f"{self.target} could not be searched: {error}") from error
+
+    def _retriever(self, index: Any) -> Any:
+        base = load("llama_index.core.base.base_retriever", self.extra).BaseRetriever
+        cls: Any = named(self.target, FAMILIES, lambda: (base,), "LlamaIndex retriever", self.extra)
+        offered = {
+            "index": index,
+            "nodes": list(index.docstore.docs.values()),
+            "embed_model": as_llama_embedding(self.embedder),
+            "llm": load("llama_index.core.llms", self.extra).MockLLM(),
+            "similarity_top_k": self.k,
+        }
+        taken = inspect.signature(cls.__init__).parameters
+        with absent(BRIDGES):
+            return cls(**{name: value for name, value in offered.items() if name in taken} | self.params)
+
+    def _index(self, call: Call) -> Any:
+        core = load("llama_index.core", self.extra, type(self).__name__, without=SLOW_FORMATS)
+        folder = artifact(call.home, self.address, lambda f: self._build(core, f, call.store), kind="llama_index")
+        kept = core.StorageContext.from_defaults(persist_dir=str(folder))
+        with absent(BRIDGES):
+            return core.load_index_from_storage(kept, embed_model=as_llama_embedding(self.embedder))
+
+    def _build(self, core: Any, folder: Path, store: Store | None) -> None:
+        node = load("llama_index.core.schema", self.extra).TextNode
+        passages, vectors = self.index.embedded(store)
+        nodes = [
+            node(
+                id_=p["id"],
+                text=p["page_content"],
+                metadata={"json": json.dumps(p["metadata"])},
+                embedding=_floats(v),
+            )
+            for p, v in zip(passages, vectors, strict=True)
+        ]
+        with absent(BRIDGES):
+            index = core.VectorStoreIndex(nodes=nodes, embed_model=as_llama_embedding(self.embedder))
+        index.storage_context.persist(persist_dir=str(folder))
+
+
+def _floats(vector: bytes) -> list[float]:
+    return list(struct.unpack(f"<{len(vector) // 4}f", vector))
+
+
+def _ours(found: Any) -> Document:
+    node = found.node
+    metadata = json.loads(node.metadata["json"]) if "json" in node.metadata else dict(node.metadata)
+    return Document(id=node.node_id, page_content=node.get_content(), metadata=metadata)

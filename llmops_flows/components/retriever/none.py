@@ -1,0 +1,16 @@
+"""Retrieval switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmops_flows.core.record import Document
+from llmops_flows.core.roles import Retriever
+from llmops_flows.core.stage import Call
+
+
+class NoDocuments(Retriever):
+    """Finds nothing: the model answers from what it knows."""
+
+    def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        return [[] for _ in questions]

@@ -1,0 +1,71 @@
+"""Retrieval by meaning: what every index of vectors shares."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+
+from pydantic import SerializeAsAny
+
+from llmops_flows.artifacts.vectors import embed_known
+from llmops_flows.core.fingerprint import code, digest
+from llmops_flows.core.record import Document
+from llmops_flows.core.roles import Embedder, Retriever, Splitter
+from llmops_flows.core.stage import Call
+from llmops_flows.core.store import Store
+from llmops_flows.documents.corpus import Corpus, Documents, missing
+from llmops_flows.documents.passages import Found, with_scores
+from llmops_flows.text.heading import indexed
+
+
+class VectorCorpus(Corpus):
+    """Passages with their vectors. Its identity is the address of an index over them."""
+
+    embedder: SerializeAsAny[Embedder]
+
+    def embedded(self, store: Store | None) -> tuple[list[Document], list[bytes]]:
+        """Every passage and its vector (float32, little-endian); known vectors are taken from the store."""
+        passages = self.passages()
+        return passages, embed_known(self.embedder, [indexed(passage) for passage in passages], store)
+
+
+class Dense(Retriever):
+    """The passages whose vectors are nearest to the question's.
+
+    Attributes:
+        documents: the folder (or file) of documents, or a loader.
+        splitter: how documents are cut into passages; None: pages as they are.
+        embedder: what makes vectors of passages and questions.
+    """
+
+    documents: Documents
+    splitter: SerializeAsAny[Splitter] | None = None
+    embedder: SerializeAsAny[Embedder]
+
+    @cached_property
+    def index(self) -> VectorCorpus:
+        return VectorCorpus(documents=self.documents, splitter=self.splitter, embedder=self.embedder)
+
+    @cached_property
+    def address(self) -> str:
+        """What the index is kept under: all that decides what is in it, and who built it."""
+        return digest(self.index.identity, code(type(self)))
+
+    def problems(self) -> list[str]:
+        return missing(self.documents) + [f"embedder: {problem}" for problem in self.embedder.problems()]
+
+    def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        return with_scores(self._found(questions, call))
+
+    def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
+        return [passages for passages, _ in self._found(questions, call)]
+
+    def _found(self, questions: Sequence[str], call: Call) -> list[Found]:
+        if not questions:
+            return []
+        return self.nearest(questions, embed_known(self.embedder, questions, call.store, query=True), call)
+
+    @abstractmethod
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
+        """The k nearest passages and their scores for each question and its vector (float32, little-endian)."""

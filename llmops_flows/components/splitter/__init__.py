@@ -1,0 +1,1 @@
+"""Splitter components: `splitter=NAME`."""

@@ -1,0 +1,53 @@
+"""Splitting documents by any of LlamaIndex's node parsers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load, named, target_problems
+from llmops_flows.artifacts.resources import shared
+from llmops_flows.core.fingerprint import target_code
+from llmops_flows.core.record import Document
+from llmops_flows.core.roles import Splitter
+from llmops_flows.documents.passages import pieces
+
+FAMILIES = ("llama_index",)
+
+
+class LlamaIndexSplitter(Splitter):
+    """Any LlamaIndex NodeParser that needs no model.
+
+    Attributes:
+        target: dotted name of the class.
+        params: what it is constructed with (plain data).
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("llama_index.core",)
+    extra: ClassVar[str] = "llama-index"
+    target: str = "llama_index.core.node_parser.SentenceSplitter"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+
+    def problems(self) -> list[str]:
+        return target_problems(self.target, FAMILIES)
+
+    def split(self, documents: Sequence[Document]) -> list[Document]:
+        parser = shared(self, self._load)
+        schema = load("llama_index.core.schema", self.extra, type(self).__name__)
+        found: list[Document] = []
+        for document in documents:
+            nodes = parser.get_nodes_from_documents([schema.Document(text=document["page_content"])])
+            found += pieces(document, [node.get_content() for node in nodes])
+        return found
+
+    def _load(self) -> Any:
+        load("llama_index.core", self.extra, type(self).__name__, without=SLOW_FORMATS)
+        return named(self.target, FAMILIES, self._bases, "LlamaIndex node parser", self.extra)(**self.params)
+
+    def _bases(self) -> tuple[type, ...]:
+        return (load("llama_index.core.node_parser", self.extra, type(self).__name__).NodeParser,)

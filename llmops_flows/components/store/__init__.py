@@ -1,0 +1,1 @@
+"""Store components: `store=NAME`."""

@@ -1,0 +1,20 @@
+"""`store=postgres`: answers in a PostgreSQL database that many machines share."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from llmops_flows.core.store import Store
+from llmops_flows.stores.settings import Server
+
+
+class Postgres(Server):
+    """A PostgreSQL database, version 12 or newer. Its tables are made when they are first needed."""
+
+    requires: ClassVar[tuple[str, ...]] = ("psycopg",)
+    extra: ClassVar[str] = "postgres"
+
+    def open(self) -> Store:
+        from llmops_flows.stores.postgres import PostgresStore
+
+        return PostgresStore(self)

@@ -1,0 +1,20 @@
+"""`store=redis`: answers on a Redis server that many machines share."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from llmops_flows.core.store import Store
+from llmops_flows.stores.settings import Server
+
+
+class Redis(Server):
+    """A Redis server, version 7 or newer."""
+
+    requires: ClassVar[tuple[str, ...]] = ("redis",)
+    extra: ClassVar[str] = "redis"
+
+    def open(self) -> Store:
+        from llmops_flows.stores.redis import RedisStore
+
+        return RedisStore(self)

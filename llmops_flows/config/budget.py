@@ -1,0 +1,83 @@
+"""From a budget in a config to the purse that calls are paid from: a run's own, or one that a whole sweep shares."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmops_flows.calls.budget import Amount, Ledger
+from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.budget_meter import told as counted
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.core.lease_owner import new_owner
+from llmops_flows.core.roles import Model
+from llmops_flows.core.stage import Part
+from llmops_flows.stores.memory import LEDGER
+
+if TYPE_CHECKING:
+    from .experiment import Experiment
+
+log = logging.getLogger("llmops_flows")
+FREE = ("local", "llamacpp")
+"""Providers of models that run in this process."""
+
+
+def purse(experiment: Experiment, store: Any) -> BudgetMeter | None:
+    """What an experiment's calls are paid from: its sweep's account, or one of its own; None where it has no budget.
+
+    Raises:
+        StoreError: the store with the sweep's account cannot be reached.
+        BudgetExceeded: it has no such account.
+    """
+    budget = experiment.settings.budget
+    if not budget.limited:
+        return None
+    if experiment.account:
+        return BudgetMeter(budget, _ledger(store), experiment.account, new=False)
+    return BudgetMeter(budget, LEDGER, new_owner())
+
+
+def paid(experiment: Experiment, account: str) -> Experiment:
+    """A point of a sweep, paid from its account. Raises ConfigError: it has a budget, and there is no account."""
+    if experiment.settings.budget.limited and not account:
+        hint = "leave hydra/sweeper out (a launcher may stay), or the budget"
+        raise ConfigError(Problem("the points of this sweep cannot share a budget", key="budget", hint=hint))
+    return replace(experiment, account=account)
+
+
+def _ledger(store: Any) -> Ledger:
+    """Where accounts are kept: with the answers, so that whoever shares these shares the budget; else in memory."""
+    return store if isinstance(store, Ledger) else LEDGER
+
+
+def notes(experiment: Experiment) -> list[str]:
+    """A sentence for each model that the budget cannot limit, or does not allow a single call."""
+    budget, found = experiment.settings.budget, dict[str, None]()
+    if not budget.limited:
+        return []
+    for model in _models([*(stage for _, stage in experiment.flow.leaves()), *experiment.evaluators.values()]):
+        cost = Amount.of(model.worst({}))
+        if budget.usd is not None and not cost.usd and model.backend and model.provider not in FREE:
+            hint = "give prices.input and prices.output of the model (USD per million tokens)"
+            found[f"budget.usd={budget.usd:g} does not limit {model.name}, which has no price: {hint}"] = None
+        for name, limit in budget.limits():
+            if getattr(cost, name) > limit:
+                given, most = f"budget.{name}={getattr(budget, name):.15g}", counted(name, getattr(cost, name))
+                why = f"which may cost {most} (max_tokens={model.max_tokens}): only what is known is answered"
+                found[f"{given} does not allow one call of {model.name}, {why}"] = None
+    return list(found)
+
+
+def _models(node: Any) -> Iterator[Model]:
+    """Every model among parts, and in them."""
+    if isinstance(node, Model):
+        yield node
+    if isinstance(node, Part):
+        yield from _models([getattr(node, name) for name in type(node).model_fields])
+    elif isinstance(node, Mapping):
+        yield from _models(list(node.values()))
+    elif isinstance(node, (list, tuple)):
+        for one in node:
+            yield from _models(one)

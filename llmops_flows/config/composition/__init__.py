@@ -1,0 +1,1 @@
+"""Composing a config from files and overrides, as Hydra does."""

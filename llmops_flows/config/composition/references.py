@@ -1,0 +1,155 @@
+"""Interpolations looked at before they are resolved: those that lead nowhere, in a circle, or grow without bound."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_flows.core.errors import Problem, did_you_mean, leads_nowhere
+
+Path = tuple[str, ...]
+MOST_TEXT = 2_000_000
+MOST_VALUES = 20_000
+LONGEST = 20
+"""Interpolations may follow one another this many times."""
+RESOLVERS = ("flow_data", "llmops_home", "now", "hydra", "oc.env", "oc.select", "oc.decode", "oc.create",
+             "oc.dict.keys", "oc.dict.values", "oc.deprecated")  # fmt: skip
+_REFERENCE = re.compile(r"(?<!\\)(\\*+)\$\{\s*([.\w/\[\]-]+?)\s*\}")
+_CALL = re.compile(r"(?<!\\)(\\*+)\$\{\s*([A-Za-z_][\w.]{0,80}?)\s*:")
+
+
+@dataclass
+class _Size:
+    values: int = 1
+    text: int = 0
+
+    def add(self, other: _Size) -> None:
+        self.values = min(self.values + other.values, MOST_VALUES + 1)
+        self.text = min(self.text + other.text, MOST_TEXT + 1)
+
+    @property
+    def excessive(self) -> bool:
+        return self.values > MOST_VALUES or self.text > MOST_TEXT
+
+
+@dataclass
+class References:
+    """The interpolations of a config. `raw` is plain data, unresolved.
+
+    `broken` maps the place of each bad interpolation to why it is
+    bad; `dangers` are those of them that must not even be tried.
+    """
+
+    raw: Mapping[str, Any]
+    broken: dict[Path, Problem] = field(default_factory=dict)
+    dangers: dict[Path, Problem] = field(default_factory=dict)
+    _sizes: dict[Path, _Size] = field(default_factory=dict)
+    _open: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        whole = self._size(())
+        if whole.excessive and not self.dangers:
+            self.dangers[()] = Problem("interpolations make this config larger than it may be")
+        self.broken |= self.dangers
+
+    def target(self, path: Path) -> Path | None:
+        """Where the value at a path is taken from, if it is an interpolation and nothing else."""
+        text = self._at(path)
+        whole = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+        return self._steps(whole[2], path) if whole and not whole[1] else None
+
+    def _size(self, path: Path) -> _Size:
+        """How large the value at a path gets. Finds what is wrong on the way."""
+        if path in self._sizes:
+            return self._sizes[path]
+        if path in self._open:
+            chain = [".".join(p) for p in [*self._open[self._open.index(path) :], path]]
+            self.dangers.setdefault(path, Problem(f"it refers to itself: {' -> '.join(chain[:6])}", key=chain[0]))
+            return _Size()
+        if len(self._open) > 2 * LONGEST + 40:
+            self.dangers.setdefault(path, Problem(f"more than {LONGEST} interpolations in a row", key=".".join(path)))
+            return _Size()
+        self._open.append(path)
+        size = _Size()
+        value = self._at(path)
+        if isinstance(value, Mapping):
+            for name in value:
+                size.add(self._size((*path, str(name))))
+        elif isinstance(value, list):
+            for number in range(len(value)):
+                size.add(self._size((*path, str(number))))
+        elif isinstance(value, str):
+            size.text += len(value)
+            if "${" in value:
+                self._follow(value, path, size)
+        if size.excessive and not self.dangers:
+            what = "interpolations make this larger than a config may be"
+            self.dangers[path] = Problem(what, key=".".join(path))
+        self._open.pop()
+        self._sizes[path] = size
+        return size
+
+    def _follow(self, text: str, path: Path, size: _Size) -> None:
+        for name in _calls(text):
+            if name not in RESOLVERS:
+                what = f"there is no resolver {name!r}"
+                self.broken[path] = Problem(what, ".".join(path), hint=did_you_mean(name, RESOLVERS))
+        for name in _references(text):
+            steps = self._steps(name, path)
+            place, missing = self._found(steps)
+            if missing is None and self._at(place) != "???":
+                size.add(self._size(place))
+            elif missing is None:
+                self.broken[path] = Problem(f"it needs {name!r}, which must be given", ".".join(path))
+            elif missing[0]:
+                what = f"${{{name}}} leads nowhere: there is no key {missing[0]!r}"
+                self.broken[path] = Problem(what, ".".join(path), hint=leads_nowhere(*missing))
+
+    def _steps(self, name: str, path: Path) -> Path:
+        name = name.replace("[", ".").replace("]", "")
+        bare = name.lstrip(".")
+        up = len(name) - len(bare)
+        above = path[: max(len(path) - up, 0)] if up else ()
+        return (*above, *(step for step in bare.split(".") if step))
+
+    def _found(self, steps: Path) -> tuple[Path, tuple[str, list[str]] | None]:
+        """The place that steps lead to, through other interpolations; or the step that is missing, and the known."""
+        place: Path = ()
+        for _ in range(LONGEST):
+            for number, step in enumerate(steps):
+                node = self._at(place)
+                if isinstance(node, str):
+                    onward = self.target(place)
+                    if onward is None:
+                        return place, ("", [])  # a text, a resolver's answer or ???: told where it stands
+                    place, steps = (), (*onward, *steps[number:])
+                    break
+                known = _names(node)
+                if step not in known:
+                    return place, (step, known)
+                place = (*place, step)
+            else:
+                return place, None
+        return place, ("", [])
+
+    def _at(self, path: Path) -> Any:
+        node: Any = self.raw
+        for step in path:
+            node = node[step] if isinstance(node, Mapping) else node[int(step)]
+        return node
+
+
+def _names(node: Any) -> list[str]:
+    if isinstance(node, Mapping):
+        return [str(name) for name in node]
+    return [str(number) for number in range(len(node))] if isinstance(node, list) else []
+
+
+def _references(text: str) -> Iterator[str]:
+    return (m[2] for m in _REFERENCE.finditer(text) if len(m[1]) % 2 == 0)
+
+
+def _calls(text: str) -> Iterator[str]:
+    return (m[2] for m in _CALL.finditer(text) if len(m[1]) % 2 == 0)

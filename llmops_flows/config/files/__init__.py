@@ -1,0 +1,1 @@
+"""Config files and the folders that hold them."""

@@ -1,0 +1,47 @@
+"""What a config keeps, and where: the store of answers, the traces, the folder of indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmops_flows.components.tracer.local import Local
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.stores.settings import StoreConfig
+
+from .build import Builder
+from .experiment import trusted
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a config keeps things. `traces`: None where none are kept."""
+
+    store: StoreConfig
+    home: Path
+    traces: Local | None
+
+
+def kept(overrides: Sequence[str]) -> Kept:
+    """What the config keeps that overrides describe; no other part of it is built, and no flow is needed.
+
+    Raises:
+        ConfigError: with everything that is wrong, or because no answers are kept.
+    """
+    from .compose import compose
+
+    named = any(word.partition("=")[0] in ("flow", "name") for word in overrides)
+    try:
+        config = compose([*([] if named else ["name=store"]), *overrides]).plain
+    except ConfigError as error:
+        raise ConfigError(
+            [problem for problem in error.problems if problem.key != "stages"] or error.problems
+        ) from None
+    builder = Builder(trusted=trusted(config))
+    store = builder.value(config.get("store"), "store")
+    local = builder.value((config.get("tracer") or {}).get("local"), "tracer.local")
+    builder.done()
+    if not isinstance(store, StoreConfig):
+        raise ConfigError(Problem("no answers are kept", key="store", hint="store=sqlite"))
+    return Kept(store, Path(str(config["home"])), local if isinstance(local, Local) else None)

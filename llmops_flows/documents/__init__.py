@@ -1,0 +1,1 @@
+"""Loading documents from files, and splitting them into passages."""

@@ -1,0 +1,59 @@
+"""The documents of an index: where they are read from, and the passages they are split into."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import SerializeAsAny
+
+from llmops_flows.core.errors import StageError
+from llmops_flows.core.fingerprint import content
+from llmops_flows.core.record import Document
+from llmops_flows.core.roles import DocumentLoader, Splitter
+from llmops_flows.core.stage import Part
+
+from .folder import DocumentFolder, nothing_to_read
+from .passages import unique
+
+Documents = Annotated[Path | SerializeAsAny[DocumentLoader], "a file or folder, or a loader"]
+
+
+class Corpus(Part):
+    """The passages of a set of documents; what an index is built from. Its identity is the index's address."""
+
+    documents: Documents
+    splitter: SerializeAsAny[Splitter] | None = None
+
+    @cached_property
+    def documents_address(self) -> str:
+        return content(self.documents) if isinstance(self.documents, Path) else self.documents.identity
+
+    def passages(self) -> list[Document]:
+        """Every passage, in order, with distinct ids.
+
+        Raises:
+            StageError: the documents changed since this corpus was configured, or none could be read.
+        """
+        documents = unique(loader(self.documents).load())
+        if isinstance(self.documents, Path) and content(self.documents) != self.documents_address:
+            raise StageError(f"the documents in {str(self.documents)!r} changed while they were read: run again")
+        if not documents:
+            raise StageError(f"no document could be read from {_named(self.documents)}")
+        return unique(self.splitter.split(documents) if self.splitter else documents)
+
+
+def loader(documents: Path | DocumentLoader) -> DocumentLoader:
+    """Who reads the documents."""
+    return documents if isinstance(documents, DocumentLoader) else DocumentFolder(path=documents)
+
+
+def _named(documents: Path | DocumentLoader) -> str:
+    return repr(str(documents)) if isinstance(documents, Path) else f"a {type(documents).__name__}"
+
+
+def missing(documents: Path | DocumentLoader) -> list[str]:
+    """What is wrong with the place of the documents."""
+    problem = nothing_to_read(documents) if isinstance(documents, Path) else ""
+    return [f"documents: {problem}"] if problem else []

@@ -1,0 +1,96 @@
+"""File formats: bytes of a file to its pages of plain text, with the standard library."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TEXT_KEYS = ("page_content", "text", "content", "body")
+_PAGE = re.compile(r"^[ \t]*<!--\s*page\s+(\d+)\s*-->[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_TITLE = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class TextPage:
+    """A page of a file: its text, what is known about it, and its own id where the file gives one."""
+
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file in UTF-8 (a byte order mark for UTF-16 counts). Raises ValueError for anything else."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not text in UTF-8 (byte {error.start}): save it as UTF-8") from error
+    if "\x00" in text:
+        raise ValueError("not text: it holds NUL bytes")
+    return text
+
+
+def text_page(data: bytes) -> Iterator[TextPage]:
+    """Plain text; a form feed starts a page."""
+    parts = decoded(data).split("\f")
+    for number, text in enumerate(parts, 1):
+        yield TextPage(text, {"page": number} if len(parts) > 1 else {})
+
+
+def markdown_pages(data: bytes) -> Iterator[TextPage]:
+    """Markdown; a line `<!-- page 7 -->` starts page 7. The first heading of level 1 is the title."""
+    text = decoded(data)
+    title = _TITLE.search(text)
+    known: dict[str, Any] = {"title": title[1].strip()} if title else {}
+    first, *rest = _PAGE.split(text)
+    if not rest:
+        yield TextPage(_COMMENT.sub("", text), known)
+        return
+    front = _COMMENT.sub("", first).strip()
+    if title and front == title[0].strip():
+        front = ""
+    if front:
+        yield TextPage(front, known)
+    for number, page in zip(rest[::2], rest[1::2], strict=True):
+        yield TextPage(_COMMENT.sub("", page), {**known, "page": int(number)})
+
+
+def json_lines(data: bytes) -> Iterator[TextPage]:
+    """One JSON object a line: its text under `text`, `page_content`, `content` or `body`, the rest is metadata."""
+    for number, line in enumerate(decoded(data).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is not a JSON object")  # the file is wrong
+        yield _row(row, number, "line")
+
+
+def csv_rows(data: bytes) -> Iterator[TextPage]:
+    """One document a row: its text column, or all columns as `name: value` when none is called so."""
+    rows = csv.DictReader(io.StringIO(decoded(data), newline=""), strict=True)
+    try:
+        for number, row in enumerate(rows, 1):
+            yield _row({k: v for k, v in row.items() if k is not None and v is not None}, number, "row")
+    except csv.Error as error:
+        raise ValueError(f"row {rows.line_num} is not CSV: {error}") from error
+
+
+def _row(row: dict[str, Any], number: int, unit: str) -> TextPage:
+    key = next((key for key in TEXT_KEYS if isinstance(row.get(key), str)), "")
+    text = row.pop(key) if key else "\n".join(f"{name}: {value}" for name, value in row.items())
+    extra = row.pop("metadata", None) if key else None
+    known = {**(row if key else {}), **(extra if isinstance(extra, dict) else {})}
+    name = known.pop("id", None)
+    return TextPage(text, {unit: number, **known}, str(name) if name else "")

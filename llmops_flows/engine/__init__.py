@@ -1,0 +1,1 @@
+"""Execution of flows: the runner, scheduling, the answer cache, planning."""

@@ -1,0 +1,41 @@
+"""What the stages of a run execute with: the cache and its store, the call gate, threads and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.gate import Gate
+from llmops_flows.core.cache_policy import Cache
+
+from .resilient_store import ResilientStore
+from .threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionContext:
+    """Shared by all runs of a runner.
+
+    Attributes:
+        cache: which questions count as equal, and whether answers are looked up at all.
+        store: where answers are kept; None keeps nothing beyond a run.
+        vectors: where embeddings are kept, also when answers are not.
+        home: folder for built indexes and other artifacts.
+        tenant: answers are never shared between tenants.
+        gate: what every call to a service passes.
+        threads: where blocking stages run.
+        purse: what calls are paid from; None: no budget.
+        warn: takes a topic and a message, and logs one message for each topic.
+    """
+
+    cache: Cache
+    store: ResilientStore | None
+    vectors: ResilientStore | None
+    home: Path | None
+    tenant: str
+    gate: Gate
+    threads: Threads
+    purse: BudgetMeter | None
+    warn: Callable[[str, str], None]

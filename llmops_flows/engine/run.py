@@ -1,0 +1,41 @@
+"""A lane: one run of a flow over its records. Many lanes walk together, as the points of a sweep do."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_flows.core.flow import Flow
+from llmops_flows.core.record import Record
+from llmops_flows.core.stage import Stage
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        flow: what the records go through.
+        records: filled in as they go; each belongs to this lane alone.
+        evaluators: stages that score the records afterwards; where one fails, the answer still stands.
+        run: the id of this run.
+        config: its config as plain data, for the sinks. choices: config group to chosen option, for them too.
+    """
+
+    flow: Flow
+    records: Sequence[Record]
+    evaluators: Mapping[str, Stage] = field(default_factory=dict)
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for record in self.records:
+            record.run = self.run
+
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        """Every stage and evaluator with its name."""
+        yield from self.flow.leaves()
+        yield from self.evaluators.items()

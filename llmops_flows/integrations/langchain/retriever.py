@@ -1,0 +1,54 @@
+"""A retriever of ours as a LangChain retriever."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from llmops_flows.artifacts.lazy_import import load
+from llmops_flows.core.record import Document
+from llmops_flows.core.roles import Retriever
+from llmops_flows.core.stage import Call
+from llmops_flows.core.store import Store
+
+
+def as_langchain_document(document: Document) -> Any:
+    """A passage as a LangChain Document, without loss."""
+    cls = load("langchain_core.documents", "langchain").Document
+    return cls(id=document["id"], page_content=document["page_content"], metadata=dict(document["metadata"]))
+
+
+def as_langchain_retriever(retriever: Retriever, *, home: Path | None = None, store: Store | None = None) -> Any:
+    """The retriever as a LangChain BaseRetriever; `invoke(question, k=3)` asks for another number of passages.
+
+    Args:
+        retriever: any of ours.
+        home, store: where indexes and vectors are kept; None: nowhere beyond the process.
+    """
+    return langchain_retriever_class()(retriever=retriever, call=Call(home=home, store=store))
+
+
+@cache
+def langchain_retriever_class() -> type:
+    """The class of what `as_langchain_retriever` gives; made late, since LangChain is slow to load."""
+    base = load("langchain_core.retrievers", "langchain").BaseRetriever
+
+    class FlowRetriever(base):  # type: ignore[misc,valid-type]
+        """LangChain BaseRetriever over a retriever of llmops_flows."""
+
+        retriever: Any
+        call: Any
+        k: int | None = None
+
+        def _get_relevant_documents(self, query: str, *, run_manager: Any, k: int | None = None) -> list[Any]:
+            wanted = k or self.k
+            ours = self.retriever if wanted is None else _with_k(self.retriever, wanted)
+            return [as_langchain_document(d) for d in ours.retrieve([query], self.call)[0]]
+
+    return FlowRetriever
+
+
+def _with_k(retriever: Retriever, k: int) -> Retriever:
+    fields = {name: getattr(retriever, name) for name in type(retriever).model_fields}
+    return type(retriever)(**{**fields, "k": k})

@@ -1,0 +1,117 @@
+"""What a search found: as text for the terminal, and as optimization_results.json in the sweep's folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmops_flows.core.errors import ConfigError, FlowError, Problem
+from llmops_flows.core.plural import plural
+
+from .. import variants
+from ..files import near, write_json
+from .table import grid
+
+FILE = "optimization_results.json"
+SCORES = "scores."
+Results = Mapping[str, Any]
+
+
+def write(folder: Path, results: Results) -> None:
+    """Leave the results in a sweep's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / FILE, results)
+
+
+def refuse(folder: Path, study: str) -> None:
+    """Raises ConfigError where points of another search, or of a sweep, lie in a folder: the numbers are the same."""
+    try:
+        other = str(json.loads((folder / FILE).read_text(encoding="utf-8"))["study"])
+    except (OSError, ValueError, KeyError, TypeError):
+        other = "a sweep" if variants.points(folder) else study
+    if other != study:
+        what = f"{str(folder)!r} holds the points of {other}, which this search would overwrite"
+        raise ConfigError(
+            Problem(what, "hydra.sweep.dir", hint="name another folder, or none: each search has its own")
+        )
+
+
+def front(folder: Path) -> frozenset[str]:
+    """The names of the points in a sweep's folder that a search found best; none where there was no search."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return frozenset(str(number) for number in found["best"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def text(folder: Path, results: Results, ended: str, seconds: float) -> str:
+    """The best point, or the Pareto front, what failed, and what can be done with it."""
+    fine = [trial for trial in results["trials"] if trial["figures"] is not None]
+    best = _ranked(results, [trial for trial in fine if trial["number"] in results["best"]])
+    parts = [_board(folder, results)]
+    if len(results["objectives"]) > 1 and best:
+        parts.append(_front(results, best, len(fine)))
+    elif best:
+        parts.append(_best(best, len(fine)))
+    else:
+        parts.append("no point has results\n")
+    failed = [trial for trial in results["trials"] if trial["cause"]]
+    parts += [f"point {t['number']} ({' '.join(t['overrides'])}) failed:\n{_indented(t['cause'])}" for t in failed]
+    parts.append(_end(folder, results, best, ended, seconds))
+    return "\n".join(part for part in parts if part)
+
+
+def _board(folder: Path, results: Results) -> str:
+    from .. import leaderboard
+    from . import leaderboard_text
+
+    scores = [one["name"].removeprefix(SCORES) for one in results["objectives"] if one["name"].startswith(SCORES)]
+    try:
+        points, lost = variants.sweep(folder)
+        sort = scores[0] if scores else None
+        return leaderboard_text.text(leaderboard.board(points, sort=sort, lost=lost, front=front(folder)))
+    except FlowError:
+        return ""
+
+
+def _ranked(results: Results, trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first objective decides."""
+    first = results["objectives"][0]
+    return sorted(trials, key=lambda t: t["figures"][first["name"]], reverse=first["direction"] == "maximize")
+
+
+def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> str:
+    names = [one["name"] for one in results["objectives"]]
+    heads = [f"{one['name']} ({'more' if one['direction'] == 'maximize' else 'less'})" for one in results["objectives"]]
+    rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
+    told = f"Pareto front: {len(best)} of {plural(count, 'point')}, none of which is beaten in everything by another"
+    return f"{told}\n\n{grid(['point', '#', *heads], rows, 160, stretch=1)}\n"
+
+
+def _best(best: Sequence[Mapping[str, Any]], count: int) -> str:
+    ((name, figure),) = best[0]["figures"].items()
+    others = ", ".join(str(trial["number"]) for trial in best[1:9]) + (" …" if len(best) > 9 else "")
+    told = f"best of {plural(count, 'point')} by {name}: {best[0]['number']} ({figure:.4g})"
+    equal = f"; as good: {others}" if others else ""
+    return f"{told}{equal}\n    {' '.join(best[0]['overrides'])}\n"
+
+
+def _end(folder: Path, results: Results, best: Sequence[Mapping[str, Any]], ended: str, seconds: float) -> str:
+    tried, asked = len(results["trials"]), results["asked"]
+    why = f"; {ended}" if ended else ""
+    out = f"; {results['left_out']} proposals left out by sweep.where" if results["left_out"] else ""
+    lines = [f"{tried} of {plural(asked, 'point')} tried in {seconds:.1f} s{why}{out}"]
+    if best:
+        words = [*results["fixed"], *best[0]["overrides"]]
+        lines.append(f"run it:   python -m llmops_flows {' '.join(map(shlex.quote, words))}")
+        lines.append(f"keep it:  python -m llmops_flows promote {near(folder) / str(best[0]['number'])} NAME")
+    lines.append(f"{near(folder) / FILE}   study {results['study']}")
+    return "\n".join(lines) + "\n"
+
+
+def _indented(cause: str) -> str:
+    return "".join(f"    {line}\n" for line in cause.splitlines())

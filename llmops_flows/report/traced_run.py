@@ -1,0 +1,45 @@
+"""A run as a variant, from its traces: for runs that left no output folder, and to see that one left the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmops_flows.core.record import Usage, add_usage
+from llmops_flows.core.trace import Step, Trace
+
+from .variants import SavedRun
+
+
+def variant(name: str, traces: Sequence[Trace], config: Mapping[str, Any] | None = None, *, run: str = "") -> SavedRun:
+    """The variant that the traces of one run tell of."""
+    choices = next((trace.choices for trace in traces), {})
+    run = next((trace.run for trace in traces), run)
+    return SavedRun(name, run, config or {}, [row(trace) for trace in traces], choices=choices)
+
+
+def row(trace: Trace) -> dict[str, Any]:
+    """The line of results.jsonl that a record left (`report.summary.row`)."""
+    slots = {**trace.inputs, **trace.outputs}
+    usage, took, seconds = Usage(), dict[str, float](), 0.0
+    for step in trace.steps:
+        took[step.stage] = round(took.get(step.stage, 0.0) + max(step.took, step.seconds), 6)
+        if not _scoring(trace, step):
+            usage = add_usage(usage, step.usage)  # type: ignore[arg-type]
+            seconds += step.seconds
+    similar = (step.notes.get("similar_question") for step in trace.steps if step.state == "similar")
+    return {
+        "id": trace.record, "sample": trace.sample, "question": slots.get("question"),
+        "answer": slots.get("answer"), "reference": slots.get("reference"),
+        "error": trace.error or None, "ended": trace.ended or None, "scores": dict(trace.scores),
+        "verdicts": dict(trace.verdicts), "usage": dict(trace.usage),
+        "stages": {step.stage: step.state for step in trace.steps}, "similar_to": next(similar, None),
+        "seconds": round(seconds, 6), "took": took, "full_usage": dict(usage),
+    }  # fmt: skip
+
+
+def _scoring(trace: Trace, step: Step) -> bool:
+    """Whether a step is an evaluator's (see `report.summary.scoring`)."""
+    if step.slot == "scores":
+        return True
+    return not trace.error and step.state in ("failed", "skipped") and "." not in step.stage

@@ -1,1 +1,0 @@
-"""Listeners to the events of a run: local traces, progress, exporters."""

@@ -1,0 +1,211 @@
+"""Care of a store: is everything as it was written, how much is there, and what is let go for want of room."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmops_flows.core.fingerprint import decode, digest
+from llmops_flows.core.store import Entry, Evicted, LostEntry, Stats, StorageShare, Verified
+
+TOUCHED = 86_400.0
+"""Seconds after which reading an entry counts as using it anew: one more write a day for what is in use."""
+BATCH = 500
+"""Rows that are asked for, or removed, in one go: nobody else waits longer than that takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryUsage:
+    """An entry, its value, how many seconds ago it was last written or read (to a day), and whose it is."""
+
+    key: str
+    address: str
+    age: float
+    stage: str = ""
+    tenant: str = ""
+
+
+class MonotonicClock:
+    """The time of day, which never goes back: what is written later is younger, also where the clock was set back."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        with self._lock:
+            self._last = max(self._last + 1e-6, time.time())
+            return self._last
+
+
+class StoreMaintenance(ABC):
+    """What a store that gives its rows can tell about them, and do with them."""
+
+    # -- what a store gives ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def uses(self) -> Sequence[EntryUsage]:
+        """Every entry, without looking at its seal."""
+
+    @abstractmethod
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of every value, by address."""
+
+    @abstractmethod
+    def holders(self) -> Sequence[str]:
+        """For every lease that is in force, who has it."""
+
+    @abstractmethod
+    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+        """Of at most BATCH keys: the entries that are as they were written, and the keys of those that are not."""
+
+    @abstractmethod
+    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        """Of at most BATCH addresses: the values that fit theirs, and the addresses of those that do not."""
+
+    @abstractmethod
+    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        """Remove at most BATCH entries, and of the values those that no entry needs any more."""
+
+    def shrink(self) -> None:  # noqa: B027  # most stores have nothing to do
+        """Give the room of what was removed back, where nobody else does."""
+
+    # -- what comes of it ------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """How much there is, and of what."""
+        uses, sizes = self.uses(), self.sizes()
+        ages = [max(0.0, use.age) for use in uses] or [0.0]
+        return Stats(
+            len(uses),
+            len(sizes),
+            sum(sizes.values()),
+            max(ages),
+            min(ages),
+            dict(Counter(self.holders())),
+            _shares(((use.stage, use.address) for use in uses), sizes),
+            _shares(((use.tenant, use.address) for use in uses), sizes),
+        )
+
+    def verify(self, *, repair: bool = True) -> Verified:
+        """Check every entry's seal, every value's address, and that no entry lacks its value."""
+        uses = self.uses()
+        known = {use.key: use for use in uses} | {use.address: use for use in uses}
+        values, broken = self._checked(self.sizes())
+        entries: dict[str, Entry] = {}
+        lost = {address: _lost("value", "its bytes do not fit its address", known.get(address)) for address in broken}
+        for part in batches(use.key for use in uses):
+            found, bad = self.look(part)
+            entries.update(found)
+            lost |= {key: _lost("entry", "its seal does not fit, or is of another key", known[key]) for key in bad}
+        # What was written since the sizes were taken is not lost.
+        values |= self._checked(e.address for e in entries.values() if e.address not in values)[0]
+        orphans = [key for key, entry in entries.items() if entry.address not in values]
+        lost |= {key: _lost("entry", "its value is lost", known[key]) for key in orphans}
+        if repair and lost:
+            self._remove([use.key for use in uses if use.key in lost], broken)
+        return Verified(len(entries) - len(orphans), len(values), lost)
+
+    def evict(
+        self,
+        *,
+        max_bytes: int | None = None,
+        older_than: float | None = None,
+        stage: str | None = None,
+        tenant: str | None = None,
+        dry: bool = False,
+    ) -> Evicted:
+        """Let go of what is too old, then of what is too much: the longest unused first."""
+        uses, sizes = self.uses(), self.sizes()
+        chosen = [use for use in uses if stage in (None, use.stage) and tenant in (None, use.tenant)]
+        everything = len(chosen) == len(uses)
+        if max_bytes is None and older_than is None and (stage, tenant) != (None, None):
+            older_than = float("-inf")
+        keys = {use.key for use in chosen}
+        stays = {use.address for use in uses if use.key not in keys}
+        leaving = _leaving(chosen, sizes, stays, max_bytes, older_than)
+        # What nobody refers to goes too, where all entries were looked at.
+        left = sizes if everything else dict.fromkeys(use.address for use in leaving)
+        addresses = [address for address in left if address in sizes and address not in stays]
+        if not dry:
+            self._remove([use.key for use in leaving], addresses)
+            self.shrink()
+        gone = sum(sizes[address] for address in addresses)
+        return Evicted(len(leaving), len(addresses), gone, dict(Counter(use.stage for use in leaving)))
+
+    def _checked(self, addresses: Iterable[str]) -> tuple[set[str], list[str]]:
+        values: set[str] = set()
+        broken: list[str] = []
+        for part in batches(addresses):
+            good, bad = self.check(part)
+            values.update(good)
+            broken += bad
+        return values, broken
+
+    def _remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        for part in batches(sorted(keys)):  # neighbours lie together
+            self.remove(part, [])
+        for part in batches(addresses):
+            self.remove([], part)
+
+
+def used(key: str, address: str, meta: Any, age: float) -> EntryUsage:
+    """An entry whose facts say which stage computed it, and for which tenant; damaged ones say nothing."""
+    try:
+        facts = decode(meta)
+        stage, tenant = facts.get("stage", ""), facts.get("tenant", "")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        stage = tenant = ""
+    return EntryUsage(
+        key, address, max(0.0, age), stage if type(stage) is str else "", tenant if type(tenant) is str else ""
+    )
+
+
+def sound(values: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
+    """The values that fit their addresses, and the addresses of those that do not."""
+    good = {a: data for a, data in values.items() if type(data) is bytes and digest(data) == a}
+    return good, [address for address in values if address not in good]
+
+
+def batches(names: Iterable[str], most: int = BATCH) -> list[list[str]]:
+    """The names in lists of at most `most`."""
+    listed = list(names)
+    return [listed[first : first + most] for first in range(0, len(listed), most)]
+
+
+def _shares(parts: Iterable[tuple[str, str]], sizes: Mapping[str, int]) -> dict[str, StorageShare]:
+    """Name to how many entries and bytes it has, the largest first."""
+    entries: Counter[str] = Counter()
+    values: dict[str, set[str]] = {}
+    for name, address in parts:
+        entries[name] += 1
+        values.setdefault(name, set()).add(address)
+    found = {name: StorageShare(entries[name], sum(sizes.get(a, 0) for a in values[name])) for name in entries}
+    return dict(sorted(found.items(), key=lambda item: (-item[1].bytes, item[0])))
+
+
+def _lost(what: str, why: str, use: EntryUsage | None) -> LostEntry:
+    return LostEntry(what, why) if use is None else LostEntry(what, why, use.stage, use.tenant)
+
+
+def _leaving(
+    uses: Iterable[EntryUsage], sizes: Mapping[str, int], stays: set[str], room: int | None, older_than: float | None
+) -> list[EntryUsage]:
+    """Those of the entries that must go, so that the others fit into the room; values of these join `stays`."""
+    leaving = []
+    for use in sorted(uses, key=lambda use: use.age):
+        size = 0 if use.address in stays else sizes.get(use.address, 0)
+        old = older_than is not None and use.age > older_than
+        full = room is not None and size > room
+        if old or full:
+            leaving.append(use)
+            room = 0 if full else room  # what is used less may not stay in its place
+            continue
+        stays.add(use.address)
+        room = None if room is None else room - size
+    return leaving

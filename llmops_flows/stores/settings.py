@@ -1,0 +1,65 @@
+"""What every store component configures: where answers are kept, and how a server is reached."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from llmops_flows.core.stage import Part, Seconds
+from llmops_flows.core.store import Store
+
+ENVIRONMENT_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class StoreConfig(Part):
+    """Where answers are kept. A store decides no answer: it is part of no identity."""
+
+    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return type(self).__name__
+
+    @property
+    def begun(self) -> bool:
+        """False where it is sure that nothing was kept yet."""
+        return True
+
+    def open(self) -> Store:
+        """The store, ready for use by many threads and processes."""
+        raise TypeError(f"{type(self).__name__} does not say how it is opened")
+
+
+class Server(StoreConfig):
+    """A store on a server that many machines share.
+
+    Attributes:
+        url_env: name of the environment variable that holds the server's URL, never the URL itself.
+        namespace: stores of different namespaces on one server know nothing of each other.
+        timeout: seconds for connecting, and for each answer.
+        seal_env: name of the environment variable that holds the sealing secret (16 characters or more). Machines
+            that are given the same one share their answers. Without it, `key` is used.
+        key: file with a key of this machine alone, made when it is first needed.
+    """
+
+    url_env: str
+    namespace: str = Field(default="llmops_flows", pattern=r"^[\w.-]{1,100}$")
+    timeout: Seconds = 5.0
+    seal_env: str = "LLMOPS_FLOWS_SEAL"
+    key: Path
+
+    @property
+    def place(self) -> str:
+        return f"{type(self).__name__.lower()} at {self.url_env}, namespace {self.namespace}"
+
+    def problems(self) -> list[str]:
+        return [
+            f"{name} must be the NAME of an environment variable; it is none (an address or key never stands here)"
+            for name in ("url_env", "seal_env")
+            if not ENVIRONMENT_VARIABLE.fullmatch(getattr(self, name))
+        ]

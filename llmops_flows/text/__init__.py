@@ -1,0 +1,1 @@
+"""Analysis of text without frameworks: tokens, overlap, personal data, prompt injection, validators."""

@@ -1,0 +1,1 @@
+"""The local trace store, and the delivery of traces to exporters."""

@@ -1,0 +1,88 @@
+"""Whether the trace store is as it was written: its file, its traces, and the values that they refer to."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from llmops_flows.core.errors import StoreError
+from llmops_flows.core.store import LostEntry
+from llmops_flows.core.trace import proven
+from llmops_flows.stores.salvage import complaints, put, rescued, set_aside
+from llmops_flows.stores.transaction import transaction
+
+from .checksum import trace_of
+from .trace_file import connect
+
+_TABLES = {
+    "runs": ("seq", "run", "flow", "started", "records", "seconds", "interrupted", "config"),
+    "traces": ("seq", "id", "run", "written", "data"),
+    "contents": ("rowid", "address", "data"),
+    "deliveries": ("exporter", "id", "shipped"),
+}
+_NAMED = (("deliveries", "id"), ("traces", "id"), ("contents", "address"))
+
+
+def counts(path: Path) -> tuple[int, int]:
+    """How many traces there are, of how many runs. Raises StoreError."""
+    try:
+        with closing(connect(path)) as db:
+            [(traces, runs)] = db.execute("SELECT count(*), count(DISTINCT run) FROM traces").fetchall()
+            return int(traces), int(runs)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"the trace store {str(path)!r} failed: {error}") from error
+
+
+def verify(path: Path, *, repair: bool = False) -> tuple[int, Mapping[str, LostEntry]]:
+    """How many traces are as they were written, and what is not: trace id, address or file to what was lost.
+
+    With `repair`, damaged rows are removed; a damaged file is begun anew with what can be read of it.
+
+    Raises:
+        StoreError: the file can be neither read nor written.
+    """
+    if not path.exists():
+        return 0, {}
+    lost: dict[str, LostEntry] = {}
+    try:
+        if torn := complaints(path, {}):
+            why = "; ".join(torn)
+            if not repair:
+                return 0, {str(path): LostEntry("file", why)}
+            place, saved = _hint(path)
+            lost[str(path)] = LostEntry("file", f"{why}; {saved} rows could be read, the old file is {place.name}")
+        with closing(connect(path)) as db:
+            good, bad = _damaged(db)
+            if repair and bad:
+                transaction(db, partial(_drop, names=list(bad)))
+        return good, {**lost, **bad}
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"the trace store {str(path)!r} failed: {error}") from error
+
+
+def _hint(path: Path) -> tuple[Path, int]:
+    place = set_aside(path)
+    with closing(connect(path)) as db:
+        parts = rescued(place, _TABLES)
+        return place, sum(transaction(db, partial(put, table=table, rows=rows)) for table, rows in parts)
+
+
+def _damaged(db: sqlite3.Connection) -> tuple[int, dict[str, LostEntry]]:
+    good, lost = 0, {}
+    for id, data in db.execute("SELECT id, data FROM traces"):
+        if (trace_of(data) or {}).get("id") == id:
+            good += 1
+        else:
+            lost[str(id)] = LostEntry("trace", "its bytes are not those that were written")
+    for address, data in db.execute("SELECT address, data FROM contents"):
+        if not proven(str(address), data):
+            lost[str(address)] = LostEntry("value of a trace", "its bytes do not fit its address")
+    return good, lost
+
+
+def _drop(db: sqlite3.Connection, names: list[str]) -> None:
+    for table, column in _NAMED:
+        db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(name,) for name in names])

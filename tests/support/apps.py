@@ -1,0 +1,69 @@
+"""Programs that tests start, and end in every way: a flow that is traced for LangSmith, question by question."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from llmops_flows import Runner
+from llmops_flows.components.tracer.langsmith import LangSmith
+from llmops_flows.components.tracer.local import Local
+from llmops_flows.config import tracing
+from llmops_flows.core.events import Event, Sink
+from llmops_flows.core.stage import Part
+from tests.support.parts import asked, rag
+
+
+class Timed:
+    """Stands before a sink: `cpu` and `wall` are the seconds that it took of each run, all its events together."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.cpu: list[float] = []
+        self.wall: list[float] = []
+
+    def on(self, event: Event) -> None:
+        if event.kind == "run_started":
+            self.cpu.append(0.0)
+            self.wall.append(0.0)
+        cpu, wall = time.thread_time(), time.perf_counter()
+        self.sink.on(event)
+        self.cpu[-1] += time.thread_time() - cpu
+        self.wall[-1] += time.perf_counter() - wall
+
+    def close(self) -> None:
+        self.sink.close()
+
+
+def main(folder: str, count: str, ending: str) -> None:
+    """Run `count` questions, each a run of its own, then end: well, exception, SIGTERM, SIGINT, SIGKILL.
+
+    Prints the seconds of each answer, what of them was tracing, and the time at which the app was done.
+    """
+    path = Path(folder) / "traces.sqlite"
+    parts: dict[str, Part] = {"local": Local(path=path), "langsmith": LangSmith(project="p")}
+    targets = {name: f"{type(part).__module__}.{type(part).__qualname__}" for name, part in parts.items()}
+    config = {"tracer": {n: {"_target_": targets[n], **p.model_dump(mode="json")} for n, p in parts.items()}}
+    sink = Timed(*tracing.sinks(config, parts, None))
+    runner, took = Runner(sinks=[sink]), []
+    for number in range(int(count)):
+        begun = time.perf_counter()
+        [record] = runner.run(rag(), asked(f"question {number}"))
+        took.append(time.perf_counter() - begun)
+        assert record.answer.startswith("said")
+    print(json.dumps({"took": took, "cpu": sink.cpu, "wall": sink.wall, "done": time.time()}), flush=True)
+    if ending == "exception":
+        raise RuntimeError("on purpose")
+    if ending.startswith("SIG"):
+        os.kill(os.getpid(), getattr(signal, ending))
+        time.sleep(5)
+    runner.close()
+    sink.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

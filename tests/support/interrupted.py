@@ -1,0 +1,58 @@
+"""A process to be interrupted: runs a flow, and prints how long after Ctrl-C it came back, in seconds."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from llmops_flows import Runner
+from llmops_flows.calls.gate import Gate, Limits
+from llmops_flows.stores.sqlite import SQLiteStore
+from tests.support.calling import Blocking, Chat, chat
+from tests.support.parts import asked
+
+PHASES: dict[str, dict[str, Any]] = {
+    "rate": {"limits": Limits(requests_per_minute=6)},
+    "place": {"limits": Limits(parallel=1)},
+    "backoff": {},
+    "retry-after": {},
+    "request": {},
+    "thread": {},
+    "stream": {"streams": True},
+}
+
+
+def flow(phase: str, url: str) -> Any:
+    """A flow whose call spends its time in the phase."""
+    kind = Blocking if phase == "thread" else Chat
+    return chat(kind(url=url, **PHASES[phase]))
+
+
+def main(phase: str, url: str, folder: str) -> None:
+    interrupted: list[float] = []
+
+    def handler(number: int, frame: Any) -> None:
+        interrupted.append(time.monotonic())
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)
+    store = SQLiteStore(Path(folder) / "answers.sqlite")
+    with Runner(store=store, gate=Gate(chance=lambda: 1.0)) as runner:
+        try:
+            if phase == "stream":
+                from llmops_flows.integrations.langchain.runnable import FlowRunnable
+
+                for _ in FlowRunnable(flow(phase, url), runner).stream("a"):
+                    pass
+            else:
+                runner.run(flow(phase, url), asked("a", "b"))
+        except KeyboardInterrupt:
+            print(time.monotonic() - interrupted[0])
+    store.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

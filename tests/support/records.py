@@ -1,0 +1,62 @@
+"""Small flows run for real, with a store and traces of their own, for the tests of what a record tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmops_flows import Flow, Record, Runner
+from llmops_flows.components.tracer.local import Local
+from llmops_flows.core.cache_policy import Cache
+from llmops_flows.report import files
+from llmops_flows.report.summary import summarize
+from llmops_flows.report.why import MOST, Told, why
+from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.tracing.trace_store import TraceStore
+from tests.support.parts import Length, asked, rag
+
+
+@dataclass
+class Place:
+    """A folder with an answer store and a trace store; runs leave their results in folders below it."""
+
+    folder: Path
+    runs: list[str] = field(default_factory=list)
+
+    @property
+    def store(self) -> SQLiteStore:
+        return SQLiteStore(self.folder / "store.sqlite")
+
+    @property
+    def traces(self) -> TraceStore:
+        return TraceStore(self.folder / "traces.sqlite", elsewhere=self.store.values)
+
+    def run(
+        self,
+        flow: Flow | None = None,
+        records: list[Record] | None = None,
+        *,
+        cache: Cache | None = None,
+        tenant: str = "",
+        traced: bool = True,
+    ) -> Path:
+        """Run a flow; the folder of its results."""
+        name = f"run{len(self.runs)}"
+        flow, records = flow or rag(), asked("why?", "who?") if records is None else records
+        cache = cache or Cache()
+        config: dict[str, Any] = {"cache": cache.model_dump(), "tenant": tenant, "name": "rag"}
+        sink = Local(path=self.folder / "traces.sqlite").sink(config, elsewhere=self.store.values)
+        with Runner(store=self.store, sinks=[sink] if traced else [], cache=cache, tenant=tenant) as runner:
+            runner.run(flow, records, evaluators={"length": Length()}, run=f"{name:0<32}", config=config)
+        sink.close()
+        self.runs.append(f"{name:0<32}")
+        files.write(self.folder / name, records, {"run": self.runs[-1], **summarize(records)}, config)
+        return self.folder / name
+
+    def why(self, run: int = -1) -> Mapping[str, Told]:
+        """Why the stages of a run computed."""
+        traces, run_id = self.traces, self.runs[run]
+        stored = [one for one in traces.stored(run_id).values() if one is not None]
+        return {told.stage: told for told in why(stored, traces.before(run_id, MOST), traces.contents)}

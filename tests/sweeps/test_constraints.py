@@ -1,0 +1,60 @@
+"""Conditions of a sweep hold where they should, and run nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmops_flows import ConfigError
+from llmops_flows.sweeps.grid.constraints import Where
+
+POINT: dict[str, Any] = {
+    "retriever": "bm25",
+    "retriever.k": 8,
+    "model": "openai",
+    "model.seed": None,
+    "cache.refresh": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("retriever.k < 8", False),
+        ("retriever.k <= 8 and model == openai", True),
+        ("retriever == bm25", True),
+        ("retriever == 'bm25'", True),
+        ("retriever != bm25 or retriever.k > 7", True),
+        ("not retriever in [chroma, hybrid]", True),
+        ("retriever in ('bm25', 'chroma')", True),
+        ("model.seed == null", True),
+        ("cache.refresh == true", True),
+        ("2 < retriever.k < 9", True),
+        ("retriever.k > -1", True),
+    ],
+)
+def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
+    assert Where(text)(POINT.__getitem__) is holds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "retriever.k <", "__import__('os').system('true')", "retriever.k.__class__()", "[x for x in y]",
+        "lambda: 1", "f'{x}'", "retriever[0] == 1", "x := 1", "9**9**9 > 1", "a if b else c", "(" * 500, "k" * 3000,
+    ],
+)  # fmt: skip
+def test_what_is_no_condition_is_a_problem_and_runs_nothing(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no condition"):
+        Where(text)
+
+
+def test_a_misspelt_key_is_a_problem() -> None:
+    with pytest.raises(ConfigError, match="names no key"):
+        Where("retriver == bm25")(POINT.__getitem__)
+
+
+def test_values_that_have_no_order_are_a_problem() -> None:
+    with pytest.raises(ConfigError, match="cannot be decided"):
+        Where("model < 3")(POINT.__getitem__)

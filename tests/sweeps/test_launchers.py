@@ -1,0 +1,137 @@
+"""Whichever launcher and sweeper of Hydra's runs the points: one failure stops no other, and the exit code tells."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmops_flows.sweeps.grid.points import cells
+from llmops_flows.sweeps.launcher_jobs import JobBatch, brought, packed
+
+KEY = "sk-proj-0123456789abcdefghijklmnop"
+ODD = f"""
+import os
+import signal
+from typing import Any
+
+from llmops_flows import Model
+
+
+class Odd(Model):
+    name: str = "odd"
+    way: str = "good"
+    mark: str = "!"
+
+    def run(self, messages: list[Any]) -> str:
+        print("the key is {KEY}", flush=True)
+        if self.way == "bad":
+            raise ValueError("it went wrong")
+        if self.way == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return messages[-1]["content"] + self.mark
+"""
+FILES = {
+    "my_parts/__init__.py": "",
+    "my_parts/odd.py": ODD,
+    "conf/model/odd.yaml": '_target_: my_parts.odd.Odd\nway: good\nmark: "!"\n',
+    "conf/flow/odd.yaml": """# @package _global_
+defaults:
+  - override /prompt: chat/v1
+  - override /model: odd
+  - override /evaluator: none
+  - override /guardrail: none
+name: odd
+trust: [my_parts]
+questions: {path: questions.jsonl}
+stages:
+  prompt: ${prompt}
+  model: ${model}
+""",
+    "questions.jsonl": '{"question": "one"}\n{"question": "two"}\n',
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "llmops_flows", "-m", "flow=odd", "hydra.sweep.dir=out", *arguments],
+        cwd=folder, capture_output=True, text=True, timeout=110, env=dict(os.environ),
+    )  # fmt: skip
+
+
+def answered(folder: Path) -> list[str]:
+    """The points that have an answer to each question."""
+    found = (folder / "out").glob("*/results.jsonl")
+    return sorted(path.parent.name for path in found if path.read_text().count('"error": null') == 2)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        ["hydra/launcher=joblib"],
+        ["hydra/sweeper=basic"],
+        pytest.param(["hydra/sweeper=basic", "hydra/launcher=joblib"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_point_that_fails_stops_no_other_and_no_key_is_shown_or_kept(
+    way: list[str], project: Path, home: Path
+) -> None:
+    done = sweep(project, "model.way=bad,good", "model.mark=a,b", *way)
+    assert done.returncode == 3, done.stderr
+    assert answered(project) == ["2", "3"]
+    assert "2 of 2: model: ValueError: it went wrong" in done.stdout
+    assert done.stdout.count(" failed:") == 2 and "2 of 4 points finished" in done.stdout
+    assert "odd: 4 variants" in done.stdout
+    assert "the key is [REDACTED]" in done.stdout
+    written = [path for folder in (project / "out", home) for path in folder.rglob("*") if path.is_file()]
+    shown = [(done.stdout + done.stderr).encode(), *(path.read_bytes() for path in written)]
+    assert written and not any(KEY.encode() in data for data in shown)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        ["hydra/launcher=joblib"],
+        pytest.param(["hydra/sweeper=basic", "hydra/launcher=joblib"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_point_that_takes_its_process_with_it_takes_no_other(way: list[str], project: Path) -> None:
+    done = sweep(project, "model.way=killed,good", *way)
+    assert done.returncode == 3, done.stderr
+    assert answered(project) == ["1"]
+    assert "its process died of SIGKILL(-9): out of memory?" in done.stdout
+    assert "its process died" in (project / "out/0/failure.txt").read_text()
+
+
+def test_where_every_point_fails_or_is_wrong_the_code_says_so(project: Path) -> None:
+    assert sweep(project, "model.way=bad", "hydra/sweeper=basic").returncode == 1
+    wrong = sweep(project, "samples=0", "hydra/sweeper=basic", "hydra/launcher=joblib")
+    assert wrong.returncode == 2 and "samples" in wrong.stdout + wrong.stderr
+
+
+def test_a_launcher_that_cannot_start_is_one_line(project: Path) -> None:
+    done = sweep(project, "model.mark=a,b", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+    assert done.returncode == 1
+    assert done.stderr.startswith("FlowError: the launcher failed: ") and "Traceback" not in done.stderr
+
+
+def test_results_come_back_from_another_disk(tmp_path: Path) -> None:
+    """The file that marks the sender's disk is not there: so the job writes elsewhere, and brings what it wrote."""
+    found = cells(["flow=chat", "model=echo", "question='hi there'", "samples=2", "evaluator=none"])
+    away, here = tmp_path / "away", tmp_path / "here"
+    done = JobBatch([packed(found, away)], 7, str(away), ".sender", {}).run(7)
+    assert not away.exists()
+    assert [outcome.number for outcome in brought(done, here)] == [0]
+    assert sorted(path.name for path in (here / "0").iterdir()) == ["config.json", "results.jsonl", "summary.json"]
+    assert (here / "0/results.jsonl").read_text().count("hi there") >= 2

@@ -1,0 +1,136 @@
+"""Points of a sweep have the configs that composing each of them would give."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from llmops_flows import ConfigError
+from llmops_flows.config.compose import compose
+from llmops_flows.config.composition import composed as composing
+from llmops_flows.config.composition.composed import options, resolve, resolve_plain
+from llmops_flows.sweeps.grid import composer as pointing
+from llmops_flows.sweeps.grid.axes import grid
+from llmops_flows.sweeps.grid.composer import points
+
+GRIDS = {
+    "groups and values": [
+        "flow=rag_support", "retriever=bm25,chroma,hybrid", "retriever.k=2,4,8", "reranker=none,sentences",
+        "cache=exact,none", "model=extractive,smollm2,echo",
+    ],
+    "values of one part": ["flow=rag_support", "splitter.size=400,800,1200", "questions.limit=3,4,5", "tenant=a,b,c"],
+    "an option that brings other keys": [
+        "flow=rag_support", "retriever=bm25,hybrid", "splitter=pages,sentences", "evaluator=none,basic",
+        "samples=1,2,3",
+    ],
+    "flows": ["flow=chat,rag_support", "reranker=none,sentences", "cache=none,exact", "model=echo,extractive"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The overrides of everything that is composed in full during a test."""
+    seen: list[tuple[str, ...]] = []
+
+    def counting(overrides: list[str], **options: Any) -> composing.Composed:
+        seen.append(tuple(overrides))
+        return compose(overrides, **options)
+
+    monkeypatch.setattr(pointing, "compose", counting)
+    return seen
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_each_point_is_what_composing_it_gives(name: str) -> None:
+    asked = grid(GRIDS[name])
+    found = points(asked)
+    assert len(found) == len(asked.points)
+    for point in found[:: max(1, len(found) // 12)]:
+        whole = compose([*asked.fixed, *point.overrides])
+        assert OmegaConf.to_container(whole.config) == point.raw
+        assert list(whole.plain["stages"]) == list(point.config["stages"])
+        assert whole.choices == point.choices
+        assert whole.names == point.names
+        assert whole.plain == point.config
+
+
+def test_values_are_composed_and_not_their_product(composed: list[tuple[str, ...]]) -> None:
+    asked = grid(["flow=rag_support", "retriever=bm25,chroma", "retriever.k=range(1,11)", "reranker=none,sentences"])
+    assert len(points(asked)) == 40
+    assert len(composed) < 35
+
+
+def test_axes_that_depend_on_each_other_are_composed_in_full(composed: list[tuple[str, ...]]) -> None:
+    found = points(grid(["flow=rag_support", "flow=chat,rag_support", "prompt=chat/v1,rag_support/v1,rag_support/v2"]))
+    assert [dict(p.choices)["prompt"] for p in found] == ["chat/v1", "rag_support/v1", "rag_support/v2"] * 2
+
+
+def test_every_problem_of_every_value_is_told_at_once() -> None:
+    typed = [
+        "flow=rag_support",
+        "retriever=bm52,chroma",
+        "reranker=nune,sentences",
+        "cache=exact,none",
+        "samples=1,2,3",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        points(grid(typed))
+    assert "'bm25'" in str(caught.value) and "'none'" in str(caught.value)
+
+
+@pytest.mark.parametrize("flow", options("flow"))
+def test_interpolations_are_resolved_as_omegaconf_does(flow: str) -> None:
+    for group in ("retriever", "model", "guardrail", "evaluator", "store"):
+        for option in options(group):
+            config = compose([f"flow={flow}", f"{group}={option}"]).config
+            if not OmegaConf.missing_keys(config):
+                assert resolve_plain(OmegaConf.to_container(config)) == resolve(config)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"a": "${b.c}", "b": {"c": "${d}"}, "d": [1, "${e}"], "e": None},
+        {"a": "${b}/x-${c}", "b": "y", "c": 3},
+        {"a": "${b.c.d}", "b": "${e}", "e": {"c": {"d": 1.5}}},
+        {"a": "\\${b}", "b": 1},
+        {"a": "${oc.env:HOME}"},
+        {"a": "${oc.env:NOT_SET_AT_ALL,${b}}", "b": "otherwise"},
+        {"a": {"b": "${.c}", "c": 2}},
+        {"a": "x${b}", "b": 1.0},
+        {"a": "x${b}", "b": True},
+        {"a": "${b.0}", "b": [7]},
+        {"a": "${oc.dict.keys:b}", "b": {"c": 1}},
+    ],
+)
+def test_every_kind_of_interpolation(raw: dict[str, object]) -> None:
+    assert resolve_plain(raw) == OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
+
+
+@pytest.mark.parametrize("raw", [{"a": "${b}"}, {"a": "${a}"}, {"a": "${b}", "b": "${a}"}, {"a": "???"}])
+def test_what_leads_nowhere_is_a_problem(raw: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        resolve_plain(raw)
+
+
+def test_resolving_is_much_faster_than_omegaconf() -> None:
+    config = compose(["flow=rag_support"]).config
+    raw = OmegaConf.to_container(config)
+    begun = time.process_time()
+    for _ in range(20):
+        resolve(OmegaConf.create(raw))
+    theirs = time.process_time() - begun
+    begun, called = time.process_time(), dict[str, Any]()
+    for _ in range(20):
+        resolve_plain(raw, called)  # type: ignore[arg-type]
+    assert time.process_time() - begun < theirs / 3
+
+
+def test_more_points_than_anybody_means_are_refused_at_once() -> None:
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match="this sweep has 1,000,000 points"):
+        points(grid(["flow=rag_support", "retriever.k=range(0,1000)", "samples=range(0,1000)"]))
+    assert time.process_time() - begun < 2

@@ -1,0 +1,149 @@
+"""Tracing never hurts and never loses: whatever the other side does, and however the application ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from llmops_flows.tracing.trace_store import TraceStore
+from tests.support.receiver import Mood, Receiver, receiving
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class App:
+    """What came of an application: its exit code, what it said, seconds from its last answer to its end.
+
+    `cpu` and `wall`: seconds that tracing added to each of its answers.
+    """
+
+    code: int
+    took: list[float]
+    cpu: list[float]
+    wall: list[float]
+    ended_after: float
+    stderr: str
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.stderr.splitlines() if "are kept" in line]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+def app(folder: Path, url: str, *, count: int = 20, ending: str = "well") -> App:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.apps", str(folder), str(count), ending],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "LANGSMITH_ENDPOINT": url, "LANGSMITH_API_KEY": "lsv2-test-key"},
+    )  # fmt: skip
+    now = time.time()
+    said = json.loads(done.stdout.splitlines()[0])
+    return App(done.returncode, said["took"], said["cpu"], said["wall"], now - said["done"], done.stderr)
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30.0) -> bool:
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def kept(folder: Path) -> int:
+    store = TraceStore(folder / "traces.sqlite")
+    try:
+        return sum(len(store.traces(run.run)) for run in store.runs(1000))
+    finally:
+        store.close()
+
+
+def waiting(folder: Path) -> int:
+    store = TraceStore(folder / "traces.sqlite")
+    try:
+        return store.waiting().get("langsmith", 0)
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("mood", ["refused", "hang", "429", "500", "slow"])
+def test_an_endpoint_in_trouble_costs_no_answer_and_no_exit(tmp_path: Path, receiver: Receiver, mood: str) -> None:
+    url = "http://127.0.0.1:9" if mood == "refused" else receiver.url
+    receiver.mood = "well" if mood == "refused" else mood  # type: ignore[assignment]
+    count = 20 if mood == "slow" else 200  # there all that wait must arrive before the test is over
+    done = app(tmp_path, url, count=count)
+    assert done.code == 0 and kept(tmp_path) == count
+    # The first answer opens the store. A busy machine costs wall time: no CPU time, and not that of half the answers.
+    waits = [wall - cpu for wall, cpu in zip(done.wall, done.cpu, strict=True)]
+    worst, waited = statistics.quantiles(done.cpu[1:], n=100, method="inclusive")[-1], statistics.median(waits)
+    assert worst <= 0.005 and waited <= 0.005, (worst, waited)
+    assert done.ended_after < 2.0
+    # A slow endpoint may have taken everything while a busy machine ended the application.
+    assert len(done.warnings) == 1 or (mood == "slow" and not done.warnings), done.stderr
+    assert "Traceback" not in done.stderr
+    if mood == "slow":
+        assert eventually(lambda: waiting(tmp_path) == 0)
+    else:
+        receiver.over.set()
+
+
+@pytest.mark.parametrize("ending", ["exception", "SIGTERM", "SIGINT", "SIGKILL"])
+def test_however_an_application_ends_its_traces_are_kept(tmp_path: Path, ending: str) -> None:
+    app(tmp_path, "http://127.0.0.1:9", count=200, ending=ending)
+    assert kept(tmp_path) == waiting(tmp_path) == 200
+
+
+def test_the_traces_of_a_killed_application_arrive_without_it(tmp_path: Path, receiver: Receiver) -> None:
+    app(tmp_path, receiver.url, count=100, ending="SIGKILL")
+    assert eventually(lambda: waiting(tmp_path) == 0)
+    assert len(receiver.roots()) == 100 and set(receiver.posts.values()) == {1}
+
+
+def test_what_waits_goes_out_at_the_next_start_once(tmp_path: Path, receiver: Receiver) -> None:
+    app(tmp_path, "http://127.0.0.1:9", count=5, ending="SIGKILL")
+    assert waiting(tmp_path) == 5
+    app(tmp_path, receiver.url, count=5)
+    assert eventually(lambda: waiting(tmp_path) == 0)
+    assert len(receiver.roots()) == 10 and set(receiver.posts.values()) == {1}
+
+
+def test_answers_are_as_fast_as_without_an_exporter(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.mood = "hang"
+    took = sorted(app(tmp_path, receiver.url, count=200).took[1:])
+    receiver.over.set()
+    assert took[len(took) // 2] < 0.05
+
+
+def test_the_process_that_delivers_ends_soon_after_the_application(tmp_path: Path, receiver: Receiver) -> None:
+    mood: Mood = "well"
+    receiver.mood = mood
+    app(tmp_path, receiver.url, count=1)
+    assert eventually(lambda: not _shippers(tmp_path))
+
+
+def _shippers(folder: Path) -> list[str]:
+    """Command lines of processes that have the trace store open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            files = [os.readlink(file) for file in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(str(folder) in file for file in files) and int(process.name) != os.getpid():
+            found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
