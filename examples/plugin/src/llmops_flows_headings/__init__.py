@@ -1,0 +1,1 @@
+"""A splitter that cuts Markdown documents at their headings."""
