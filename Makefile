@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench lock pins schemas clean
+.PHONY: run test lint bench lock pins schemas docs clean
 
 run:            ## set up, then run the demo flow over its question set
 	@$(PYTHON) scripts/bootstrap.py run
@@ -22,6 +22,10 @@ bench:          ## ratios against what a user would otherwise do
 	@$(PYTHON) scripts/bootstrap.py dev
 	$(BIN)/python -m benchmarks
 
+docs:           ## build the documentation site into site/
+	@$(PYTHON) scripts/bootstrap.py docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 lock:           ## write the pinned lists anew
 	$(PYTHON) scripts/lock.py
 
@@ -32,4 +36,4 @@ schemas:        ## write the JSON Schemas of the option files, and the lines tha
 	@$(BIN)/python -m scripts.schemas
 
 clean:
-	rm -rf .venv outputs multirun
+	rm -rf .venv outputs multirun site
