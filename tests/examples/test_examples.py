@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console import blocks, commands
+from tests.support.console import blocks, commands
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 NAMES = sorted(readme.parent.name for readme in EXAMPLES.glob("*/README.md"))
