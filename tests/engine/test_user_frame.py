@@ -59,7 +59,7 @@ def test_the_line_of_one_s_own_code_is_told_not_the_library_s(stage: Stage, monk
     line = line or line_of("json.loads", "class Breaks(")
     told = str(failed(stage).error)
     assert told.startswith("JSONDecodeError: ")
-    assert re.search(rf"\(core/test_culprit\.py:{line} in (run|run_many|<listcomp>)\)$", told), told
+    assert re.search(rf"\(engine/test_user_frame\.py:{line} in (run|run_many|<listcomp>)\)$", told), told
 
 
 def test_the_trace_has_the_whole_way_from_the_stage_on(tmp_path: Path) -> None:
