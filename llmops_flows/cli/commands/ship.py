@@ -1,4 +1,4 @@
-"""`ship [EXPORTER …]`: deliver the traces that wait in the local store to LangSmith, OpenTelemetry …"""
+"""`ship [EXPORTER ...]`: deliver the traces that wait in the local store to LangSmith, OpenTelemetry or others."""
 
 from __future__ import annotations
 
