@@ -63,3 +63,11 @@ def test_modules_that_are_imported_by_name_lie_in_a_lower_layer() -> None:
     assert edges, "no module is imported by name: this test can go"
     above = [(a, b) for a, b in edges if a.split(".")[1:2] != b.split(".")[1:2] and depth(a) >= depth(b)]
     assert above == []
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`((?:\w+/)+\w+\.(?:py|yaml))`", page))
+    assert len(files) > 10
+    places = (ROOT, ROOT / PACKAGE)
+    assert [file for file in sorted(files) if not any((place / file).is_file() for place in places)] == []
