@@ -16,7 +16,7 @@ import yaml
 
 import llmops_flows
 
-from .support.browser import needs_browser, show
+from .support.browser import show
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -103,7 +103,6 @@ def test_make_docs_builds_a_site_that_loads_nothing_from_other_hosts(site: Path)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@needs_browser
 def test_the_site_works_from_disk(site: Path) -> None:
     page = show(f"file://{site / 'index.html'}?q=guardrail", wait=8000)
     assert page.errors == ()

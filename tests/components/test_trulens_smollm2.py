@@ -16,8 +16,6 @@ from llmops_flows.config.load import load_experiment
 from llmops_flows.report.summary import loading
 from tests.components.test_trulens_judge import DOCUMENTS, METRICS, Answer
 
-pytest.importorskip("xllamacpp")
-
 
 def judges(judge: SmolLM2, metrics: Sequence[Metric]) -> dict[str, TruLensJudge]:
     return {metric: TruLensJudge(metric=metric, judge=judge, reasons=False, max_tokens=96) for metric in metrics}

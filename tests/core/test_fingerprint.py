@@ -150,6 +150,5 @@ def test_a_library_that_shares_its_name_with_others_counts_by_its_own_version() 
 
     from llmops_flows.core import fingerprint
 
-    pytest.importorskip("llama_index.core")
     told = fingerprint.target_code("llama_index.core.node_parser.SentenceSplitter")
     assert told == f"llama-index-core {version('llama-index-core')}"

@@ -17,8 +17,6 @@ from llmops_flows.testing.embedders import WordVectors
 from tests.integrations.test_runnable import Tree, names
 from tests.support.parts import Say, Write
 
-pytest.importorskip("llama_index.core")
-
 
 @pytest.fixture
 def documents(tmp_path: Path) -> Path:

@@ -18,7 +18,7 @@ from llmops_flows.report.page import page_data
 from llmops_flows.report.page.page import inert, page, write
 from llmops_flows.report.page.page_data import data
 from llmops_flows.report.variants import SavedRun
-from tests.support.browser import Parsed, Shown, needs_browser, show
+from tests.support.browser import Parsed, Shown, show
 from tests.support.payloads import PAYLOADS
 from tests.support.servers import Reply, Server
 from tests.support.sweeps import row, sweep
@@ -120,12 +120,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     yield drawn(variants, tmp_path_factory.mktemp("page"), "#sort=point&down=1&a=0&b=5&q=4")
 
 
-@needs_browser
 def test_the_page_draws_itself_without_a_complaint(seen: Shown) -> None:
     assert seen.errors == () and "data-drawn" in seen.html
 
 
-@needs_browser
 def test_the_leaderboard_is_sorted_as_asked_and_has_every_variant(seen: Shown) -> None:
     body = parts(seen.html, "tbody")[0]
     names = [re.findall(r"<td[^>]*>(.*?)</td>", line)[1] for line in parts(body, "tr")]
@@ -133,7 +131,6 @@ def test_the_leaderboard_is_sorted_as_asked_and_has_every_variant(seen: Shown) -
     assert 'aria-sort="ascending"' in seen.html and "no real difference" in body
 
 
-@needs_browser
 def test_every_part_of_the_page_is_drawn(seen: Shown) -> None:
     parsed = seen.parsed
     dots = [a for tag, a in parsed.elements if tag == "circle"]
@@ -143,20 +140,17 @@ def test_every_part_of_the_page_is_drawn(seen: Shown) -> None:
     assert "s of work, instead of" in parsed.text() and "retrieve" in parsed.text()
 
 
-@needs_browser
 def test_two_answers_stand_side_by_side_with_their_changed_words_marked(seen: Shown) -> None:
     assert len(parts(seen.html, "del")) == len(parts(seen.html, "ins")) >= 1
     assert "answers changed" in seen.parsed.text()
 
 
-@needs_browser
 def test_all_that_can_be_chosen_is_reached_by_the_keyboard(seen: Shown) -> None:
     focusable = {"button", "select", "a", "summary"}
     by_key = [tag for tag, a in seen.parsed.elements if tag in focusable or a.get("tabindex") == "0"]
     assert {"button", "select", "a", "summary", "tr", "canvas", "circle"} <= set(by_key)
 
 
-@needs_browser
 def test_500_variants_and_200_questions_open_at_once(tmp_path: Path) -> None:
     shown = drawn(sweep(500, 200, METRICS), tmp_path)
     [milliseconds] = re.findall(r'data-drawn="(\d+)"', shown.html)
@@ -204,7 +198,6 @@ def test_sixty_payloads_in_every_field_leave_the_page_inert_when_parsed() -> Non
     assert is_inert(Parsed.of(page(variants, board(variants))))
 
 
-@needs_browser
 def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
     """Without this, the next tests could pass because nothing ever reaches the server."""
     with Server(Reply(body="x")) as server:
@@ -214,7 +207,6 @@ def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
         assert server.asked and "<title>acted</title>" in shown.html and not is_inert(shown.parsed)
 
 
-@needs_browser
 @pytest.mark.parametrize("policy", [True, False], ids=["as it is", "also without its policy"])
 def test_sixty_payloads_in_every_field_do_nothing_in_a_browser(tmp_path: Path, policy: bool) -> None:
     with Server(Reply(body="x")) as server:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
+from .required import missing
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium")
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-sync",
@@ -70,10 +69,12 @@ class Parsed(HTMLParser):
 
 def show(page: Path | str, *, height: int = 9000, wait: int = 4000) -> Shown:
     """Open a page (a file, or an address on loopback) and let its script run for `wait` milliseconds of its time."""
+    if BROWSER is None:
+        missing("chromium", "Chromium is not installed")
     address = f"file://{page}" if isinstance(page, Path) else page
     with tempfile.TemporaryDirectory(prefix="browser-") as profile:
         done = subprocess.run(
-            [str(BROWSER), *_FLAGS, f"--user-data-dir={profile}", f"--window-size=1280,{height}",
+            [BROWSER, *_FLAGS, f"--user-data-dir={profile}", f"--window-size=1280,{height}",
              f"--virtual-time-budget={wait}", "--dump-dom", address],
             capture_output=True, text=True, timeout=100, errors="replace",
         )  # fmt: skip

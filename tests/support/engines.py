@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .required import missing
+
 PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *map(Path, os.get_exec_path())]
 POSTGRES = next((folder for folder in reversed(PROGRAMS) if (folder / "initdb").is_file()), None)
 REDIS = shutil.which("redis-server")
@@ -55,7 +57,8 @@ class RedisEngine(Engine):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        assert REDIS is not None
+        if REDIS is None:
+            missing("redis-server", "Redis is not installed")
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
         self.process = subprocess.Popen(
             [REDIS, *options, "--appendfsync", "always", "--dir", str(self.folder)], stdout=subprocess.DEVNULL
@@ -75,8 +78,9 @@ class PostgresEngine(Engine):
     url_env = "DATABASE_URL"
 
     def __init__(self) -> None:
+        if POSTGRES is None:
+            missing("postgresql", "PostgreSQL is not installed")
         super().__init__()
-        assert POSTGRES is not None
         account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
         if account:

@@ -129,9 +129,9 @@ def test_a_job_gets_what_it_needs_for_itself(launcher: Any, tmp_path: Path) -> N
 
     assert met(30, "hydra.launcher.num_cpus=1") == [True, True]
     assert met(0.5, "hydra.launcher.num_cpus=2") == [False, False]
-    assert met(0.5, "hydra.launcher.num_cpus=0.1", "+hydra.launcher.resources.licence=1") == [False, False]
+    assert met(0.5, "hydra.launcher.num_cpus=0.1", "+hydra.launcher.resources.seat=1") == [False, False]
     assert launcher(task, "hydra.launcher.num_cpus=0.5").slots() == 4
-    assert launcher(task, "hydra.launcher.num_cpus=0.5", "+hydra.launcher.resources.licence=1").slots() == 1
+    assert launcher(task, "hydra.launcher.num_cpus=0.5", "+hydra.launcher.resources.seat=1").slots() == 1
 
 
 @pytest.mark.parametrize(
