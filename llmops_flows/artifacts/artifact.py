@@ -17,7 +17,7 @@ from pathlib import Path
 from llmops_flows.core.errors import FlowError, StoreError
 from llmops_flows.core.fingerprint import digest
 
-from .disk_errors import MEND, trouble, unwritable
+from .disk_errors import DISK_HINT, disk_error, unwritable
 from .file_locks import locked
 from .loading import loading
 
@@ -57,7 +57,7 @@ def _found(home: Path | None, address: str, build: Callable[[Path], None], kind:
         except Exception as error:
             if not _of(home, error):
                 raise
-            _tell(kind, home, trouble(error))
+            _tell(kind, home, disk_error(error))
     place = temporary_home()
     try:
         return _placed(place, address, build, kind)
@@ -71,13 +71,13 @@ def _of(home: Path, error: Exception) -> bool:
     """Whether an error is trouble with this folder, and not with what is read for building."""
     name = getattr(error, "filename", None)
     elsewhere = isinstance(name, (str, Path)) and home not in (Path(name), *Path(name).parents)
-    return bool(trouble(error)) and not elsewhere and not isinstance(error, FlowError)
+    return bool(disk_error(error)) and not elsewhere and not isinstance(error, FlowError)
 
 
 def no_room(kind: str, place: Path, error: Exception) -> StoreError:
     """The error of an artifact for which a temporary folder has no room."""
     hint = "make room there, or name another folder: TMPDIR=FOLDER in the environment"
-    return StoreError(f"the {_name(kind)} cannot be built in {str(place)!r} ({trouble(error) or error}): {hint}")
+    return StoreError(f"the {_name(kind)} cannot be built in {str(place)!r} ({disk_error(error) or error}): {hint}")
 
 
 def _name(kind: str) -> str:
@@ -101,7 +101,7 @@ def _tell(kind: str, home: Path, cause: str) -> None:
     if home not in told:
         told.add(home)
         what = f"the {_name(kind)} cannot be kept in {str(home)!r} ({cause}): it is built for this process only"
-        log.warning("%s; %s", what, MEND)
+        log.warning("%s; %s", what, DISK_HINT)
 
 
 told: set[Path] = set()

@@ -8,7 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
-MEND = "make room there, or name a folder that can be written: home=FOLDER"
+DISK_HINT = "make room there, or name a folder that can be written: home=FOLDER"
 ROOM = 1_000_000
 """Bytes below which a disk counts as full: a new store alone takes a third of that."""
 _NUMBERS = {
@@ -22,7 +22,7 @@ _SAID = re.compile(
 )
 
 
-def trouble(error: BaseException) -> str:
+def disk_error(error: BaseException) -> str:
     """What is wrong with the disk, in few words; "" where the error is about something else.
 
     Libraries that are written in another language tell it in their text only.
@@ -33,9 +33,9 @@ def trouble(error: BaseException) -> str:
     return said[0] if said else ""
 
 
-def mended(error: BaseException) -> str:
+def with_disk_hint(error: BaseException) -> str:
     """What an error says, with how to mend it where it is the disk's."""
-    return f"{error}; {MEND}" if trouble(error) else str(error)
+    return f"{error}; {DISK_HINT}" if disk_error(error) else str(error)
 
 
 def unwritable(folder: Path) -> str:

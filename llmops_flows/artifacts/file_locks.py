@@ -24,7 +24,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def tried(path: Path) -> Iterator[bool]:
+def try_locked(path: Path) -> Iterator[bool]:
     """`locked` without waiting: False where somebody else holds the lock."""
     with path.open("a+b") as file:
         try:

@@ -22,7 +22,7 @@ class Artifact:
     problems: tuple[str, ...] = ()
 
 
-def survey(home: Path, *, check: bool = False) -> list[Artifact]:
+def list_artifacts(home: Path, *, check: bool = False) -> list[Artifact]:
     """Every artifact below a home; with `check`, each file's digest is compared with what was built."""
     found = []
     for place in _places(home):
@@ -31,7 +31,7 @@ def survey(home: Path, *, check: bool = False) -> list[Artifact]:
     return found
 
 
-def discard(home: Path, artifact: Artifact) -> None:
+def remove_artifact(home: Path, artifact: Artifact) -> None:
     """Remove an artifact, so that it is built again; nobody builds it just now. Raises OSError."""
     room = home / "artifacts" / artifact.kind
     with locked(room / f"{artifact.address}.lock"):

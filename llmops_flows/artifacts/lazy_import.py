@@ -27,7 +27,7 @@ def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] =
     if name in sys.modules:
         return sys.modules[name]
     try:
-        with loading(), absent(without), warnings.catch_warnings():
+        with loading(), hide_modules(without), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # what a library does while it loads is its own affair
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -38,7 +38,7 @@ def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] =
 
 
 @contextmanager
-def absent(names: Sequence[str]) -> Iterator[None]:
+def hide_modules(names: Sequence[str]) -> Iterator[None]:
     """Within the block, modules that are not yet imported count as not installed."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
@@ -50,7 +50,9 @@ def absent(names: Sequence[str]) -> Iterator[None]:
                 sys.modules.pop(name, None)
 
 
-def named(target: str, families: Sequence[str], base: Callable[[], tuple[type, ...]], role: str, extra: str) -> type:
+def load_class(
+    target: str, families: Sequence[str], base: Callable[[], tuple[type, ...]], role: str, extra: str
+) -> type:
     """The class behind a dotted name, which must derive from the base class of its role.
 
     Before anything is imported, its library must be one of `families` (prefixes of package names); afterwards the

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmops_flows.core.fingerprint import decode, encode
-from llmops_flows.core.lease_owner import dead
+from llmops_flows.core.lease_owner import is_dead
 from llmops_flows.core.record import Usage
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Account:
 
     def lost(self, now: float) -> dict[str, Hold]:
         """Holds that nobody will settle any more: their lease is over, or their process is no more."""
-        return {owner: hold for owner, hold in self.holds.items() if hold.until < now or dead(owner)}
+        return {owner: hold for owner, hold in self.holds.items() if hold.until < now or is_dead(owner)}
 
     def settle(self, owner: str, amount: Amount | None) -> None:
         """A call has cost so much; None: nobody knows how much."""

@@ -1,4 +1,4 @@
-"""A purse: calls are paid from it. It reserves the worst case before a call, and settles what it cost after it."""
+"""A meter: calls are paid from it. It reserves the worst case before a call, and settles what it cost after it."""
 
 from __future__ import annotations
 
@@ -61,43 +61,43 @@ class BudgetMeter:
     # -- spending --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def paying(self, worst: Amount) -> AsyncIterator[Reservation]:
+    async def reserve(self, max_cost: Amount) -> AsyncIterator[Reservation]:
         """Reserve the worst case of one call. Waits while calls under way may turn out to leave enough for it.
 
         Raises:
             BudgetExceeded: what is left does not allow the call.
         """
-        async with self._line.place(1 if self._needs(worst) else None):  # one looks what is left, for all who wait
+        async with self._line.place(1 if self._needs(max_cost) else None):  # one looks what is left, for all who wait
             pause, most = _PAUSES
-            while (payment := self._reserve(worst)) is None:
+            while (payment := self._reserve(max_cost)) is None:
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, most)
         with payment:
             yield payment
 
     @contextmanager
-    def paying_here(self, worst: Amount) -> Iterator[Reservation]:
+    def reserve_blocking(self, max_cost: Amount) -> Iterator[Reservation]:
         """The same in a thread that may block."""
         pause, most = _PAUSES
-        while (payment := self._reserve(worst)) is None:
+        while (payment := self._reserve(max_cost)) is None:
             time.sleep(pause)
             pause = min(2 * pause, most)
         with payment:
             yield payment
 
-    def _reserve(self, worst: Amount) -> Reservation | None:
+    def _reserve(self, max_cost: Amount) -> Reservation | None:
         """A payment of the worst case; None while others may leave enough for it. Raises BudgetExceeded."""
         self._check_time()
-        limits = self._needs(worst)
+        limits = self._needs(max_cost)
         if not limits:
-            return Reservation(self, "", worst)
+            return Reservation(self, "", max_cost)
         owner = new_owner()
 
         def work(account: Account) -> bool:
             account.holds.pop(owner, None)  # this may be done a second time, when a connection was lost
             now, taken = time.time(), account.taken
             if all(getattr(taken, name) + cost <= limit for name, limit, cost in limits):
-                account.holds[owner] = Hold(worst, now + LEASE)
+                account.holds[owner] = Hold(max_cost, now + LEASE)
                 return True
             lost = account.lost(now)
             certain = sum((hold.amount for hold in lost.values()), account.spent)
@@ -109,11 +109,11 @@ class BudgetMeter:
         if not self._change(work):
             return None
         self._lives(owner)
-        return Reservation(self, owner, worst)
+        return Reservation(self, owner, max_cost)
 
-    def _needs(self, worst: Amount) -> list[tuple[str, int, int]]:
+    def _needs(self, max_cost: Amount) -> list[tuple[str, int, int]]:
         """The limits that a call touches: name, limit, and the most that the call takes of it."""
-        return [(name, limit, cost) for name, limit in self.budget.limits() if (cost := getattr(worst, name))]
+        return [(name, limit, cost) for name, limit in self.budget.limits() if (cost := getattr(max_cost, name))]
 
     def settle(self, owner: str, amount: Amount | None) -> None:
         """A call has cost so much; None: nobody knows how much, and its worst case stays booked."""
@@ -210,13 +210,13 @@ _NO_ACCOUNT = (
 class CallCost:
     """What a call is paid from, what it may cost at most, and what it cost by its answer (None: nobody knows)."""
 
-    purse: BudgetMeter
-    worst: Amount
+    meter: BudgetMeter
+    max_cost: Amount
     cost: Callable[[Any], Amount | None]
 
     async def paid(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The answer of a call that passes no gate."""
-        async with self.purse.paying(self.worst) as payment:
+        async with self.meter.reserve(self.max_cost) as payment:
             payment.sent = True
             answer = await attempt()
             payment.settle(self.cost(answer))
@@ -234,19 +234,19 @@ class Reservation:
     Unless `settle` says what it cost.
     """
 
-    def __init__(self, purse: BudgetMeter, owner: str, worst: Amount) -> None:
+    def __init__(self, meter: BudgetMeter, owner: str, max_cost: Amount) -> None:
         self.sent = False
-        self._purse = purse
+        self._meter = meter
         self._owner = owner
-        self._worst = worst
+        self._max_cost = max_cost
 
     def settle(self, amount: Amount | None) -> None:
         """The call has cost so much; None: nobody knows."""
         owner, self._owner = self._owner, ""
         if owner:
-            if amount is not None and (amount.usd > self._worst.usd or amount.tokens > self._worst.tokens):
-                log.warning("a call has cost more than could be foreseen: %s instead of %s", amount, self._worst)
-            self._purse.settle(owner, amount)
+            if amount is not None and (amount.usd > self._max_cost.usd or amount.tokens > self._max_cost.tokens):
+                log.warning("a call has cost more than could be foreseen: %s instead of %s", amount, self._max_cost)
+            self._meter.settle(owner, amount)
 
     def __enter__(self) -> Reservation:
         return self
@@ -268,30 +268,30 @@ def cost_of(error: BaseException) -> Amount | None:
     return Amount() if error.status in REFUSED and not error.began else None
 
 
-_purse: ContextVar[BudgetMeter | None] = ContextVar("llmops_flows_purse", default=None)
+_meter: ContextVar[BudgetMeter | None] = ContextVar("llmops_flows_budget_meter", default=None)
 
 
 @contextmanager
-def spending(purse: BudgetMeter | None) -> Iterator[None]:
-    """Within the block, in this thread or task, calls that pass no gate are paid from this purse."""
-    token = _purse.set(purse)
+def spending(meter: BudgetMeter | None) -> Iterator[None]:
+    """Within the block, in this thread or task, calls that pass no gate are paid from this meter."""
+    token = _meter.set(meter)
     try:
         yield
     finally:
-        _purse.reset(token)
+        _meter.reset(token)
 
 
 @contextmanager
-def paid(worst: Amount) -> Iterator[Callable[[Amount | None], Any]]:
+def paid(max_cost: Amount) -> Iterator[Callable[[Amount | None], Any]]:
     """The block makes one call that passes no gate (an embedder's). It is handed what takes the call's real cost.
 
     Blocking. Raises BudgetExceeded: what is left does not allow the call.
     """
-    purse = _purse.get()
-    if purse is None:
+    meter = _meter.get()
+    if meter is None:
         yield lambda amount: None
         return
-    with purse.paying_here(worst) as payment:
+    with meter.reserve_blocking(max_cost) as payment:
         payment.sent = True
         try:
             yield payment.settle

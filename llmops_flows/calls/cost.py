@@ -13,18 +13,18 @@ from .budget import Amount
 from .budget_meter import BudgetMeter, CallCost
 
 
-def bill(stage: Stage, inputs: Sequence[Mapping[str, Any]], purse: BudgetMeter | None) -> CallCost | None:
+def bill(stage: Stage, inputs: Sequence[Mapping[str, Any]], meter: BudgetMeter | None) -> CallCost | None:
     """How one call of a stage, for all these inputs, is paid; None where it is free, or there is no budget."""
-    if purse is None:
+    if meter is None:
         return None
-    worst = Amount.of(reduce(add_usage, map(stage.worst, inputs), Usage()))
-    if worst == Amount() and not stage.backend:
+    max_cost = Amount.of(reduce(add_usage, map(stage.max_cost, inputs), Usage()))
+    if max_cost == Amount() and not stage.backend:
         return None
 
     def cost(answer: Any) -> Amount | None:
         return _cost(stage, answer if len(inputs) > 1 or isinstance(answer, list) else [answer])
 
-    return CallCost(purse, worst, cost)
+    return CallCost(meter, max_cost, cost)
 
 
 def _cost(stage: Stage, answers: Sequence[Any]) -> Amount | None:

@@ -179,7 +179,7 @@ class _Call:
 
     def paying(self) -> AbstractAsyncContextManager[Reservation | None]:
         """Around a request and its waiting for its turn: a budget reserves the worst case that it may cost."""
-        return nullcontext() if self.bill is None else self.bill.purse.paying(self.bill.worst)
+        return nullcontext() if self.bill is None else self.bill.meter.reserve(self.bill.max_cost)
 
     async def request(self, attempt: Callable[[float], Awaitable[T]], payment: Reservation | None) -> T:
         """One request, and what it has cost."""

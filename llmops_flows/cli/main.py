@@ -110,11 +110,11 @@ def _version() -> str:
 def _refuse_keys(arguments: Sequence[str]) -> None:
     """Keys typed on a command line end up in shell histories and in the files that Hydra writes."""
     from llmops_flows.config.composition.quoting import FREE_TEXT
-    from llmops_flows.core.redaction import looks_like_key
+    from llmops_flows.core.redaction import has_secret
 
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if equals and name.lstrip("+") not in FREE_TEXT and looks_like_key(value):
+        if equals and name.lstrip("+") not in FREE_TEXT and has_secret(value):
             hint = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
             raise ConfigError(Problem("this looks like a key", key=name, where="command line", hint=hint))
 

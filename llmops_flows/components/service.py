@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from llmops_flows.artifacts.resources import shared
-from llmops_flows.core.errors import leads_nowhere
+from llmops_flows.core.errors import unknown_reference_hint
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.redaction import register_secret
 from llmops_flows.core.roles import Model, Prices, Usage
 from llmops_flows.core.stage import OPERATIONAL, Part
-from llmops_flows.engine.event_loop import background
+from llmops_flows.engine.event_loop import background_loop
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,7 +47,7 @@ def _close(client: Any) -> None:
     """Close an asynchronous client on the loop that its connections live on; nobody waits for it."""
     work = client.close()
     try:
-        asyncio.run_coroutine_threadsafe(work, background())
+        asyncio.run_coroutine_threadsafe(work, background_loop())
     except RuntimeError:
         work.close()
 
@@ -93,7 +93,7 @@ def price_problems(name: str, prices: Prices, listed: Mapping[str, Prices], keyl
     return [
         f"no price of {name!r} is known, so that its cost could be neither told nor limited; give "
         "prices.input and prices.output (US dollars per million tokens; 0 if it costs nothing); "
-        + leads_nowhere(name, listed)
+        + unknown_reference_hint(name, listed)
     ]
 
 
@@ -137,13 +137,13 @@ class ServiceModel(Model):
         return priced(data, cls.model_fields["name"].default)
 
     @property
-    def longest(self) -> int:
+    def max_output_tokens(self) -> int:
         wanted = [self.extra_body.get(name) for name in ("max_tokens", "max_completion_tokens", "n")]
         *rooms, answers = [number if type(number) is int and number > 0 else 0 for number in wanted]
         return max(self.max_tokens, *rooms) * max(1, answers)
 
-    def worst(self, inputs: Mapping[str, Any]) -> Usage:
-        return super().worst({**inputs, "messages": [inputs.get("messages", ()), self.extra_body]})
+    def max_cost(self, inputs: Mapping[str, Any]) -> Usage:
+        return super().max_cost({**inputs, "messages": [inputs.get("messages", ()), self.extra_body]})
 
     @property
     def backend(self) -> str:

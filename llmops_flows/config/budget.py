@@ -24,7 +24,7 @@ FREE = ("local", "llamacpp")
 """Providers of models that run in this process."""
 
 
-def purse(experiment: Experiment, store: Any) -> BudgetMeter | None:
+def budget_meter(experiment: Experiment, store: Any) -> BudgetMeter | None:
     """What an experiment's calls are paid from: its sweep's account, or one of its own; None where it has no budget.
 
     Raises:
@@ -58,7 +58,7 @@ def notes(experiment: Experiment) -> list[str]:
     if not budget.limited:
         return []
     for model in _models([*(stage for _, stage in experiment.flow.leaves()), *experiment.evaluators.values()]):
-        cost = Amount.of(model.worst({}))
+        cost = Amount.of(model.max_cost({}))
         if budget.usd is not None and not cost.usd and model.backend and model.provider not in FREE:
             hint = "give prices.input and prices.output of the model (USD per million tokens)"
             found[f"budget.usd={budget.usd:g} does not limit {model.name}, which has no price: {hint}"] = None

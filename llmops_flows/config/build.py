@@ -80,7 +80,7 @@ class Builder:
         self._libraries(part, key)
         if nested:
             return None
-        for problem in [*(part.gaps() if isinstance(part, Stage) else ()), *part.problems()]:
+        for problem in [*(part.missing_declarations() if isinstance(part, Stage) else ()), *part.problems()]:
             self._problem(problem, key)
         return part
 

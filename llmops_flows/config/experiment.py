@@ -91,7 +91,7 @@ def build(
         builder.done()
     assert settings is not None
     flow = Flow(name=settings.name, inputs=settings.inputs, stages=stages)
-    builder.problems += flow.unfilled()
+    builder.problems += flow.unwritten_slots()
     builder.done()
     scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
     return Experiment(settings, flow, scorers, cache or Cache(), store, listening, dict(config))

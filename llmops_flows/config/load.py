@@ -99,7 +99,7 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
         sinks=[*tracing.sinks(experiment.config, experiment.tracers, store, experiment.choices), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
-        purse=budget.purse(experiment, store),
+        budget_meter=budget.budget_meter(experiment, store),
     )
     writable.tell(experiment, running)
     return running

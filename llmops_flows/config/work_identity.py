@@ -40,7 +40,7 @@ def details(experiment: Experiment, name: str) -> Any:
     if group == "evaluator":
         return experiment.evaluators[key].fingerprint()
     if group == "tracer":
-        return experiment.tracers[key].fingerprint(whole=True)
+        return experiment.tracers[key].fingerprint(include_operational=True)
     if group == "cache":
         return experiment.cache.fingerprint()
     if group == "questions":

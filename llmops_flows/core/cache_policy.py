@@ -24,13 +24,13 @@ class Cache(Part):
     refresh: bool = False
 
     @property
-    def keeps(self) -> bool:
+    def enabled(self) -> bool:
         return self.mode != "none"
 
     def addresses(self, stage: Stage, slots: dict[str, Slot]) -> dict[str, str]:
         """Slot to address, for the slots that a stage reads and that are there."""
         found = {name: slots[name].address for name in stage.reads if name in slots}
-        if self.mode == "normalized" and "question" in found and slots["question"].here:
+        if self.mode == "normalized" and "question" in found and slots["question"].loaded:
             found["question"] = address(normalize(str(slots["question"].value)))
         return found
 

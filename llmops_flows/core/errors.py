@@ -132,7 +132,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return (f"did you mean {' or '.join(guesses)}? " if guesses else "") + f"choose from: {known}"
 
 
-def leads_nowhere(name: str, known: Iterable[str]) -> str:
+def unknown_reference_hint(name: str, known: Iterable[str]) -> str:
     """How to mend a reference to a name that is not there: it, or the name it should lead to, is misspelt."""
     listed = sorted(known)
     guesses = [repr(guess) for guess in _near(name, listed, 0.6)]

@@ -142,22 +142,22 @@ def _source(places: Iterable[Path]) -> str:
     return digest(*(f.read_bytes() for f in files))
 
 
-def plain(value: Any, *, whole: bool = False) -> Any:
+def plain(value: Any, *, include_operational: bool = False) -> Any:
     """A configured value as plain data for an identity.
 
-    A component becomes its identity, a path the content behind it, a secret nothing at all. With `whole`, fields
-    that decide no answer (timeouts, prices …) count too: that tells resources apart, not answers.
+    A component becomes its identity, a path the content behind it, a secret nothing at all. With `include_operational`,
+    operational fields (timeouts, prices …) count too: that distinguishes resources, not answers.
     """
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, Path):
         return content(value)
     if isinstance(value, Mapping):
-        return {str(k): plain(v, whole=whole) for k, v in value.items()}
+        return {str(k): plain(v, include_operational=include_operational) for k, v in value.items()}
     if hasattr(value, "fingerprint"):
-        return value.fingerprint(whole=whole)
+        return value.fingerprint(include_operational=include_operational)
     if hasattr(value, "get_secret_value"):
         return None
     if isinstance(value, Iterable):
-        return [plain(v, whole=whole) for v in value]
+        return [plain(v, include_operational=include_operational) for v in value]
     raise TypeError(f"a {type(value).__name__} in a config has no address: use plain data, a path or a component")

@@ -64,7 +64,7 @@ class Flow(Composite):
     name: str = "flow"
     inputs: tuple[str, ...] = ("question",)
 
-    def unfilled(self, *also: str) -> list[Problem]:
+    def unwritten_slots(self, *also: str) -> list[Problem]:
         """A fault for every slot that a stage reads and nobody writes."""
         missing, _ = self.needs({*self.inputs, *also})
         return [
@@ -77,8 +77,8 @@ class Flow(Composite):
             for stage in stages
         ]
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        found = super().fingerprint(whole=whole)
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        found = super().fingerprint(include_operational=include_operational)
         found.pop("name")
         return found
 

@@ -12,7 +12,7 @@ def new_owner() -> str:
     return f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex}"
 
 
-def dead(owner: str) -> bool:
+def is_dead(owner: str) -> bool:
     """Whether the owner was somebody in a process of this machine that is no more."""
     machine, _, rest = owner.partition("/")
     process = rest.partition("/")[0]

@@ -84,7 +84,7 @@ class Slot:
         return slot
 
     @property
-    def here(self) -> bool:
+    def loaded(self) -> bool:
         """Whether the bytes have been read."""
         return self._data is not None
 
@@ -204,11 +204,11 @@ class Record:
     def _gathered(self, prefix: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, slot in self.slots.items():
-            if name.startswith(prefix) and slot.here:
+            if name.startswith(prefix) and slot.loaded:
                 found.update(slot.value)
         return found
 
     def values(self) -> dict[str, Any]:
         """Every slot that was read as plain data, with scores, verdicts and usage gathered."""
-        plain = {n: s.value for n, s in self.slots.items() if "/" not in n and s.here}
+        plain = {n: s.value for n, s in self.slots.items() if "/" not in n and s.loaded}
         return plain | {"scores": self.scores, "verdicts": self.verdicts, "usage": self.usage}

@@ -118,7 +118,7 @@ def has_secret(data: str | bytes) -> bool:
     return next(_spans(text, _known()), None) is not None
 
 
-def secrets_in(text: str) -> list[tuple[int, int]]:
+def secret_spans(text: str) -> list[tuple[int, int]]:
     """Where secrets lie in a text: (first character, one after the last); they may overlap."""
     return list(_spans(text, _known()))
 

@@ -72,7 +72,7 @@ class Prompt(Stage, ABC):
     inline: ClassVar[bool] = True
 
 
-Watched = Literal["question", "answer"]
+GuardedSlot = Literal["question", "answer"]
 _AROUND, _OTHER = 64, 16_000
 """Tokens around what is said (a chat template's), and of a picture or file, which may be named by a short address."""
 
@@ -114,7 +114,7 @@ class Prices(BaseModel):
         spent += usage.get("output_tokens", 0) * self.output
         return Usage(**{**usage, "cost_usd": spent / 1e6})
 
-    def worst(self, given: int, made: int) -> Usage:
+    def max_cost(self, given: int, made: int) -> Usage:
         """The most that so many tokens of input and output can cost."""
         dearest = max(self.input, self.cached_input or 0.0, self.cache_write or 0.0)
         whole = Usage(input_tokens=given, output_tokens=made, total_tokens=given + made)
@@ -128,7 +128,7 @@ class Model(Stage, ABC):
     `call.token(text)`, ask `call.cancelled()` while they work, and return an Outcome with `usage` and
     notes {"model": …, "finish_reason": …}, whose names are OpenAI's: stop, length, content_filter, refusal.
 
-    A refusal, or what a content filter stopped, is an answer that is never kept (`keep=False`). An answer that
+    A refusal, or what a content filter stopped, is an answer that is never kept (`cacheable=False`). An answer that
     reached `max_tokens` is kept, for it is what was asked for, unless it breaks `json_schema`: that is an error. So
     is an answer whose stream broke off.
 
@@ -146,7 +146,7 @@ class Model(Stage, ABC):
     writes: ClassVar[str] = "answer"
     provider: ClassVar[str] = "local"
     """Whose service answers, as traces name it."""
-    tells_callbacks: ClassVar[bool] = False
+    reports_to_callbacks: ClassVar[bool] = False
     """Whether it tells the callbacks of a surrounding LangChain app itself what it does."""
     name: str
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
@@ -163,15 +163,15 @@ class Model(Stage, ABC):
         return self.temperature > 0 and self.seed is None
 
     @property
-    def longest(self) -> int:
+    def max_output_tokens(self) -> int:
         """The most tokens that it can answer one call with."""
         return self.max_tokens
 
-    def worst(self, inputs: Mapping[str, Any]) -> Usage:
+    def max_cost(self, inputs: Mapping[str, Any]) -> Usage:
         if "messages" not in self.reads:
             return Usage()
         given = most_tokens([inputs.get("messages", ()), self.json_schema or {}])
-        return self.prices.worst(given, self.longest)
+        return self.prices.max_cost(given, self.max_output_tokens)
 
 
 class Guardrail(Stage, ABC):
@@ -187,7 +187,7 @@ class Guardrail(Stage, ABC):
         on: the slot that it looks at and writes.
     """
 
-    on: Watched = "answer"
+    on: GuardedSlot = "answer"
 
     @property
     def slot(self) -> str:
@@ -213,7 +213,7 @@ class Evaluator(Stage, ABC):
     gathered: ClassVar[bool] = True
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         """The names of its scores; () where they are not known beforehand."""
         return ()
 

@@ -59,15 +59,18 @@ class Part(BaseModel):
     @cached_property
     def configuration(self) -> str:
         """Address of every field, the operational ones too: what may share one loaded resource."""
-        return address(self.fingerprint(whole=True))
+        return address(self.fingerprint(include_operational=True))
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         """The identity as plain data, for people and for diffs. Override to add what fields do not say."""
         cls = type(self)
         return {
             "class": f"{cls.__module__}.{cls.__qualname__}",
             "code": code(cls),
-            **{name: plain(getattr(self, name), whole=whole) for name in _fields(cls, whole)},
+            **{
+                name: plain(getattr(self, name), include_operational=include_operational)
+                for name in _fields(cls, include_operational)
+            },
         }
 
     def problems(self) -> list[str]:
@@ -76,8 +79,8 @@ class Part(BaseModel):
 
 
 @cache
-def _fields(cls: type[Part], whole: bool) -> tuple[str, ...]:
-    return tuple(n for n, f in cls.model_fields.items() if whole or OPERATIONAL not in f.metadata)
+def _fields(cls: type[Part], include_operational: bool) -> tuple[str, ...]:
+    return tuple(n for n, f in cls.model_fields.items() if include_operational or OPERATIONAL not in f.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Outcome:
 
     value: plain data. usage: tokens and cost of the calls it made. verdict: a guardrail's finding (plain data).
     ends: the value is the flow's final answer; the stages after it do not run. retry: ask the model again with
-    this feedback (a guardrail's `reask`); when that does not help, the value ends the flow. keep: False when the
+    this feedback (a guardrail's `reask`); when that does not help, the value ends the flow. cacheable: False when the
     value must not be answered a second time (a refusal, a truncated answer). notes: plain facts for the trace
     (model name, finish reason).
     """
@@ -96,7 +99,7 @@ class Outcome:
     verdict: Mapping[str, Any] | None = None
     ends: bool = False
     retry: str = ""
-    keep: bool = True
+    cacheable: bool = True
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -157,7 +160,7 @@ class Stage(Part):
         """The slot that this stage writes."""
         return type(self).writes
 
-    def gaps(self) -> list[str]:
+    def missing_declarations(self) -> list[str]:
         """What its class does not say, and a runner must know."""
         cls, found = type(self), []
         if cls.reads is Stage.reads and not hasattr(cls, "run"):
@@ -172,7 +175,7 @@ class Stage(Part):
         return ""
 
     @property
-    def at_once(self) -> int | None:
+    def max_concurrency(self) -> int | None:
         """How many of its calls can be served at once; None: as many as there are workers, or its limits allow."""
         return None
 
@@ -185,7 +188,7 @@ class Stage(Part):
         """Whether two runs on the same input may differ, so that answers are kept by sample number only."""
         return False
 
-    def worst(self, inputs: Mapping[str, Any]) -> Usage:
+    def max_cost(self, inputs: Mapping[str, Any]) -> Usage:
         """The most tokens and money that one call for these inputs can cost; nothing for what is free."""
         return Usage()
 

@@ -30,7 +30,7 @@ class Lease:
 
     key: str
     owner: str
-    mine: bool
+    granted: bool
     error: bytes = b""
 
 
@@ -76,7 +76,7 @@ class StorageShare:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class StoreStats:
     """What is there.
 
     Attributes:
@@ -107,7 +107,7 @@ class LostEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerificationReport:
     """How many entries and values are good, and which are not: key, address or file to what was lost."""
 
     entries: int
@@ -116,7 +116,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Evicted:
+class EvictionReport:
     """What was let go; `stages`: how many entries of each stage."""
 
     entries: int
@@ -129,11 +129,11 @@ class Evicted:
 class MaintainedStore(Protocol):
     """A store that can be looked after while others read and write it. Every method may raise StoreError."""
 
-    def stats(self) -> Stats:
+    def stats(self) -> StoreStats:
         """How much there is, and of what."""
         ...
 
-    def verify(self, *, repair: bool = True) -> Verified:
+    def verify(self, *, repair: bool = True) -> VerificationReport:
         """Check every entry and value; with `repair`, those that cannot be trusted are dropped."""
         ...
 
@@ -145,7 +145,7 @@ class MaintainedStore(Protocol):
         stage: str | None = None,
         tenant: str | None = None,
         dry: bool = False,
-    ) -> Evicted:
+    ) -> EvictionReport:
         """Let go of entries unused for `older_than` seconds, then of the longest unused ones beyond `max_bytes`.
 
         Of one `stage` or `tenant` only, where given: then sizes are of what belongs to it, and without a size or an

@@ -101,11 +101,11 @@ class Trace:
 class Exporter(Part, ABC):
     """Delivers finished traces somewhere else. It works in a process of its own, never in the path of an answer.
 
-    What it needs to connect (keys, endpoints) it reads from the environment when it delivers. `patience`: seconds
-    that it may still work after the application has ended; what is left is delivered at the next start.
+    What it needs to connect (keys, endpoints) it reads from the environment when it delivers. `shutdown_timeout`:
+    seconds that it may still work after the application has ended; what is left is delivered at the next start.
     """
 
-    patience: ClassVar[float] = 20.0
+    shutdown_timeout: ClassVar[float] = 20.0
 
     @abstractmethod
     def deliver(self, traces: Sequence[Trace]) -> list[str]:
@@ -126,12 +126,12 @@ class Exporter(Part, ABC):
     def prepare(self) -> None:
         """Import what delivering needs, before there is anything to deliver."""
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class StageDescription:
     """What is known of a stage: its role, class, the slot that it writes, its plain settings.
 
     identity: the digest of `described`, which is all that decides what it answers (`Part.described`).
@@ -157,7 +157,7 @@ def _derived(run: str, record: str) -> str:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{run}/{record}").hex
 
 
-def told(record: Record, stages: Mapping[str, About], about: Mapping[str, Any]) -> dict[str, Any]:
+def to_stored(record: Record, stages: Mapping[str, StageDescription], about: Mapping[str, Any]) -> dict[str, Any]:
     """A finished record as it is stored: values by their addresses.
 
     about: run, flow, identity, config, tenant, tags, choices, destinations; `started` of the run.
@@ -176,7 +176,7 @@ def told(record: Record, stages: Mapping[str, About], about: Mapping[str, Any]) 
         "seconds": round(last - first, 6),
         "inputs": given,
         "outputs": made,
-        "steps": [_step(span, stages.get(span.stage, About()), record) for span in record.spans],
+        "steps": [_step(span, stages.get(span.stage, StageDescription()), record) for span in record.spans],
         "scores": record.scores,
         "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},
         "usage": dict(record.usage),
@@ -186,7 +186,7 @@ def told(record: Record, stages: Mapping[str, About], about: Mapping[str, Any]) 
     }
 
 
-def _step(span: Span, about: About, record: Record) -> dict[str, Any]:
+def _step(span: Span, about: StageDescription, record: Record) -> dict[str, Any]:
     return {
         "stage": span.stage,
         "kind": about.kind,
@@ -210,7 +210,7 @@ def _step(span: Span, about: About, record: Record) -> dict[str, Any]:
     }
 
 
-def addresses(stored: Mapping[str, Any]) -> Iterator[str]:
+def referenced_addresses(stored: Mapping[str, Any]) -> Iterator[str]:
     """The address of every value that a stored trace refers to, and the identities of its stages."""
     yield from stored["inputs"].values()
     yield from stored["outputs"].values()
@@ -219,7 +219,7 @@ def addresses(stored: Mapping[str, Any]) -> Iterator[str]:
         yield from (step[name] for name in ("address", "identity") if step[name])
 
 
-def proven(address: str, data: object) -> bool:
+def matches_address(address: str, data: object) -> bool:
     """Whether bytes are what their address says, or would be if no secret had been masked in them."""
     if not isinstance(data, bytes):
         return False
@@ -231,7 +231,7 @@ def proven(address: str, data: object) -> bool:
         return False
 
 
-def read(stored: Mapping[str, Any], values: Mapping[str, Any]) -> Trace:
+def from_stored(stored: Mapping[str, Any], values: Mapping[str, Any]) -> Trace:
     """A stored trace with its values; what `values` lacks is None."""
 
     def fill(slots: Mapping[str, str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class AnswerCache:
         data = encode(outcome.value)
         said = (outcome.usage, outcome.verdict, outcome.ends, outcome.retry, outcome.notes)
         known = KnownAnswer(digest(data), data, *said, seconds)
-        if kept and outcome.keep and self.store is not None:
+        if kept and outcome.cacheable and self.store is not None:
             meta = _meta(outcome, seconds, {"stage": stage, "tenant": self._tenant})
             if has_secret(data) or has_secret(meta):
                 self._warn(f"secret {stage}", _SECRET.format(f" of {stage!r}" if stage else ""))

@@ -26,7 +26,7 @@ class ExecutionContext:
         tenant: answers are never shared between tenants.
         gate: what every call to a service passes.
         threads: where blocking stages run.
-        purse: what calls are paid from; None: no budget.
+        budget_meter: what calls are paid from; None: no budget.
         warn: takes a topic and a message, and logs one message for each topic.
     """
 
@@ -37,5 +37,5 @@ class ExecutionContext:
     tenant: str
     gate: Gate
     threads: Threads
-    purse: BudgetMeter | None
+    budget_meter: BudgetMeter | None
     warn: Callable[[str, str], None]

@@ -26,7 +26,7 @@ _thread: threading.Thread | None = None
 _pid = 0
 
 
-def background() -> asyncio.AbstractEventLoop:
+def background_loop() -> asyncio.AbstractEventLoop:
     """The loop of this process, started when first asked for (a forked child gets its own)."""
     global _loop, _pid, _thread
     with _lock:
@@ -49,7 +49,7 @@ class BackgroundRun(Generic[T]):
             raise FlowError("a stage that runs inline cannot wait for another flow: await `arun` in a coroutine")
         self.outcome: Future[T] = Future()
         self._task: asyncio.Task[T] | None = None
-        self._loop = background()
+        self._loop = background_loop()
         self._loop.call_soon_threadsafe(self._begin, work)
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> None:
@@ -76,12 +76,12 @@ class BackgroundRun(Generic[T]):
         over.wait(grace)
 
 
-async def adrive(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
+async def run_async(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
     """The result of a coroutine that runs on the background loop, awaited from any other loop.
 
     Cancelling this cancels the coroutine, gives it `grace` seconds to put things in order, and goes on up.
     """
-    if asyncio.get_running_loop() is background():
+    if asyncio.get_running_loop() is background_loop():
         return await work
     running, ended = BackgroundRun(work), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -105,7 +105,7 @@ def _telling(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> Callable[
     return tell
 
 
-def drive(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
+def run_sync(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
     """The result of a coroutine, from a plain function in any thread, with or without a running loop around.
 
     An interrupt (Ctrl-C) cancels the coroutine, gives it `grace` seconds to put things in order, and goes on up.
@@ -118,7 +118,7 @@ def drive(work: Coroutine[Any, Any, T], *, grace: float = GRACE) -> T:
             running.stop(grace)
 
 
-async def together(*work: Coroutine[Any, Any, None]) -> None:
+async def run_concurrently(*work: Coroutine[Any, Any, None]) -> None:
     """Run coroutines side by side. If one raises, or this is cancelled, the others are cancelled and waited for."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -21,9 +21,9 @@ from llmops_flows.core.plural import plural
 from llmops_flows.core.stage import Call, Outcome, Stage
 
 from .context import ExecutionContext
-from .event_loop import together
+from .event_loop import run_concurrently
 from .stage_call import StageCall, StageResult, Stopwatch
-from .user_frame import culprit
+from .user_frame import user_frame
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ async def execute(
     elif len(jobs) == 1:
         await _one(stage, jobs[0], context, landed)
     else:
-        await together(*(_one(stage, job, context, landed) for job in jobs))
+        await run_concurrently(*(_one(stage, job, context, landed) for job in jobs))
 
 
 def _inline(stage: Stage, job: StageCall, landed: Callable[[StageResult], None]) -> None:
@@ -114,7 +114,7 @@ async def _asked(stage: Stage, job: StageCall, context: ExecutionContext, allowa
         arguments = _arguments(stage, job.inputs, told(job.call))
         return await _worked(lambda: stage.run(**arguments), type(stage).run, job.watch, context, placed)
 
-    pays = bill(stage, [job.inputs], context.purse)
+    pays = bill(stage, [job.inputs], context.budget_meter)
     answer = await _through(stage, job.call, context, attempt, type(stage).run, pays, allowance, job.repeatable)
     return outcome(answer), tries
 
@@ -131,7 +131,7 @@ async def _many(
         return await _worked(lambda: work(stage, inputs, calls), work, watch, context, placed)
 
     try:
-        pays = bill(stage, inputs, context.purse)
+        pays = bill(stage, inputs, context.budget_meter)
         answers = list(await _through(stage, jobs[0].call, context, attempt, work, pays))
         if len(answers) != len(jobs):
             raise StageError(f"run_many gave {plural(len(answers), 'answer')} to {plural(len(jobs), 'question')}")
@@ -148,7 +148,7 @@ async def _many(
         else:
             landed(StageResult(job, outcome(answer), None, timed))
     if later:
-        await together(*later)
+        await run_concurrently(*later)
 
 
 async def _through(
@@ -166,12 +166,12 @@ async def _through(
     The attempt is given what tells a call its deadline and its end, and whether it has a place of its own already.
     """
     if not stage.backend:
-        placed = stage.at_once is not None
-        async with context.gate.door(stage.configuration).place(stage.at_once) if placed else nullcontext():
+        placed = stage.max_concurrency is not None
+        async with context.gate.door(stage.configuration).place(stage.max_concurrency) if placed else nullcontext():
             freely = partial(attempt, lambda one: one, placed)
             return await (freely() if pays is None else pays.paid(freely))
     limits = cast(Gated, stage).limits
-    own = stage.at_once or (None if iscoroutinefunction(work) else context.threads.workers)
+    own = stage.max_concurrency or (None if iscoroutinefunction(work) else context.threads.workers)
     parallel = min((most for most in (own, limits.parallel) if most), default=None)
 
     async def timed(seconds: float) -> T:
@@ -199,13 +199,13 @@ async def _worked(
 
     def begun() -> Any:
         watch.begin()
-        with noted(watch.loads), spending(context.purse):
+        with noted(watch.loads), spending(context.budget_meter):
             return work()
 
     if not iscoroutinefunction(kind):
         return await context.threads.run(begun, placed=placed)
     watch.begin()
-    with noted(watch.loads), spending(context.purse):
+    with noted(watch.loads), spending(context.budget_meter):
         return await work()
 
 
@@ -244,7 +244,7 @@ def _noted(answer: Outcome, stage: Stage, tries: int, failed: Sequence[tuple[Sta
         return replace(answer, notes=notes) if len(notes) > len(answer.notes) else answer
     first, why = failed[0]
     notes |= {"fallback_for": _name(first), "fallback_reason": str(why)}
-    return replace(answer, keep=False, notes=notes)
+    return replace(answer, cacheable=False, notes=notes)
 
 
 def _all(failed: Sequence[tuple[Stage, StageError]]) -> StageError:
@@ -272,7 +272,7 @@ def failure(error: BaseException, call: Call) -> FlowError:
         if isinstance(error, StageError) and not error.stage:
             error.stage = call.stage
         return error
-    name, place = type(error).__name__, culprit(error)
+    name, place = type(error).__name__, user_frame(error)
     said = f"{name}: {error}" if str(error) else name
     told = StageError(f"{said} ({place})" if place else said, stage=call.stage, kind=name)
     told.__cause__ = error

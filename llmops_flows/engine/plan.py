@@ -22,18 +22,18 @@ class StagePlan:
 
     Attributes:
         known: key to the stage with the span that tells of its answer. new: key to the stage that would answer.
-        asked: how many records ask.
+        records: how many records need the stage.
     """
 
     known: dict[str, tuple[Stage, Span]] = field(default_factory=dict)
     new: dict[str, Stage] = field(default_factory=dict)
-    asked: int = 0
+    records: int = 0
 
     def add(self, other: StagePlan, place: str = "") -> None:
         """Count what other runs would do, too. `place`: where they keep answers; only there equal ones are one."""
         self.known |= {f"{place}{key}": found for key, found in other.known.items()}
         self.new |= {f"{place}{key}": stage for key, stage in other.new.items()}
-        self.asked += other.asked
+        self.records += other.records
 
 
 class _Promises(StageExecutor):
@@ -59,7 +59,7 @@ async def plan(context: ExecutionContext, lanes: Sequence[Run]) -> dict[str, Sta
     for record in (record for lane in lanes for record in lane.records):
         for span in record.spans:
             count = found.setdefault(span.stage, StagePlan())
-            count.asked += 1
+            count.records += 1
             if span.state == "known":
                 count.known[span.key] = (work.stages[record.run, span.stage], span)
             elif span.state == "computed":
@@ -73,7 +73,7 @@ class PlanOutcome:
 
     Attributes:
         planned: answers that a plan would have said are to be computed. computed: those that were.
-        equal: those that turned out to be asked for by equal inputs. known: those that turned out to be known.
+        equal: those that turned out to be requested by equal inputs. known: those that turned out to be known.
         unreached: those that nobody came to ask for, because a guardrail or a failure ended the way before.
     """
 
@@ -131,7 +131,7 @@ class _Place:
     def _follow(self, record: Record, flow: Mapping[str, Stage], stages: Mapping[str, Stage]) -> None:
         """A record once more on its way, with promises in the place of what was not known before."""
         first: dict[str, Span] = {}
-        for span in record.spans:  # what a guardrail has asked again, nobody can plan
+        for span in record.spans:  # what a guardrail requested again, nobody can plan
             if span.key:
                 first.setdefault(span.stage, span)
         promised = {name: slot.address for name, slot in record.given.items()}

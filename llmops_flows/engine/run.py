@@ -27,13 +27,13 @@ class Run:
     flow: Flow
     records: Sequence[Record]
     evaluators: Mapping[str, Stage] = field(default_factory=dict)
-    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     config: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.records:
-            record.run = self.run
+            record.run = self.id
 
     def stages(self) -> Iterator[tuple[str, Stage]]:
         """Every stage and evaluator with its name."""

@@ -19,7 +19,7 @@ from llmops_flows.core.stage import Stage
 from llmops_flows.core.store import Store
 
 from .context import ExecutionContext
-from .event_loop import BackgroundRun, adrive, drive
+from .event_loop import BackgroundRun, run_async, run_sync
 from .plan import StagePlan, plan
 from .resilient_store import ResilientStore
 from .run import Run
@@ -42,7 +42,7 @@ class Runner:
         tenant: answers are never shared between tenants.
         workers: how many blocking stages run at once; a stage that says how many it can serve has its own limit.
         gate: what stands in front of every service; by default the one of this process.
-        purse: what calls are paid from, where there is a budget.
+        budget_meter: what calls are paid from, where there is a budget.
 
     A runner may be used from many threads and many event loops at once. `close` it, or use it in a `with` block.
     """
@@ -57,20 +57,20 @@ class Runner:
         tenant: str = "",
         workers: int = _WORKERS,
         gate: Gate | None = None,
-        purse: BudgetMeter | None = None,
+        budget_meter: BudgetMeter | None = None,
     ) -> None:
         cache = cache or Cache()
         vectors = None if store is None else ResilientStore(store, self.warn)
         self.sinks = tuple(sinks)
         self.warned: set[str] = set()
         self.context = ExecutionContext(
-            cache, vectors if cache.keeps else None, vectors, home, tenant,
-            gate or GATE, Threads(workers), purse, self.warn,
+            cache, vectors if cache.enabled else None, vectors, home, tenant,
+            gate or GATE, Threads(workers), budget_meter, self.warn,
         )  # fmt: skip
 
     def run(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
         """`arun` for plain code, in any thread, also where an event loop is running."""
-        return drive(self._run(flow, records, **options))
+        return run_sync(self._run(flow, records, **options))
 
     async def arun(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
         """Run the flow over the records, which are filled in and returned. From any event loop.
@@ -85,7 +85,7 @@ class Runner:
             host: what the surrounding application wants handed to the stages as `call.host`.
             only: slots whose values are read from the store in the end; by default question and answer.
         """
-        return await adrive(self._run(flow, records, **options))
+        return await run_async(self._run(flow, records, **options))
 
     def start(self, flow: Flow, records: Sequence[Record], **options: Any) -> BackgroundRun[list[Record]]:
         """`run` for whoever does something else meanwhile: `outcome` is a future, `stop` calls it off."""
@@ -93,11 +93,11 @@ class Runner:
 
     def run_all(self, lanes: Sequence[Run], *, sinks: Sequence[Sink] = ()) -> None:
         """Many runs side by side, from plain code: what several of them need is computed once, for all together."""
-        drive(self._walk(lanes, sinks))
+        run_sync(self._walk(lanes, sinks))
 
     def plan(self, lanes: Sequence[Run]) -> dict[str, StagePlan]:
         """Stage to the distinct answers that `run_all` would find known, and would compute. Runs nothing."""
-        return drive(plan(self.context, lanes))
+        return run_sync(plan(self.context, lanes))
 
     async def _run(
         self,
@@ -122,10 +122,10 @@ class Runner:
         work = StageExecutor(self.context, lanes, emit, host, live=any(getattr(sink, "live", False) for sink in sinks))
         begun = time.perf_counter()
         for lane in lanes:
-            emit(Event("run_started", lane.run, time.time(), data=_about(lane, host)))
+            emit(Event("run_started", lane.id, time.time(), data=_about(lane, host)))
         interrupted = True
         try:
-            with spending(self.context.purse):
+            with spending(self.context.budget_meter):
                 asked = [await recall(self.context, lane, work) for lane in lanes]
                 await Schedule(work, lanes).through()
                 for lane, questions in zip(lanes, asked, strict=True):
@@ -187,6 +187,6 @@ def _end(lane: Run, emit: Callable[[Event], None], interrupted: bool, seconds: f
     """Tell of every record that came to an end, then of the run."""
     for record in lane.records:
         if not interrupted or record.error is not None or record.ended or "answer" in record.slots:
-            emit(Event("record_finished", lane.run, time.time(), record_id=record.id, record=record))
+            emit(Event("record_finished", lane.id, time.time(), record_id=record.id, record=record))
     data = {"seconds": seconds, "interrupted": interrupted}
-    emit(Event("run_finished", lane.run, time.time(), data=data))
+    emit(Event("run_finished", lane.id, time.time(), data=data))

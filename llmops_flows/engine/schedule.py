@@ -11,7 +11,7 @@ from llmops_flows.core.flow import Composite, Fallback, Parallel
 from llmops_flows.core.record import Record, Slot
 from llmops_flows.core.stage import Part, Stage
 
-from .event_loop import together
+from .event_loop import run_concurrently
 from .run import Run
 from .stage_executor import StageExecutor
 
@@ -43,7 +43,7 @@ class Schedule:
     async def _over(self, part: Composite, records: Sequence[Record], prefix: str = "") -> None:
         """Run a composite over the live ones of the records."""
         if isinstance(part, Parallel):
-            await together(*(self._step(n, p, records, prefix) for n, p in part.parts.items()))
+            await run_concurrently(*(self._step(n, p, records, prefix) for n, p in part.parts.items()))
         elif isinstance(part, Fallback):
             await self._first(part, records, prefix)
         else:
@@ -99,7 +99,7 @@ class Schedule:
             for name, evaluator in lane.evaluators.items():
                 if answered:
                     wanted.setdefault(name, []).append((evaluator, answered))
-        await together(
+        await run_concurrently(
             *(
                 self.work.stage(name, evaluator, records, fatal=False)
                 for name, asked in wanted.items()

@@ -21,7 +21,7 @@ from .stage_executor import StageExecutor
 
 
 @runtime_checkable
-class Recalls(Protocol):
+class SimilarQuestionCache(Protocol):
     """A cache that knows earlier questions which mean the same. Both methods block; they are called in a thread."""
 
     @property
@@ -49,7 +49,7 @@ async def recall(context: ExecutionContext, lane: Run, work: StageExecutor) -> A
     """
     cache, store = context.cache, context.store
     asked: Asked = {}
-    if not isinstance(cache, Recalls) or store is None:
+    if not isinstance(cache, SimilarQuestionCache) or store is None:
         return asked
     for scope, records in _scopes(context, lane).items():
         texts = [str(record.slots["question"].value) for record in records]
@@ -72,7 +72,7 @@ async def recall(context: ExecutionContext, lane: Run, work: StageExecutor) -> A
 async def remember(context: ExecutionContext, lane: Run, asked: Asked) -> None:
     """Let later questions find those that were answered here. Blocked and failed ones are nobody's answer."""
     cache, store = context.cache, context.store
-    if not isinstance(cache, Recalls) or store is None:
+    if not isinstance(cache, SimilarQuestionCache) or store is None:
         return
     scopes: dict[str, list[str]] = {}
     for record in lane.records:
@@ -106,7 +106,7 @@ def _scopes(context: ExecutionContext, lane: Run) -> dict[str, list[Record]]:
 async def _known(context: ExecutionContext, lane: Run, record: Record, question: str, score: float) -> bool:
     """Take the earlier question's answer, if every stage on the way to it is known; else leave the record alone."""
     shadow = Record(record.id, {**record.slots, "question": Slot.of(question)}, record.sample)
-    alone = Run(lane.flow, [shadow], run=lane.run)
+    alone = Run(lane.flow, [shadow], id=lane.id)
     work = StageExecutor(context, [alone], lambda event: None, known_only=True)
     await Schedule(work, [alone]).through()
     if shadow.error is not None or shadow.ended or "answer" not in shadow.slots:
@@ -126,6 +126,6 @@ def _tell(lane: Run, record: Record, work: StageExecutor) -> None:
     for span in record.spans:
         component = stages[span.stage]
         told = {"ids": [record.id], "component": component}
-        work.emit(Event("stage_started", lane.run, time.time(), span.stage, data=told))
+        work.emit(Event("stage_started", lane.id, time.time(), span.stage, data=told))
         spans = {"spans": {record.id: span}, "component": component}
-        work.emit(Event("stage_finished", lane.run, time.time(), span.stage, data=spans))
+        work.emit(Event("stage_finished", lane.id, time.time(), span.stage, data=spans))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from llmops_flows.core.errors import BudgetExceeded, FlowError, StageError
 from llmops_flows.core.fingerprint import decode, encode
-from llmops_flows.core.lease_owner import dead
+from llmops_flows.core.lease_owner import is_dead
 from llmops_flows.core.redaction import redact
 from llmops_flows.core.store import Lease
 
@@ -76,17 +76,17 @@ class SingleFlight:
             keys = self._claim(keys)
         leases = self._lease(keys)
         # An error of an earlier attempt is no news to who asks only now; of the dead nothing is to be expected.
-        stale = [x for x in leases.values() if not x.mine and (new if x.error else dead(x.owner))]
+        stale = [x for x in leases.values() if not x.granted and (new if x.error else is_dead(x.owner))]
         for lease in stale:
             store.release([lease.key], lease.owner)
         if stale:
             leases = {**leases, **self._lease([lease.key for lease in stale])}
-        mine = [key for key in keys if key not in leases or leases[key].mine]
+        mine = [key for key in keys if key not in leases or leases[key].granted]
         self._held.update(mine)
         self.mine = self._claim(mine)
         self.waiting = []
         for key in keys:
-            if key in leases and not leases[key].mine:
+            if key in leases and not leases[key].granted:
                 if leases[key].error:
                     self._found.append((key, _told(leases[key].error)))
                 else:

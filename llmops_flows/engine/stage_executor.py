@@ -24,7 +24,7 @@ from .execute import execute, fallback
 from .run import Run
 from .single_flight import SingleFlight
 from .stage_call import StageCall, StageResult, StageTimes, Stopwatch
-from .user_frame import way
+from .user_frame import traceback_note
 
 
 class StageExecutor:
@@ -55,7 +55,7 @@ class StageExecutor:
         self.emit = emit
         self.host = host
         self.keeper = AnswerCache(context.store, context.cache, context.warn, tenant=context.tenant)
-        self.stages = {(lane.run, name): stage for lane in lanes for name, stage in lane.stages()}
+        self.stages = {(lane.id, name): stage for lane in lanes for name, stage in lane.stages()}
         self.stopped = stopped or threading.Event()
         self.live = live
         self.known_only = known_only
@@ -166,7 +166,7 @@ class StageExecutor:
 
     async def _fill(self, wanted: Sequence[tuple[Record, str]]) -> None:
         """Read values that are known by address only. One that the store lost is computed again."""
-        absent = [(r, n) for r, n in wanted if not r.slots[n].here]
+        absent = [(r, n) for r, n in wanted if not r.slots[n].loaded]
         if not absent:
             return
         data = self.keeper.values([r.slots[n].address for r, n in absent])
@@ -217,7 +217,7 @@ class StageExecutor:
         usage (nothing, if the answer was known), which the caller adds to its own. Raises the error of the stage.
         """
         nested = Record.of(record.id, inputs, sample=record.sample)
-        run = Run(Flow(stages={name: stage}, inputs=tuple(inputs)), [nested], run=record.run)
+        run = Run(Flow(stages={name: stage}, inputs=tuple(inputs)), [nested], id=record.run)
         executor = type(self)(self.context, [run], lambda event: None, self.host, stopped=self.stopped)
         try:
             await executor.stage(name, stage, [nested])
@@ -274,8 +274,8 @@ class StageExecutor:
     ) -> None:
         read = _read(stage, record)
         slot, written = "answer" if found.ends else stage.slot, found.slot(name)
-        same = next((s for s in read.values() if s.address == found.address and s.here), None)
-        if same is not None and not written.here:
+        same = next((s for s in read.values() if s.address == found.address and s.loaded), None)
+        if same is not None and not written.loaded:
             written.fill(same.data)  # it let pass what it read
         record.feedback, record.instead = found.retry, written if found.retry else None
         if not found.retry:
@@ -298,7 +298,7 @@ class StageExecutor:
         record.spans.append(
             Span(
                 name, "failed", times.started, times.seconds, key, reads={n: s.address for n, s in read.items()},
-                notes=way(error), error=str(error), held=tuple(read.values()), loading=times.loading,
+                notes=traceback_note(error), error=str(error), held=tuple(read.values()), loading=times.loading,
             )
         )  # fmt: skip
 

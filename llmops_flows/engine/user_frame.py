@@ -14,7 +14,7 @@ _ENGINE = str(Path(__file__).with_name("execute.py"))
 _INSTALLED = ("site-packages", "dist-packages")
 
 
-def culprit(error: BaseException) -> str:
+def user_frame(error: BaseException) -> str:
     """`components/mine.py:12 in run`: the last line of somebody's own code on the way; "" where there is none.
 
     Not one's own are this package, the standard library and what is installed.
@@ -27,7 +27,7 @@ def culprit(error: BaseException) -> str:
     return found
 
 
-def way(error: FlowError) -> dict[str, str]:
+def traceback_note(error: FlowError) -> dict[str, str]:
     """For the notes of a trace: the traceback of an exception that nobody raised on purpose, and of its causes.
 
     It begins where the engine called the stage.

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.redaction import redact_value
-from llmops_flows.core.trace import read, trace_id
+from llmops_flows.core.trace import from_stored, trace_id
 
 from .traced_run import row
 from .variants import SavedRun
@@ -74,7 +74,7 @@ def replay(variant: SavedRun, kept: Traces) -> ReplayedRun:
     lines = {str(line.get("id")): line for line in variant.rows} if variant.folder is not None else {}
     rows = []
     for one in record.traces:
-        again = redact_value(row(read(one, record.values)))
+        again = redact_value(row(from_stored(one, record.values)))
         found = list(_of(one, record))
         if not found and lines:
             found = list(_unlike(lines.get(str(one["record"])), again))

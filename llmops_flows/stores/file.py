@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from llmops_flows.artifacts.disk_errors import mended
+from llmops_flows.artifacts.disk_errors import with_disk_hint
 from llmops_flows.artifacts.file_locks import locked
 from llmops_flows.core.errors import StoreError
 
@@ -109,7 +109,7 @@ class File:
                 self._replace()
             except _ERRORS as another:
                 log.warning("the store %r is damaged and cannot be begun anew: %s", str(self.path), another)
-        return StoreError(f"the store {str(self.path)!r} failed: {mended(error)}")
+        return StoreError(f"the store {str(self.path)!r} failed: {with_disk_hint(error)}")
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid() or _mark(self.path) != self._mark:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_flows.core.fingerprint import decode, digest
-from llmops_flows.core.store import Entry, Evicted, LostEntry, Stats, StorageShare, Verified
+from llmops_flows.core.store import Entry, EvictionReport, LostEntry, StorageShare, StoreStats, VerificationReport
 
 TOUCHED = 86_400.0
 """Seconds after which reading an entry counts as using it anew: one more write a day for what is in use."""
@@ -77,11 +77,11 @@ class StoreMaintenance(ABC):
 
     # -- what comes of it ------------------------------------------------------------------------------------------
 
-    def stats(self) -> Stats:
+    def stats(self) -> StoreStats:
         """How much there is, and of what."""
         uses, sizes = self.uses(), self.sizes()
         ages = [max(0.0, use.age) for use in uses] or [0.0]
-        return Stats(
+        return StoreStats(
             len(uses),
             len(sizes),
             sum(sizes.values()),
@@ -92,7 +92,7 @@ class StoreMaintenance(ABC):
             _shares(((use.tenant, use.address) for use in uses), sizes),
         )
 
-    def verify(self, *, repair: bool = True) -> Verified:
+    def verify(self, *, repair: bool = True) -> VerificationReport:
         """Check every entry's seal, every value's address, and that no entry lacks its value."""
         uses = self.uses()
         known = {use.key: use for use in uses} | {use.address: use for use in uses}
@@ -109,7 +109,7 @@ class StoreMaintenance(ABC):
         lost |= {key: _lost("entry", "its value is lost", known[key]) for key in orphans}
         if repair and lost:
             self._remove([use.key for use in uses if use.key in lost], broken)
-        return Verified(len(entries) - len(orphans), len(values), lost)
+        return VerificationReport(len(entries) - len(orphans), len(values), lost)
 
     def evict(
         self,
@@ -119,7 +119,7 @@ class StoreMaintenance(ABC):
         stage: str | None = None,
         tenant: str | None = None,
         dry: bool = False,
-    ) -> Evicted:
+    ) -> EvictionReport:
         """Let go of what is too old, then of what is too much: the longest unused first."""
         uses, sizes = self.uses(), self.sizes()
         chosen = [use for use in uses if stage in (None, use.stage) and tenant in (None, use.tenant)]
@@ -136,7 +136,7 @@ class StoreMaintenance(ABC):
             self._remove([use.key for use in leaving], addresses)
             self.shrink()
         gone = sum(sizes[address] for address in addresses)
-        return Evicted(len(leaving), len(addresses), gone, dict(Counter(use.stage for use in leaving)))
+        return EvictionReport(len(leaving), len(addresses), gone, dict(Counter(use.stage for use in leaving)))
 
     def _checked(self, addresses: Iterable[str]) -> tuple[set[str], list[str]]:
         values: set[str] = set()

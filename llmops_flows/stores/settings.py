@@ -17,8 +17,8 @@ ENVIRONMENT_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class StoreConfig(Part):
     """Where answers are kept. A store decides no answer: it is part of no identity."""
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
 
     @property
     def place(self) -> str:

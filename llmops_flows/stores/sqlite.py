@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmops_flows.core.errors import StoreError
-from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease, LostEntry, Verified
+from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease, LostEntry, VerificationReport
 
 from .file import File
 from .maintenance import TOUCHED, EntryUsage, MonotonicClock, StoreMaintenance, sound, used
@@ -85,7 +85,7 @@ class SQLiteStore(StoreMaintenance):
 
     def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
         rows = self._rows(_LEASES, keys)
-        found = {lease.key: lease for row in rows if (lease := self._held(row, owner, seconds)) and not lease.mine}
+        found = {lease.key: lease for row in rows if (lease := self._held(row, owner, seconds)) and not lease.granted}
         wanted = [key for key in keys if key not in found]
         if wanted:
             found.update(self._file.write(lambda db: {key: self._claim(db, key, owner, seconds) for key in wanted}))
@@ -126,7 +126,7 @@ class SQLiteStore(StoreMaintenance):
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def verify(self, *, repair: bool = True) -> Verified:
+    def verify(self, *, repair: bool = True) -> VerificationReport:
         """Check the file, entries and values; with `repair`, damaged rows are dropped, and others are rescued."""
         torn = complaints(self.path, TABLES, APPLICATION) if self.path.exists() else []
         if not torn:
@@ -135,11 +135,11 @@ class SQLiteStore(StoreMaintenance):
             return super().verify(repair=repair and writable)
         why = "; ".join(torn)
         if not repair:
-            return Verified(0, 0, {str(self.path): LostEntry("file", why)})
+            return VerificationReport(0, 0, {str(self.path): LostEntry("file", why)})
         if mended := self._file.hint():
             why = f"{why}; {mended[1]} rows could be read and are kept, the old file is {mended[0].name}"
         found = super().verify()
-        return Verified(found.entries, found.values, {str(self.path): LostEntry("file", why), **found.lost})
+        return VerificationReport(found.entries, found.values, {str(self.path): LostEntry("file", why), **found.lost})
 
     def shrink(self) -> None:
         self._file.shrink()
@@ -217,7 +217,7 @@ class SQLiteStore(StoreMaintenance):
     def _claim(self, db: sqlite3.Connection, key: str, owner: str, seconds: float) -> Lease:
         row = db.execute(f"{_LEASES}(?)", (key,)).fetchone()
         held = self._held(row, owner, seconds) if row is not None else None
-        if held is not None and not held.mine:
+        if held is not None and not held.granted:
             return held
         self._note(db, key, owner, time.monotonic() + seconds, b"")
         return Lease(key, owner, True)

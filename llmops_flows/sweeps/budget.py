@@ -51,7 +51,7 @@ class SharedBudget:
     def __init__(self) -> None:
         self.account = ""
         self._means: tuple[Budget, str] | None = None
-        self._purse: BudgetMeter | None = None
+        self._meter: BudgetMeter | None = None
         self._store: Any = None
         self._noted: set[str] = set()
 
@@ -78,7 +78,7 @@ class SharedBudget:
 
     def statement(self) -> Statement | None:
         """What was spent until now; None where there is no budget. Raises StoreError."""
-        return None if self._purse is None else self._purse.statement()
+        return None if self._meter is None else self._meter.statement()
 
     def close(self) -> None:
         """Let go of the store."""
@@ -92,7 +92,7 @@ class SharedBudget:
             self._means = means
             if budget.limited:
                 self._store = store.open() if isinstance(store, StoreConfig) else None
-                self._purse = BudgetMeter(budget, _ledger(self._store), account := new_owner())
+                self._meter = BudgetMeter(budget, _ledger(self._store), account := new_owner())
                 self.account = account
         elif means[0] != self._means[0]:
             raise ConfigError(

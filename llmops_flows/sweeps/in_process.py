@@ -79,7 +79,7 @@ def kept_at(wave: Sequence[Point]) -> str | None:
     from llmops_flows.components.store.memory import Memory
 
     one = experiment(wave[0])
-    if one.store is None or isinstance(one.store, Memory) or not one.cache.keeps or one.cache.refresh:
+    if one.store is None or isinstance(one.store, Memory) or not one.cache.enabled or one.cache.refresh:
         return None
     return one.store.configuration
 
@@ -135,7 +135,7 @@ def write(
     from llmops_flows.report.summary import row, summarize
 
     seconds = sum(span.seconds for record in records for span in record.spans)
-    about = {**_about(cell), "run": lane.run, "work": work, **(more or {})}
+    about = {**_about(cell), "run": lane.id, "work": work, **(more or {})}
     return _left(cell, folder, map(row, records), {**about, **summarize(records, seconds=seconds)})
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.artifacts.file_locks import tried
+from llmops_flows.artifacts.file_locks import try_locked
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.report import files
 
@@ -83,7 +83,7 @@ def taken(sweep: Sweep) -> Iterator[Taken]:
         if sweep.named:
             _own(open, folder, now.identity)
             found = _state(sweep.cells, folder, last if resume else None, now)
-        elif last is not None and not _whole(before[0], last) and open.enter_context(tried(before[0] / _LOCK)):
+        elif last is not None and not _whole(before[0], last) and open.enter_context(try_locked(before[0] / _LOCK)):
             found = _state(sweep.cells, before[0], last, now)
         else:
             found = Taken(_fresh(open, folder), changed=changes(last, now) if last is not None else [])
@@ -144,7 +144,7 @@ def _fresh(open: ExitStack, folder: Path) -> Path:
     found, number = folder, 1
     while True:
         found.mkdir(parents=True, exist_ok=True)
-        if not others(found, "") and open.enter_context(tried(found / _LOCK)):
+        if not others(found, "") and open.enter_context(try_locked(found / _LOCK)):
             return found
         number += 1
         found = folder.with_name(f"{folder.name}-{number}")
@@ -154,7 +154,7 @@ def _own(open: ExitStack, folder: Path, identity: str) -> None:
     """Make sure that a folder that the user named may be used."""
     folder.mkdir(parents=True, exist_ok=True)
     hint = "name another folder: hydra.sweep.dir=FOLDER"
-    if not open.enter_context(tried(folder / _LOCK)):
+    if not open.enter_context(try_locked(folder / _LOCK)):
         raise ConfigError(Problem(f"a sweep is at work in {str(folder)!r}", "hydra.sweep.dir", "command line", hint))
     if others(folder, identity):
         raise ConfigError(Problem(f"{str(folder)!r} holds another sweep", "hydra.sweep.dir", "command line", hint))

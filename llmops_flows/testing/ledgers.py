@@ -71,21 +71,21 @@ class LedgerContract(ABC):
 
     def test_many_threads_never_take_more_than_there_is(self) -> None:
         ledger, granted = self.ledger(), list[int]()
-        purses = [BudgetMeter(Budget(tokens=100), ledger, "one")]
-        purses += [BudgetMeter(Budget(tokens=100), self.other(ledger), "one", new=False) for _ in range(3)]
+        meters = [BudgetMeter(Budget(tokens=100), ledger, "one")]
+        meters += [BudgetMeter(Budget(tokens=100), self.other(ledger), "one", new=False) for _ in range(3)]
 
-        def spend(purse: BudgetMeter) -> None:
+        def spend(meter: BudgetMeter) -> None:
             for _ in range(5):
                 try:
-                    with purse.paying_here(Amount(0, 10)) as payment:
+                    with meter.reserve_blocking(Amount(0, 10)) as payment:
                         payment.sent = True
-                        granted.append(purse.statement().tokens)
+                        granted.append(meter.statement().tokens)
                 except BudgetExceeded:
                     return
 
-        together([(spend, purse) for purse in purses for _ in range(2)])
+        together([(spend, meter) for meter in meters for _ in range(2)])
         assert len(granted) == 10 and max(granted) <= 100
-        assert purses[0].statement().tokens == 100
+        assert meters[0].statement().tokens == 100
 
     def test_whoever_joins_finds_the_account_or_begins_no_call(self) -> None:
         ledger = self.ledger()

@@ -58,7 +58,7 @@ class StageContract(ABC):
 
     def test_its_identity_is_plain_data(self) -> None:
         encode(self.stage().fingerprint())
-        encode(self.stage().fingerprint(whole=True))
+        encode(self.stage().fingerprint(include_operational=True))
 
     def test_it_cannot_be_changed(self) -> None:
         stage = self.stage()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Evicted, MaintainedStore, StorageShare, Store, Verified
+from llmops_flows.core.store import Entry, EvictionReport, MaintainedStore, StorageShare, Store, VerificationReport
 
 
 class StoreContract(ABC):
@@ -71,25 +71,25 @@ class StoreContract(ABC):
 
     def test_one_owner_has_a_lease_until_it_is_given_back(self) -> None:
         store = self.store()
-        assert store.lease(["k", "l"], "one", seconds=30)["k"].mine
+        assert store.lease(["k", "l"], "one", seconds=30)["k"].granted
         theirs = self.again(store).lease(["k"], "two", seconds=30)["k"]
-        assert not theirs.mine and theirs.owner == "one"
+        assert not theirs.granted and theirs.owner == "one"
         store.release(["k"], "one")
-        assert self.again(store).lease(["k"], "two", seconds=30)["k"].mine
-        assert not store.lease(["k"], "one", seconds=30)["k"].mine
+        assert self.again(store).lease(["k"], "two", seconds=30)["k"].granted
+        assert not store.lease(["k"], "one", seconds=30)["k"].granted
 
     def test_an_owner_renews_its_lease_and_nobody_else_can_give_it_back(self) -> None:
         store = self.store()
         store.lease(["k"], "one", seconds=30)
-        assert store.lease(["k"], "one", seconds=30)["k"].mine
+        assert store.lease(["k"], "one", seconds=30)["k"].granted
         store.release(["k"], "two")
-        assert not store.lease(["k"], "two", seconds=30)["k"].mine
+        assert not store.lease(["k"], "two", seconds=30)["k"].granted
 
     def test_a_lease_ends_with_its_time(self) -> None:
         store = self.store()
         store.lease(["k"], "one", seconds=0.05)
         time.sleep(0.1)
-        assert store.lease(["k"], "two", seconds=30)["k"].mine
+        assert store.lease(["k"], "two", seconds=30)["k"].granted
 
     def test_setting_the_clock_gives_a_lease_to_nobody_else_and_keeps_none_for_ever(self) -> None:
         store = self.store()
@@ -98,7 +98,7 @@ class StoreContract(ABC):
                 store.lease(["k"], "one", seconds=seconds)
                 with clock_set(hours * 3600):
                     time.sleep(0.1 if mine else 0.0)
-                    assert self.again(store).lease(["k"], "two", seconds=30)["k"].mine is mine
+                    assert self.again(store).lease(["k"], "two", seconds=30)["k"].granted is mine
                 store.release(["k"], "two" if mine else "one")
 
     def test_an_error_reaches_those_who_wait(self) -> None:
@@ -106,17 +106,17 @@ class StoreContract(ABC):
         store.lease(["k"], "one", seconds=30)
         store.release(["k"], "one", error=b'{"message":"no luck"}')
         told = self.again(store).lease(["k"], "two", seconds=30)["k"]
-        assert not told.mine
+        assert not told.granted
         assert told.error == b'{"message":"no luck"}'
         store.release(["k"], "one")
-        assert store.lease(["k"], "two", seconds=30)["k"].mine
+        assert store.lease(["k"], "two", seconds=30)["k"].granted
 
     def test_of_many_threads_one_gets_the_lease(self) -> None:
         store = self.store()
         mine: list[bool] = []
 
         def claim(n: int) -> None:
-            mine.append(store.lease(["k"], f"owner{n}", seconds=30)["k"].mine)
+            mine.append(store.lease(["k"], f"owner{n}", seconds=30)["k"].granted)
 
         _together(16, claim)
         assert sorted(mine) == [False] * 15 + [True]
@@ -187,7 +187,7 @@ class MaintainedStoreContract(StoreContract):
 
     def test_a_whole_store_is_found_whole(self) -> None:
         _, care, _ = self.tended(3)
-        assert care.verify() == Verified(3, 3, {})
+        assert care.verify() == VerificationReport(3, 3, {})
 
     def test_a_value_that_does_not_fit_is_named_first_and_dropped_when_that_is_wished(self) -> None:
         store, care, [entry] = self.tended(1)
@@ -196,17 +196,17 @@ class MaintainedStoreContract(StoreContract):
             lost = care.verify(repair=repair).lost
             assert set(lost) == {"bad", digest(b"right")}
             assert {one.stage for one in lost.values()} == {"model"}
-        assert care.verify() == Verified(1, 1, {})
+        assert care.verify() == VerificationReport(1, 1, {})
         assert store.entries(["k0", "bad"]) == {"k0": entry}
 
     def test_what_is_too_much_goes_and_the_latest_stays(self) -> None:
         store, care, entries = self.tended(10)
         for dry in (True, False):
-            assert care.evict(max_bytes=3500, dry=dry) == Evicted(7, 7, 7000, {"": 7})
+            assert care.evict(max_bytes=3500, dry=dry) == EvictionReport(7, 7, 7000, {"": 7})
         names = [f"k{n}" for n in range(10)]
         assert set(self.again(store).entries(names)) == {"k7", "k8", "k9"}
         assert len(store.values([entry.address for entry in entries])) == 3
-        assert care.verify() == Verified(3, 3, {})
+        assert care.verify() == VerificationReport(3, 3, {})
 
     def test_what_was_written_last_stays_though_the_clock_was_set_back(self) -> None:
         store, care, _ = self.tended(4)
@@ -218,28 +218,28 @@ class MaintainedStoreContract(StoreContract):
             assert set(store.entries(["k0", "k1", "k2", "k3", *late])) == set(late)
             assert 0 <= care.stats().oldest < 3600
         with clock_set(3600):
-            assert care.evict(older_than=2 * 3600) == Evicted(0, 0, 0, {})
+            assert care.evict(older_than=2 * 3600) == EvictionReport(0, 0, 0, {})
 
     def test_what_is_too_old_goes(self) -> None:
         store, care, entries = self.tended(2)
         time.sleep(0.3)
         store.put({"new": entries[0]}, {})
-        assert care.evict(older_than=0.25) == Evicted(2, 1, 1000, {"": 2})
+        assert care.evict(older_than=0.25) == EvictionReport(2, 1, 1000, {"": 2})
         assert store.entries(["k0", "k1", "new"]) == {"new": entries[0]}
         assert set(store.values([entry.address for entry in entries])) == {entries[0].address}
 
     def test_of_one_stage_or_tenant_goes_what_is_asked_for_and_all_else_stays(self) -> None:
         store, care, entries = self.tended(6, meta=(b'{"stage":"model","tenant":"a"}', b'{"stage":"model"}'))
         store.put({"same": Entry(entries[0].address, b'{"stage":"prompt"}')}, {})
-        assert care.evict(stage="model", tenant="a", max_bytes=1000) == Evicted(1, 1, 1000, {"model": 1})
-        assert care.evict(tenant="b") == care.evict(stage="retrieve") == Evicted(0, 0, 0, {})
-        assert care.evict(tenant="a") == Evicted(2, 1, 1000, {"model": 2})
+        assert care.evict(stage="model", tenant="a", max_bytes=1000) == EvictionReport(1, 1, 1000, {"model": 1})
+        assert care.evict(tenant="b") == care.evict(stage="retrieve") == EvictionReport(0, 0, 0, {})
+        assert care.evict(tenant="a") == EvictionReport(2, 1, 1000, {"model": 2})
         assert set(store.entries([*(f"k{n}" for n in range(6)), "same"])) == {"k1", "k3", "k5", "same"}
-        assert care.verify() == Verified(4, 4, {})
+        assert care.verify() == VerificationReport(4, 4, {})
 
     def test_nothing_goes_while_there_is_room(self) -> None:
         _, care, _ = self.tended(3)
-        assert care.evict(max_bytes=3000, older_than=60) == Evicted(0, 0, 0, {})
+        assert care.evict(max_bytes=3000, older_than=60) == EvictionReport(0, 0, 0, {})
 
     def test_while_others_evict_what_is_read_is_right_or_unknown(self) -> None:
         store, care, entries = self.tended(30)

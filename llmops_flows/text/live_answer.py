@@ -99,10 +99,10 @@ class Live:
         """The slots that a guardrail reads beside the answer; None when one cannot be read now."""
         slots = {n: s for n, s in self._record.slots.items() if n in guard.reads and n != guard.on}
         try:
-            data = self._read([slot.address for slot in slots.values() if not slot.here])
+            data = self._read([slot.address for slot in slots.values() if not slot.loaded])
         except StoreError:
             return None
         for slot in slots.values():
-            if not slot.here and slot.address in data:
+            if not slot.loaded and slot.address in data:
                 slot.fill(data[slot.address])
-        return {n: s.value for n, s in slots.items()} if all(s.here for s in slots.values()) else None
+        return {n: s.value for n, s in slots.items()} if all(s.loaded for s in slots.values()) else None

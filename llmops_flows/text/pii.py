@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, get_args
 
-from llmops_flows.core.redaction import secrets_in
+from llmops_flows.core.redaction import secret_spans
 
 from .validation import Place
 
@@ -126,7 +126,7 @@ def _number(text: str, groups: Sequence[str]) -> bool:
 
 
 _FINDERS: dict[str, Callable[[str], Spans]] = {
-    "key": lambda text: iter(secrets_in(text)),
+    "key": lambda text: iter(secret_spans(text)),
     "email": _matches(_EMAIL),
     "iban": _matches(_IBAN, _iban),
     "credit_card": _matches(_CARD, luhn),

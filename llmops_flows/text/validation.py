@@ -133,14 +133,14 @@ class Finding:
         ]
         return {"passed": not self.failed, "action": self.action, "failures": failures}
 
-    def outcome(self, refusal: str, *, keep: bool = True) -> Outcome:
+    def outcome(self, refusal: str, *, cacheable: bool = True) -> Outcome:
         """What a guardrail answers: the text, or the refusal in its place."""
         if self.action == "reask":
             feedback = f"That answer cannot be used: {self.failed[-1].failure.message}. Answer the question again."
-            return Outcome(refusal, verdict=self.verdict, retry=feedback, keep=keep)
+            return Outcome(refusal, verdict=self.verdict, retry=feedback, cacheable=cacheable)
         if self.action == "refrain":
-            return Outcome(refusal, verdict=self.verdict, ends=True, keep=keep)
-        return Outcome(self.text, verdict=self.verdict, keep=keep)
+            return Outcome(refusal, verdict=self.verdict, ends=True, cacheable=cacheable)
+        return Outcome(self.text, verdict=self.verdict, cacheable=cacheable)
 
 
 def check(rules: Sequence[Rule], text: str, facts: Facts) -> Finding:

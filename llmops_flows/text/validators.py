@@ -81,8 +81,8 @@ class PromptInjection(Validator):
     name: ClassVar[str] = "prompt_injection"
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "signs": content(SIGNS)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "signs": content(SIGNS)}
 
     def judge(self, text: str, facts: Facts) -> Failure | None:
         found = signs(text)
@@ -105,8 +105,8 @@ class Toxicity(Validator):
     by_sentence: ClassVar[bool] = True
     threshold: Share = 0.5
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "weights": content(WEIGHTS)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "weights": content(WEIGHTS)}
 
     def judge(self, text: str, facts: Facts) -> Failure | None:
         score = toxicity(text)

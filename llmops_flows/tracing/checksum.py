@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmops_flows.core.fingerprint import decode, digest
-from llmops_flows.core.trace import read
+from llmops_flows.core.trace import from_stored
 
 _SUM = b',"sum":"'
 
@@ -23,7 +23,7 @@ def trace_of(data: Any) -> dict[str, Any] | None:
             return None
         found: dict[str, Any] = decode(data)
         found.pop("sum", None)
-        read(found, {})
+        from_stored(found, {})
         return found
     except (ValueError, AttributeError, KeyError, TypeError):
         return None

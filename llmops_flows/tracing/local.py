@@ -11,7 +11,7 @@ from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import digest, encode
 from llmops_flows.core.record import Record
 from llmops_flows.core.stage import Stage
-from llmops_flows.core.trace import About, Exporter, Kind, told
+from llmops_flows.core.trace import Exporter, Kind, StageDescription, to_stored
 
 if TYPE_CHECKING:
     from .shipper import Shipper
@@ -54,7 +54,7 @@ class LocalTraces:
         self._keep_days = keep_days
         self._prune_at = time.monotonic() + _DAY
         self._open: dict[str, _Open] = {}
-        self._stages: dict[int, tuple[Stage, About]] = {}
+        self._stages: dict[int, tuple[Stage, StageDescription]] = {}
 
     def on(self, event: Event) -> None:
         if event.kind == "run_started":
@@ -75,7 +75,7 @@ class LocalTraces:
         if self.shipper is not None:
             self.shipper.close()
 
-    def _stage(self, stage: Stage) -> About:
+    def _stage(self, stage: Stage) -> StageDescription:
         """What a trace tells of a stage; a component is looked at once."""
         mark = id(stage)
         if mark not in self._stages or self._stages[mark][0] is not stage:
@@ -128,27 +128,27 @@ class _Open:
         self.run = run
         self.config = config
         self.due = due
-        self.stages: dict[str, About] = {}
+        self.stages: dict[str, StageDescription] = {}
         self.stored: list[dict[str, Any]] = []
         self.values: dict[str, bytes] = {}
         self._about = {**about, "run": run.run, "flow": run.flow, "config": run.config, "started": run.started}
         self._about["destinations"] = {name: dict(where) for name, where in due.items() if where}
 
     def take(self, record: Record) -> None:
-        self.stored.append(told(record, self.stages, self._about))
+        self.stored.append(to_stored(record, self.stages, self._about))
         at_hand = [
             *record.given.values(),
             *record.slots.values(),
             *(slot for span in record.spans for slot in span.held),
         ]
-        self.values.update({slot.address: slot.data for slot in at_hand if slot.here})
+        self.values.update({slot.address: slot.data for slot in at_hand if slot.loaded})
 
 
-def about(stage: Stage) -> About:
+def about(stage: Stage) -> StageDescription:
     """What a trace tells of a stage."""
     cls = type(stage)
     kind: Kind = next((name for base, name in _KINDS if isinstance(stage, base)), "stage")
     fields = ((name, getattr(stage, name)) for name in cls.model_fields)
     settings = {name: value for name, value in fields if isinstance(value, (str, int, float, bool))}
     name = f"{cls.__module__}.{cls.__qualname__}"
-    return About(kind, name, stage.identity, stage.slot, settings, stage.described)
+    return StageDescription(kind, name, stage.identity, stage.slot, settings, stage.described)

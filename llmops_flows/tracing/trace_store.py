@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmops_flows.artifacts.disk_errors import mended
+from llmops_flows.artifacts.disk_errors import with_disk_hint
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.redaction import redact_value
-from llmops_flows.core.trace import Trace, addresses, proven, read
+from llmops_flows.core.trace import Trace, from_stored, matches_address, referenced_addresses
 from llmops_flows.stores.transaction import transaction
 
 from .checksum import summed, trace_of
@@ -160,7 +160,7 @@ class TraceStore:
     def contents(self, wanted: Iterable[str]) -> dict[str, bytes]:
         """Address to the bytes that are kept for it: encoded, secrets masked. Damaged ones are left out."""
         rows = self._in("SELECT address, data FROM contents WHERE address IN", list(wanted))
-        return {address: data for address, data in rows if proven(address, data)}
+        return {address: data for address, data in rows if matches_address(address, data)}
 
     def last(self, flow: str | None = None) -> RunRecord | None:
         """The run that began last (of a flow)."""
@@ -211,7 +211,7 @@ class TraceStore:
 
     def _fresh(self, stored: Sequence[Mapping[str, Any]], values: Mapping[str, bytes]) -> dict[str, bytes]:
         """What is new of all that the traces refer to; what is not at hand is fetched, ere somebody evicts it."""
-        absent = self._absent(dict.fromkeys([*values, *(a for one in stored for a in addresses(one))]))
+        absent = self._absent(dict.fromkeys([*values, *(a for one in stored for a in referenced_addresses(one))]))
         away = [address for address in absent if address not in values]
         try:
             found = self.elsewhere(away) if away and self.elsewhere is not None else {}
@@ -221,8 +221,8 @@ class TraceStore:
 
     def _traces(self, query: str, *given: Any) -> list[Trace]:
         stored = [one for (data,) in self._rows(query, *given) if (one := trace_of(data)) is not None]
-        values = self._values({address for one in stored for address in addresses(one)})
-        return [read(one, values) for one in stored]
+        values = self._values({address for one in stored for address in referenced_addresses(one)})
+        return [from_stored(one, values) for one in stored]
 
     def _values(self, wanted: Iterable[str]) -> dict[str, Any]:
         """Address to value, secrets masked; those that were never at hand come from elsewhere."""
@@ -251,7 +251,7 @@ class TraceStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"the trace store {str(self.path)!r} failed: {mended(error)}") from error
+            raise StoreError(f"the trace store {str(self.path)!r} failed: {with_disk_hint(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid():
@@ -281,7 +281,7 @@ def _drop_values(db: sqlite3.Connection) -> None:
     """Remove the values that no trace and no run refers to."""
     used = {config for (config,) in db.execute("SELECT config FROM runs")}
     for (data,) in db.execute("SELECT data FROM traces"):
-        used.update(addresses(trace_of(data) or _NOTHING))
+        used.update(referenced_addresses(trace_of(data) or _NOTHING))
     unused = [(a,) for (a,) in db.execute("SELECT address FROM contents") if a not in used]
     db.executemany("DELETE FROM contents WHERE address = ?", unused)
 

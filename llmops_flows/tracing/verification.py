@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import LostEntry
-from llmops_flows.core.trace import proven
+from llmops_flows.core.trace import matches_address
 from llmops_flows.stores.salvage import complaints, put, rescued, set_aside
 from llmops_flows.stores.transaction import transaction
 
@@ -78,7 +78,7 @@ def _damaged(db: sqlite3.Connection) -> tuple[int, dict[str, LostEntry]]:
         else:
             lost[str(id)] = LostEntry("trace", "its bytes are not those that were written")
     for address, data in db.execute("SELECT address, data FROM contents"):
-        if not proven(str(address), data):
+        if not matches_address(str(address), data):
             lost[str(address)] = LostEntry("value of a trace", "its bytes do not fit its address")
     return good, lost
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.artifacts.disk_errors import mended, trouble, unwritable
+from llmops_flows.artifacts.disk_errors import disk_error, unwritable, with_disk_hint
 from llmops_flows.core.errors import StoreError
 from tests.support.harm import read_only, small_disk
 
@@ -28,8 +28,8 @@ from tests.support.harm import read_only, small_disk
     ],
 )
 def test_an_error_of_any_library_is_known_as_the_disk_s(error: Exception, told: str) -> None:
-    assert trouble(error) == told
-    assert ("home=FOLDER" in mended(error)) is bool(told)
+    assert disk_error(error) == told
+    assert ("home=FOLDER" in with_disk_hint(error)) is bool(told)
 
 
 def test_a_folder_that_can_be_written_or_made_has_no_trouble_and_is_not_made(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def test_a_thousand_calls_that_the_budget_does_not_allow_are_told_as_one()
 
 async def test_who_waits_for_the_budget_keeps_its_own_deadline() -> None:
     spending, gate = purse(usd=1), Gate()
-    async with spending.paying(USD):
+    async with spending.reserve(USD):
         with pytest.raises(Exception, match="the time was up before it could be asked"):
             await gate.call("x", Limits(), answers, bill=paid(spending), until=gate.clock.now() + 0.1)
     assert spending.statement().usd == 0
@@ -206,7 +206,7 @@ def holding(until: float, owner: str = "elsewhere/1/x") -> MemoryLedger:
 
 def test_nobody_waits_for_the_dead_and_what_they_may_have_cost_is_not_lost() -> None:
     spending = BudgetMeter(Budget(usd=1.5), holding(time.time() - 1), "one", new=False)
-    with pytest.raises(BudgetExceeded, match="used up: 1 spent"), spending.paying_here(USD):
+    with pytest.raises(BudgetExceeded, match="used up: 1 spent"), spending.reserve_blocking(USD):
         pass
     found = spending.statement()
     assert (found.usd, found.unknown) == (1, 1)
@@ -218,7 +218,7 @@ def test_a_process_of_this_machine_that_died_is_noticed_at_once() -> None:
     child.join(60)
     owner = new_owner().replace(f"/{os.getpid()}/", f"/{child.pid}/")
     spending = BudgetMeter(Budget(usd=1.5), holding(time.time() + 60, owner), "one", new=False)
-    with pytest.raises(BudgetExceeded, match="used up: 1 spent"), spending.paying_here(USD):
+    with pytest.raises(BudgetExceeded, match="used up: 1 spent"), spending.reserve_blocking(USD):
         pass
 
 
@@ -226,7 +226,7 @@ def test_a_long_call_is_waited_for_as_long_as_its_process_lives(monkeypatch: pyt
     monkeypatch.setattr(purses, "LEASE", 0.15)
     ledger = MemoryLedger()
     mine = BudgetMeter(Budget(usd=1), ledger, "one")
-    with mine.paying_here(USD) as payment:
+    with mine.reserve_blocking(USD) as payment:
         payment.sent = True
         time.sleep(0.5)
         assert not Account.decoded(ledger.change("one", lambda data: (None, data or b""))).lost(time.time())
@@ -248,7 +248,7 @@ def test_an_account_that_somebody_has_changed_stops_everything(tmp_path: Path) -
     spending = BudgetMeter(Budget(usd=1), store, "one")
     with sqlite3.connect(tmp_path / "store.sqlite") as db:
         db.execute("UPDATE accounts SET data = ?", (Account(0.0).encoded(),))
-    with pytest.raises(StoreError, match="damaged: no call begins"), spending.paying_here(USD):
+    with pytest.raises(StoreError, match="damaged: no call begins"), spending.reserve_blocking(USD):
         pass
 
 
@@ -256,7 +256,7 @@ def test_a_ledger_that_is_gone_stops_everything(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "store.sqlite")
     spending = BudgetMeter(Budget(usd=1), store, "one")
     (tmp_path / "store.sqlite").unlink()
-    with pytest.raises(BudgetExceeded, match="not in this store"), spending.paying_here(USD):
+    with pytest.raises(BudgetExceeded, match="not in this store"), spending.reserve_blocking(USD):
         pass
 
 
@@ -267,10 +267,10 @@ def test_what_is_used_up_fails_and_what_is_known_is_still_answered(tmp_path: Pat
     flow, store = priced(tmp_path / "bill", 1, 0.0), SQLiteStore(tmp_path / "store.sqlite")
 
     def ask(budget: Budget, count: int) -> list[Record]:
-        with Runner(store=store, purse=BudgetMeter(budget, MemoryLedger(), "one")) as runner:
+        with Runner(store=store, budget_meter=BudgetMeter(budget, MemoryLedger(), "one")) as runner:
             return runner.run(flow, [Record.of(f"{n}", {"question": f"q{n}"}) for n in range(count)])
 
-    worst = flow.parts["model"].worst({"messages": [{"role": "user", "content": "q1"}]})["cost_usd"]
+    worst = flow.parts["model"].max_cost({"messages": [{"role": "user", "content": "q1"}]})["cost_usd"]
     first = ask(Budget(usd=3 * worst), 30)
     made = [record for record in first if record.error is None]
     assert 3 <= len(made) < 30 and len(calls(tmp_path / "bill")) == len(made)
@@ -286,7 +286,7 @@ def test_no_fallback_answers_for_a_model_that_the_budget_does_not_allow(tmp_path
     dear, free = priced(tmp_path / "dear", 1, 0.0), priced(tmp_path / "free", 2, 0.0)
     model = dear.parts["model"].model_copy(update={"fallback": free.parts["model"]})
     flow = Flow(stages={**dear.parts, "model": model})
-    with Runner(purse=purse(usd=0)) as runner:
+    with Runner(budget_meter=purse(usd=0)) as runner:
         [record] = runner.run(flow, [Record.of("1", {"question": "q"})])
     assert isinstance(record.error, BudgetExceeded)
     assert calls(tmp_path / "dear") == calls(tmp_path / "free") == []

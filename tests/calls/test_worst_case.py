@@ -34,13 +34,15 @@ def test_the_worst_case_counts_the_dearest_price_and_every_answer_that_was_asked
         [{"role": "user", "content": "x" * 1000}],
     )
     fields = {"name": "m", "prices": prices, "max_tokens": 100}
-    plain = OpenAICompatible(base_url="http://x/v1", **fields).worst({"messages": asked})
+    plain = OpenAICompatible(base_url="http://x/v1", **fields).max_cost({"messages": asked})
     assert plain["output_tokens"] == 100 and 1000 < plain["input_tokens"] < 1500
     assert plain["cost_usd"] == pytest.approx((plain["input_tokens"] * 2 + 100 * 10) / 1e6)
     more = OpenAICompatible(base_url="http://x/v1", extra_body={"max_tokens": 500, "n": 3}, **fields)
     wrapped = LangChainModel(target="langchain_openai.ChatOpenAI", params={"max_tokens": 500, "n": 3}, **fields)
     assert (
-        more.worst({"messages": asked})["output_tokens"] == wrapped.worst({"messages": asked})["output_tokens"] == 1500
+        more.max_cost({"messages": asked})["output_tokens"]
+        == wrapped.max_cost({"messages": asked})["output_tokens"]
+        == 1500
     )
 
 

@@ -12,7 +12,7 @@ from llmops_flows import BackendError, DeadlineExceeded, Outcome, load_flow
 from llmops_flows.components.model.anthropic import Anthropic
 from llmops_flows.core.roles import Prices
 from llmops_flows.core.stage import Call
-from llmops_flows.engine.event_loop import drive
+from llmops_flows.engine.event_loop import run_sync
 from tests.support.servers import Reply, Server
 
 KEY = "sk-ant-ABCDEFGHIJKLMNOP0123"
@@ -69,7 +69,7 @@ def model(server: Server, **fields: Any) -> Anthropic:
 
 
 def answer(asked: Anthropic, call: Call | None = None) -> Outcome:
-    return drive(asked.run(ASKED, call or Call()))
+    return run_sync(asked.run(ASKED, call or Call()))
 
 
 def test_a_flow_runs_on_a_local_server(llama: str, llama_key: str) -> None:
@@ -90,7 +90,7 @@ def test_a_flow_runs_on_a_local_server(llama: str, llama_key: str) -> None:
 def test_too_long_a_prompt_is_an_error_that_names_the_tokens(llama: str, llama_key: str) -> None:
     asked = Anthropic(base_url=llama, api_key_env=llama_key)
     with pytest.raises(BackendError, match=r"answered 400: request \(\d+ tokens\) exceeds"):
-        drive(asked.run([{"role": "user", "content": "word " * 3000}], Call()))
+        run_sync(asked.run([{"role": "user", "content": "word " * 3000}], Call()))
 
 
 def test_system_messages_stop_strings_and_schema_go_where_they_belong(server: Server) -> None:
@@ -143,13 +143,13 @@ def test_a_refusal_is_an_answer_that_is_never_kept(server: Server) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "This could do harm."}
     server.reply(Reply(pieces=[START, *end("refusal", stop_details=details)]))
     found = answer(model(server))
-    assert (found.value, found.keep, found.notes["finish_reason"]) == ("This could do harm.", False, "refusal")
+    assert (found.value, found.cacheable, found.notes["finish_reason"]) == ("This could do harm.", False, "refusal")
 
 
 def test_an_answer_that_reached_max_tokens_says_so(server: Server) -> None:
     server.reply(Reply(pieces=[START, text("Par"), *end("max_tokens")]))
     found = answer(model(server))
-    assert (found.value, found.keep, found.notes["finish_reason"]) == ("Par", True, "length")
+    assert (found.value, found.cacheable, found.notes["finish_reason"]) == ("Par", True, "length")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from langchain_core.tracers.base import BaseTracer
 from llmops_flows import BackendError, ConfigError, DeadlineExceeded, Flow, Outcome, Record, Runner, load_flow
 from llmops_flows.components.model.langchain import LangChainModel
 from llmops_flows.core.stage import Call
-from llmops_flows.engine.event_loop import drive
+from llmops_flows.engine.event_loop import run_sync
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
 from tests.components.test_openai import KEY, USAGE, everything, piece, said
 from tests.support.servers import Reply, Server
@@ -47,7 +47,7 @@ def model(server: Server, params: dict[str, Any] | None = None, **fields: Any) -
 
 
 def answer(asked: LangChainModel, call: Call | None = None, messages: Any = ASKED) -> Outcome:
-    return drive(asked.run(messages, call or Call()))
+    return run_sync(asked.run(messages, call or Call()))
 
 
 def test_a_flow_runs_on_a_local_server(llama: str, monkeypatch: pytest.MonkeyPatch, llama_key: str) -> None:
@@ -150,7 +150,7 @@ def whole(**message: Any) -> Reply:
 def test_a_refusal_is_never_kept(server: Server) -> None:
     server.reply(whole(refusal="I will not."))
     found = answer(model(server, json_schema={"type": "object"}))
-    assert (found.value, found.keep, found.notes["finish_reason"]) == ("I will not.", False, "refusal")
+    assert (found.value, found.cacheable, found.notes["finish_reason"]) == ("I will not.", False, "refusal")
 
 
 def test_a_json_schema_is_kept_to_by_the_means_of_the_class(server: Server) -> None:

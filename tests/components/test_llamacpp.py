@@ -168,7 +168,7 @@ def test_the_identity_is_the_content_of_the_file_wherever_it_lies(tmp_path: Path
     other.write_bytes(b"GGUF one")
     assert LlamaCpp(path=one).identity == LlamaCpp(path=other).identity
     assert LlamaCpp(path=one).engine.configuration == LlamaCpp(path=other).engine.configuration
-    assert str(tmp_path) not in json.dumps(LlamaCpp(path=one).fingerprint(whole=True))
+    assert str(tmp_path) not in json.dumps(LlamaCpp(path=one).fingerprint(include_operational=True))
     other.write_bytes(b"GGUF two")
     os.utime(other, ns=(1, 1))
     assert LlamaCpp(path=one).identity != LlamaCpp(path=other).identity

@@ -14,7 +14,7 @@ from llmops_flows.components.model.openai import OpenAI, strict
 from llmops_flows.components.model.openai_compatible import OpenAICompatible
 from llmops_flows.core.roles import Model, Prices
 from llmops_flows.core.stage import Call
-from llmops_flows.engine.event_loop import drive
+from llmops_flows.engine.event_loop import run_sync
 from llmops_flows.stores.memory import MemoryStore
 from tests.support.servers import Reply, Server
 
@@ -65,7 +65,7 @@ def model(server: Server, **fields: Any) -> OpenAI:
 
 
 def answer(asked: Model, call: Call | None = None, messages: Any = ASKED) -> Outcome:
-    return drive(asked.run(messages, call or Call()))
+    return run_sync(asked.run(messages, call or Call()))
 
 
 # -- a real server ----------------------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def test_a_cancelled_call_hangs_up(server: Server) -> None:
         await asyncio.wait([call])
         assert call.cancelled()
 
-    drive(interrupted())
+    run_sync(interrupted())
     waited = time.monotonic() + 2
     while not server.gone and time.monotonic() < waited:
         time.sleep(0.01)

@@ -141,7 +141,7 @@ def test_prices_keys_and_limits_decide_no_answer(monkeypatch: pytest.MonkeyPatch
     )
     assert one.identity == other.identity
     assert one.identity != model("model=openai", "model.reasoning_effort=low").identity
-    assert KEY not in str(one.fingerprint(whole=True))
+    assert KEY not in str(one.fingerprint(include_operational=True))
     assert KEY not in repr(one)
 
 

@@ -42,9 +42,9 @@ def chosen(file: Path) -> list[str]:
 
 def meaning(experiment: Experiment) -> list[Any]:
     """All that decides answers, scores and how a flow runs; the names of stages and metrics aside."""
-    stages = [facts(stage.fingerprint(whole=True)) for _, stage in experiment.flow.leaves()]
-    scorers = [facts(stage.fingerprint(whole=True)) for stage in experiment.evaluators.values()]
-    tracers = [facts(tracer.fingerprint(whole=True)) for tracer in experiment.tracers.values()]
+    stages = [facts(stage.fingerprint(include_operational=True)) for _, stage in experiment.flow.leaves()]
+    scorers = [facts(stage.fingerprint(include_operational=True)) for stage in experiment.evaluators.values()]
+    tracers = [facts(tracer.fingerprint(include_operational=True)) for tracer in experiment.tracers.values()]
     return [stages, scorers, tracers, experiment.settings, experiment.cache, experiment.store]
 
 

@@ -86,7 +86,7 @@ def test_what_belongs_to_a_run_is_left_out_and_told() -> None:
 def test_a_run_that_kept_nothing_is_promoted_to_a_flow_that_does() -> None:
     promoted(ran(*BASE, "cache=none", "tracer=none", "store=memory"))
     again = load_experiment("flow=winner")
-    assert again.cache.keeps and again.choices["store"] == "sqlite" and "local" in again.tracers
+    assert again.cache.enabled and again.choices["store"] == "sqlite" and "local" in again.tracers
 
 
 def test_a_removed_key_is_made_null_and_told() -> None:

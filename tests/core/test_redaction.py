@@ -19,7 +19,7 @@ from llmops_flows.core.redaction import (
     redact,
     redact_value,
     register_secret,
-    secrets_in,
+    secret_spans,
 )
 
 SHAPES = {
@@ -139,7 +139,7 @@ def test_what_is_no_plain_data_becomes_text_without_secrets() -> None:
 
 
 def test_places_are_told() -> None:
-    assert secrets_in("a DB_PASSWORD=swordfish b") == [(14, 23)]
+    assert secret_spans("a DB_PASSWORD=swordfish b") == [(14, 23)]
 
 
 @given(st.text(max_size=300))

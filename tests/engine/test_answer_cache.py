@@ -157,7 +157,7 @@ def test_rows_that_cannot_be_written_are_known_and_written_later() -> None:
     store.put(one, {digest(b"1"): b"1"})
     assert store.entries(["k1"]) == one
     assert store.values([digest(b"1")]) == {digest(b"1"): b"1"}
-    assert store.lease(["k9"], "me", seconds=1)["k9"].mine
+    assert store.lease(["k9"], "me", seconds=1)["k9"].granted
     assert inner.entries(["k1"]) == {}
     store.put(two, {digest(b"2"): b"2"})
     assert failing.asked["put"] == 1  # it is left alone for a while

@@ -73,8 +73,8 @@ def test_a_clock_that_was_wrong_for_a_while_leaves_nothing_behind(home: Path) ->
         SET[0] += step
         ask(home, 0.0)
     store = SQLiteStore(home / "store.sqlite")
-    assert store.lease(["k"], "me", seconds=30)["k"].mine
-    assert not store.lease(["k"], "you", seconds=30)["k"].mine
+    assert store.lease(["k"], "me", seconds=30)["k"].granted
+    assert not store.lease(["k"], "you", seconds=30)["k"].granted
     assert store.verify().lost == {} and store.stats().entries == 5
     store.close()
     assert len(CALLS) == 5

@@ -28,7 +28,7 @@ class Nap(Stage):
     lock: ClassVar[threading.Lock] = threading.Lock()
 
     @property
-    def at_once(self) -> int | None:
+    def max_concurrency(self) -> int | None:
         return self.places
 
     def run(self, question: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from llmops_flows import BackendError, Call, Flow, Part, Record, Runner, Stage
 from llmops_flows.components.tracer.local import Local
-from llmops_flows.engine.user_frame import culprit
+from llmops_flows.engine.user_frame import user_frame
 from tests.support.calling import span
 
 HERE = Path(__file__)
@@ -91,7 +91,7 @@ def test_an_error_of_what_is_installed_names_no_line() -> None:
     with pytest.raises(ValueError) as raised:
         Part.model_validate({"unknown": 1})
     error = raised.value.with_traceback(raised.value.__traceback__ and raised.value.__traceback__.tb_next)
-    assert culprit(error) == ""
+    assert user_frame(error) == ""
 
 
 def test_an_error_without_words_is_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Verified
+from llmops_flows.core.store import Entry, VerificationReport
 from llmops_flows.stores.sqlite import SQLiteStore
 from tests.support.harm import harm
 from tests.support.rows import raw, rows
@@ -65,7 +65,7 @@ def test_verify_names_what_was_lost(store: SQLiteStore, path: Path) -> None:
     found = store.verify()
     assert set(found.lost) == {one, entries[two].address, two}
     assert "seal" in found.lost[one].why and "value is lost" in found.lost[two].why
-    assert store.verify() == Verified(3, 4, {})
+    assert store.verify() == VerificationReport(3, 4, {})
 
 
 def test_damaged_rows_are_misses_counted_and_told_once(

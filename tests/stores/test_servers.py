@@ -118,7 +118,7 @@ def test_namespaces_know_nothing_of_each_other(config: Server, store: Any) -> No
     put(store, "k", b"ours")
     other = elsewhere(config, namespace=config.namespace + ".other").open()
     assert other.entries(["k"]) == {} and other.values([digest(b"ours")]) == {}
-    assert store.lease(["k"], "a", seconds=30)["k"].mine and other.lease(["k"], "b", seconds=30)["k"].mine
+    assert store.lease(["k"], "a", seconds=30)["k"].granted and other.lease(["k"], "b", seconds=30)["k"].granted
     other.evict(max_bytes=0)
     assert store.entries(["k"])
     other.close()
@@ -214,7 +214,7 @@ def test_a_forged_lease_holds_nobody_up(store: Any, kind: str, engine: Any) -> N
     store.lease(["one", "two"], "them", seconds=20)
     Forger(store, kind, engine.url).rewrite("leases", "one", "two")
     found = store.lease(["one", "two"], "me", seconds=20)
-    assert not found["one"].mine and found["two"].mine
+    assert not found["one"].granted and found["two"].granted
 
 
 def test_what_is_large_comes_back(store: Any) -> None:
@@ -237,7 +237,7 @@ def test_a_server_that_restarts_is_no_trouble(store: Any, engine: Engine) -> Non
     engine.start()
     assert store.entries(["k"]) == {"k": entry}
     assert store.values([entry.address]) == {entry.address: b"kept"}
-    assert store.lease(["l"], "me", seconds=30)["l"].mine
+    assert store.lease(["l"], "me", seconds=30)["l"].granted
 
 
 def test_a_server_that_is_away_costs_no_answer_and_learns_them_when_it_is_back(

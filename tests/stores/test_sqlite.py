@@ -10,7 +10,7 @@ import pytest
 
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.store import Entry, Stats
+from llmops_flows.core.store import Entry, StoreStats
 from llmops_flows.stores.schema import APPLICATION, SCHEMA
 from llmops_flows.stores.sqlite import SQLiteStore
 from tests.support.harm import read_only, small_disk
@@ -151,7 +151,7 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(store: SQLiteStore, pa
     raw(path, "PRAGMA user_version = 0")
     raw(path, "PRAGMA application_id = 0")
     assert store.entries(list(entries)) == entries
-    assert store.lease(["k"], "me", seconds=1)["k"].mine
+    assert store.lease(["k"], "me", seconds=1)["k"].granted
     assert raw(path, "PRAGMA application_id") == [(APPLICATION,)]
 
 
@@ -222,7 +222,7 @@ def test_what_is_evicted_gives_its_room_back(store: SQLiteStore, path: Path) -> 
     store.put(*rows(200, size=20_000))
     store.evict(max_bytes=0)
     assert path.stat().st_size < 200_000
-    assert store.stats() == Stats(0, 0, 0, 0.0, 0.0, {}, {}, {})
+    assert store.stats() == StoreStats(0, 0, 0, 0.0, 0.0, {}, {}, {})
 
 
 def test_what_is_read_counts_as_used(store: SQLiteStore, path: Path) -> None:

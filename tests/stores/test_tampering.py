@@ -55,7 +55,7 @@ def test_every_changed_bit_of_every_table_is_refused(store: SQLiteStore, path: P
         elif table == "contents":
             assert store.values([address, *names]) == {}
         else:
-            assert all(lease.mine for lease in store.lease([key, *names], "another", seconds=0.0).values())
+            assert all(lease.granted for lease in store.lease([key, *names], "another", seconds=0.0).values())
         db.execute(f"DELETE FROM {table}")
         db.execute(f"INSERT INTO {table} VALUES ({places})", kept)
     db.close()

@@ -38,7 +38,7 @@ class Hill(Model):
 
 class Height(Evaluator):
     @property
-    def gives(self):
+    def metrics(self):
         return ("height",)
 
     def run(self, answer):

@@ -66,7 +66,7 @@ class Say(Stage):
             raise RuntimeError("out of luck")
         for piece in ("said ", said):
             call.token(piece)
-        return Outcome(f"said {said}", usage={"input_tokens": 3, "output_tokens": 2}, keep=not self.refuses)
+        return Outcome(f"said {said}", usage={"input_tokens": 3, "output_tokens": 2}, cacheable=not self.refuses)
 
 
 class Guard(Stage):

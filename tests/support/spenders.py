@@ -59,7 +59,7 @@ def priced(bill: Path, number: int, pause: float) -> Flow:
 def spend(config: Any, account: str, budget: Budget, bill: Path, threads: int, pause: float, report: Path) -> None:
     """Ask in many threads at once until the budget allows no more."""
     ledger: Ledger = config.open()
-    purse = BudgetMeter(budget, ledger, account, new=False)
+    meter = BudgetMeter(budget, ledger, account, new=False)
     seed = random.random()
     unexpected: list[str] = []
 
@@ -73,7 +73,7 @@ def spend(config: Any, account: str, budget: Budget, bill: Path, threads: int, p
                 unexpected.append(str(record.error))
                 return
 
-    with Runner(purse=purse, workers=threads) as runner:
+    with Runner(budget_meter=meter, workers=threads) as runner:
         asking = [threading.Thread(target=ask, args=(number,)) for number in range(threads)]
         for thread in asking:
             thread.start()

@@ -48,7 +48,7 @@ def _show(cells: Sequence[Point], total: Mapping[str, StagePlan], costs: Mapping
     same = sum(1 for cell in cells if cell.same_as is not None)
     wrong = [cell for cell in cells if cell.experiment is None]
     print(plural(len(cells), "point") + (f", {same} of them do the same as another" if same else ""))
-    rows = [[n, str(c.asked), str(len(c.known)), str(len(c.new)), *_figures(costs[n])] for n, c in total.items()]
+    rows = [[n, str(c.records), str(len(c.known)), str(len(c.new)), *_figures(costs[n])] for n, c in total.items()]
     whole = sum(costs.values(), Estimate())
     if len(rows) > 1:
         rows.append(["total", "", "", "", *_figures(whole)])

@@ -136,9 +136,9 @@ def _failures(summary: Mapping[str, Any]) -> int:
 
 def _spent(runner: Runner) -> dict[str, Any]:
     """What was spent of the budget, for the summary; nothing where there is none."""
-    purse = runner.context.purse
+    meter = runner.context.budget_meter
     try:
-        return {} if purse is None else {"budget": purse.statement().data()}
+        return {} if meter is None else {"budget": meter.statement().data()}
     except FlowError as error:
         log.warning("what was spent of the budget is not known: %s", error)
         return {}

@@ -86,7 +86,7 @@ def follow() -> int:
 
     store, exporters = exit_from(json.loads(sys.stdin.readline()))
     woken, ended = threading.Event(), threading.Event()
-    patience = max((exporter.patience for exporter in exporters.values()), default=0.0)
+    patience = max((exporter.shutdown_timeout for exporter in exporters.values()), default=0.0)
     threading.Thread(target=_read, args=(woken, ended, patience), daemon=True).start()
     backoff = Backoff()
     for exporter in exporters.values():

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
-from llmops_flows.core.store import Evicted, MaintainedStore, Stats
+from llmops_flows.core.store import EvictionReport, MaintainedStore, StoreStats
 from llmops_flows.report.text import amounts
 
 from ..argv import parse
@@ -41,12 +41,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def stats(words: Sequence[str], given: set[str]) -> int:
     """How much is kept, and of what."""
-    from llmops_flows.artifacts.inventory import survey
+    from llmops_flows.artifacts.inventory import list_artifacts
     from llmops_flows.report.text import store_text
 
     kept = _kept(words)
-    found = _with(kept, lambda store: store.stats()) or Stats(0, 0, 0, 0.0, 0.0, {}, {}, {})
-    indexes = survey(kept.home)
+    found = _with(kept, lambda store: store.stats()) or StoreStats(0, 0, 0, 0.0, 0.0, {}, {}, {})
+    indexes = list_artifacts(kept.home)
     traces = _traces(kept)
     if "--json" in given:
         kinds = {kind: sum(one.kind == kind for one in indexes) for kind in sorted({one.kind for one in indexes})}
@@ -65,12 +65,12 @@ def verify(words: Sequence[str], given: set[str]) -> int:
 
     kept, repair = _kept(words), "--repair" in given
     answers = _with(kept, lambda store: store.verify(repair=repair))
-    indexes = inventory.survey(kept.home, check=True)
+    indexes = inventory.list_artifacts(kept.home, check=True)
     traces, bad = verification.verify(kept.traces.path, repair=repair) if kept.traces else (0, {})
     broken = [one for one in indexes if one.problems]
     if repair:
         for one in broken:
-            inventory.discard(kept.home, one)
+            inventory.remove_artifact(kept.home, one)
     found = store_text.Checked(
         kept.store.place, answers.entries if answers else 0, answers.values if answers else 0,
         len(indexes) - len(broken), traces, store_text.losses(answers.lost if answers else {}, broken, bad),
@@ -95,12 +95,12 @@ def evict(words: Sequence[str], given: set[str]) -> int:
     stage, tenant, dry = said.get("stage"), said.get("tenant"), "--dry-run" in given
     kept = _kept([word for word in words if word.partition("=")[0] not in CONDITIONS])
 
-    def work(store: MaintainedStore) -> Evicted:
+    def work(store: MaintainedStore) -> EvictionReport:
         if stage is not None or tenant is not None:
             _there(store.stats(), stage, tenant)
         return store.evict(max_bytes=room, older_than=old, stage=stage, tenant=tenant, dry=dry)
 
-    gone = _with(kept, work) or Evicted(0, 0, 0, {})
+    gone = _with(kept, work) or EvictionReport(0, 0, 0, {})
     if "--json" in given:
         _json({"store": kept.store.place, **asdict(gone), "dry_run": dry})
     else:
@@ -157,7 +157,7 @@ def _known(words: Sequence[str]) -> None:
             raise ConfigError(Problem(f"store evict takes no {name!r}", where="command line", hint=hint))
 
 
-def _there(found: Stats, stage: str | None, tenant: str | None) -> None:
+def _there(found: StoreStats, stage: str | None, tenant: str | None) -> None:
     """Raises ConfigError where nothing is kept of a stage or tenant: most likely it is misspelt."""
     for key, name, known in (("stage", stage, found.stages), ("tenant", tenant, found.tenants)):
         if name is not None and name not in known:

@@ -111,7 +111,7 @@ class QuestionLog:
             number = self._next
             while True:
                 key = self._key(number)
-                if self.store.lease([key], owner, seconds=5)[key].mine:
+                if self.store.lease([key], owner, seconds=5)[key].granted:
                     free = not self.store.entries([key])
                     if free:
                         self.store.put({key: Entry(digest(data), _META)}, {digest(data): data})

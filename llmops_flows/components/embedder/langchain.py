@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from llmops_flows.artifacts.lazy_import import load, named, target_problems
+from llmops_flows.artifacts.lazy_import import load, load_class, target_problems
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.calls.budget import Amount
 from llmops_flows.calls.budget_meter import paid
@@ -37,8 +37,8 @@ class LangChainEmbeddings(Embedder):
     params: dict[str, Any] = Field(default_factory=dict)
     prices: Annotated[Prices, OPERATIONAL] = Prices()
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "library": target_code(self.target)}
 
     def problems(self) -> list[str]:
         return target_problems(self.target, FAMILIES)
@@ -59,8 +59,8 @@ class LangChainEmbeddings(Embedder):
         return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def _paid(self, texts: Sequence[str]) -> AbstractContextManager[Any]:
-        worst = self.prices.worst(most_tokens(texts), 0)
-        return paid(Amount.of(worst)) if worst.get("cost_usd") else nullcontext()
+        max_cost = self.prices.max_cost(most_tokens(texts), 0)
+        return paid(Amount.of(max_cost)) if max_cost.get("cost_usd") else nullcontext()
 
     def _load(self) -> Any:
-        return named(self.target, FAMILIES, _bases, "LangChain Embeddings class", self.extra)(**self.params)
+        return load_class(self.target, FAMILIES, _bases, "LangChain Embeddings class", self.extra)(**self.params)

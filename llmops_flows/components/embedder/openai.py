@@ -69,10 +69,10 @@ class OpenAIEmbeddings(Embedder):
 
     def _request(self, client: Any, texts: list[str]) -> list[list[float]]:
         """The rows of one request, tried again where that can help; each try is paid for."""
-        worst = Amount.of(self.prices.worst(most_tokens(texts), 0))
+        max_cost = Amount.of(self.prices.max_cost(most_tokens(texts), 0))
         for tries in range(1, self.limits.attempts + 1):
             try:
-                with paid(worst) as settle:
+                with paid(max_cost) as settle:
                     return self._ask(client, texts, settle)
             except BackendError as error:
                 if not error.retryable or tries == self.limits.attempts:

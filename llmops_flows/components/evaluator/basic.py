@@ -23,7 +23,7 @@ class Relevance(Evaluator):
     inline: ClassVar[bool] = True
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return ("context_relevance",)
 
     def run(
@@ -44,7 +44,7 @@ class Groundedness(Evaluator):
     inline: ClassVar[bool] = True
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return ("groundedness",)
 
     def run(self, answer: str, documents: list[Document] | None = None) -> Scores:
@@ -61,7 +61,7 @@ class AnswerRelevance(Evaluator):
     inline: ClassVar[bool] = True
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return ("answer_relevance",)
 
     def run(self, question: str, answer: str) -> Scores:
@@ -82,7 +82,7 @@ class Correctness(Evaluator):
     inline: ClassVar[bool] = True
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return ("answer_correctness", "answer_recall")
 
     def run(self, answer: str, reference: str | None = None) -> Scores:
@@ -115,7 +115,7 @@ class Retrieval(Evaluator):
     k: Positive | None = None
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return ("hit", "recall", "mrr", "ndcg")
 
     def run(self, documents: list[Document] | None = None, gold: list[str] | None = None) -> Scores:
@@ -144,7 +144,7 @@ class Refusals(Evaluator):
     inline: ClassVar[bool] = True
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return ("right_refusal", "over_refusal")
 
     def run(self, answer: str, answerable: bool | None = None) -> Scores:

@@ -61,7 +61,7 @@ class TruLensJudge(Evaluator):
         return _READS[self.metric]
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return (f"judged_{self.metric}",)
 
     @property
@@ -73,8 +73,8 @@ class TruLensJudge(Evaluator):
             return [f"judge: {type(self.judge).__name__} reads no messages, so it cannot grade: choose a chat model"]
         return []
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "trulens": installed()}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "trulens": installed()}
 
     @cached_property
     def asked(self) -> dict[str, Model]:

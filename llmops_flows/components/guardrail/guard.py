@@ -84,9 +84,9 @@ class Guard(Guardrail):
             return self.rules
         return tuple(Rule(rule.key, _through(rule.validator, self.used[rule.key]), rule.on_fail) for rule in self.rules)
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        own = {rule.key: rule.validator.fingerprint(whole=whole) for rule in self.rules}
-        return {**super().fingerprint(whole=whole), "rules": own}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        own = {rule.key: rule.validator.fingerprint(include_operational=include_operational) for rule in self.rules}
+        return {**super().fingerprint(include_operational=include_operational), "rules": own}
 
     @cached_property
     def reads(self) -> Mapping[str, bool]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from llmops_flows.artifacts.lazy_import import load, named, target_problems
+from llmops_flows.artifacts.lazy_import import load, load_class, target_problems
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.errors import BackendError
 from llmops_flows.core.fingerprint import target_code
@@ -50,12 +50,12 @@ class LangChainModel(Model):
     requires: ClassVar[tuple[str, ...]] = ("langchain_core",)
     extra: ClassVar[str] = "langchain"
     provider: ClassVar[str] = "langchain"
-    tells_callbacks: ClassVar[bool] = True
+    reports_to_callbacks: ClassVar[bool] = True
     target: str
     params: dict[str, Any] = Field(default_factory=dict)
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "library": target_code(self.target)}
 
     def problems(self) -> list[str]:
         return target_problems(self.target, FAMILIES)
@@ -66,7 +66,7 @@ class LangChainModel(Model):
         return "/".join([self.target.partition(".")[0], *([str(place)] if place else []), self.name])
 
     @property
-    def longest(self) -> int:
+    def max_output_tokens(self) -> int:
         names = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
         rooms = [room for name in names if type(room := self.params.get(name)) is int]
         answers = self.params.get("n")
@@ -127,7 +127,7 @@ class LangChainModel(Model):
         heard.usage = _usage(message.usage_metadata)
 
     def _load(self) -> Any:
-        cls = named(self.target, FAMILIES, _bases, "LangChain chat model class", self.extra)
+        cls = load_class(self.target, FAMILIES, _bases, "LangChain chat model class", self.extra)
         return cls(**self._arguments(cls))
 
     def _arguments(self, cls: Any) -> dict[str, Any]:

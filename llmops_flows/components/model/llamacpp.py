@@ -60,7 +60,7 @@ class Engine(Part):
     threads: int | None
     gpu_layers: int
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {**self.model_dump(mode="json", exclude={"file"}), "class": "Engine"}
 
     def running(self) -> LoadedModel:
@@ -119,7 +119,7 @@ class LlamaCpp(Model):
         return f"llamacpp/{self.name}"
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         return self.slots
 
     @cached_property
@@ -143,9 +143,12 @@ class LlamaCpp(Model):
         stat = self.file().stat()
         return _digest(self.file(), stat.st_size, stat.st_mtime_ns)
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         placeless = self.model_copy(update={"path": None})
-        return {**super(LlamaCpp, placeless).fingerprint(whole=whole), "weights": self.weights()}
+        return {
+            **super(LlamaCpp, placeless).fingerprint(include_operational=include_operational),
+            "weights": self.weights(),
+        }
 
     def problems(self) -> list[str]:
         if self.path is None:

@@ -94,7 +94,7 @@ def _concluded(model: Model, heard: StreamedAnswer) -> Outcome:
     if finish == "refusal" and not text:
         text = heard.why or f"{model.name} refused to answer."
     notes = {"model": heard.model or model.name, "finish_reason": finish}
-    return Outcome(text, keep=finish not in ("refusal", "content_filter"), notes=notes)
+    return Outcome(text, cacheable=finish not in ("refusal", "content_filter"), notes=notes)
 
 
 def _check_length(model: Model, text: str) -> None:

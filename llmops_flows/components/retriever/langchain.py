@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, SerializeAsAny
 
-from llmops_flows.artifacts.lazy_import import load, named, target_problems
+from llmops_flows.artifacts.lazy_import import load, load_class, target_problems
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.errors import BackendError, FlowError
 from llmops_flows.core.fingerprint import target_code
@@ -44,8 +44,8 @@ class LangChainRetriever(Retriever):
     splitter: SerializeAsAny[Splitter] | None = None
     embedder: SerializeAsAny[Embedder] | None = None
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "library": target_code(self.target)}
 
     def problems(self) -> list[str]:
         found = target_problems(self.target, FAMILIES)
@@ -70,7 +70,7 @@ class LangChainRetriever(Retriever):
         core = load("langchain_core.retrievers", self.extra, type(self).__name__)
         stores = load("langchain_core.vectorstores", self.extra, type(self).__name__)
         bases = (core.BaseRetriever, stores.VectorStore)
-        cls: Any = named(self.target, FAMILIES, lambda: bases, "LangChain retriever or vector store", self.extra)
+        cls: Any = load_class(self.target, FAMILIES, lambda: bases, "LangChain retriever or vector store", self.extra)
         is_store = issubclass(cls, stores.VectorStore)
         given = dict(self.params)
         if is_store and self.embedder is not None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from llmops_flows.artifacts.artifact import artifact
-from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, absent, load, named, target_problems
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, hide_modules, load, load_class, target_problems
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.errors import BackendError, FlowError
 from llmops_flows.core.fingerprint import target_code
@@ -48,8 +48,8 @@ class LlamaIndex(Dense):
     target: str = VECTOR_RETRIEVER
     params: dict[str, Any] = Field(default_factory=dict)
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "library": target_code(self.target)}
 
     def problems(self) -> list[str]:
         return super().problems() + target_problems(self.target, FAMILIES)
@@ -70,7 +70,7 @@ class LlamaIndex(Dense):
 
     def _retriever(self, index: Any) -> Any:
         base = load("llama_index.core.base.base_retriever", self.extra).BaseRetriever
-        cls: Any = named(self.target, FAMILIES, lambda: (base,), "LlamaIndex retriever", self.extra)
+        cls: Any = load_class(self.target, FAMILIES, lambda: (base,), "LlamaIndex retriever", self.extra)
         offered = {
             "index": index,
             "nodes": list(index.docstore.docs.values()),
@@ -79,14 +79,14 @@ class LlamaIndex(Dense):
             "similarity_top_k": self.k,
         }
         taken = inspect.signature(cls.__init__).parameters
-        with absent(BRIDGES):
+        with hide_modules(BRIDGES):
             return cls(**{name: value for name, value in offered.items() if name in taken} | self.params)
 
     def _index(self, call: Call) -> Any:
         core = load("llama_index.core", self.extra, type(self).__name__, without=SLOW_FORMATS)
         folder = artifact(call.home, self.address, lambda f: self._build(core, f, call.store), kind="llama_index")
         kept = core.StorageContext.from_defaults(persist_dir=str(folder))
-        with absent(BRIDGES):
+        with hide_modules(BRIDGES):
             return core.load_index_from_storage(kept, embed_model=as_llama_embedding(self.embedder))
 
     def _build(self, core: Any, folder: Path, store: Store | None) -> None:
@@ -101,7 +101,7 @@ class LlamaIndex(Dense):
             )
             for p, v in zip(passages, vectors, strict=True)
         ]
-        with absent(BRIDGES):
+        with hide_modules(BRIDGES):
             index = core.VectorStoreIndex(nodes=nodes, embed_model=as_llama_embedding(self.embedder))
         index.storage_context.persist(persist_dir=str(folder))
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from llmops_flows.artifacts.lazy_import import load, named, target_problems
+from llmops_flows.artifacts.lazy_import import load, load_class, target_problems
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.fingerprint import target_code
 from llmops_flows.core.record import Document
@@ -30,8 +30,8 @@ class LangChainSplitter(Splitter):
     target: str = "langchain_text_splitters.RecursiveCharacterTextSplitter"
     params: dict[str, Any] = Field(default_factory=dict)
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "library": target_code(self.target)}
 
     def problems(self) -> list[str]:
         return target_problems(self.target, FAMILIES)
@@ -41,7 +41,7 @@ class LangChainSplitter(Splitter):
         return [p for document in documents for p in pieces(document, splitter.split_text(document["page_content"]))]
 
     def _load(self) -> Any:
-        return named(self.target, FAMILIES, self._bases, "LangChain text splitter", self.extra)(**self.params)
+        return load_class(self.target, FAMILIES, self._bases, "LangChain text splitter", self.extra)(**self.params)
 
     def _bases(self) -> tuple[type, ...]:
         return (load("langchain_text_splitters", self.extra, type(self).__name__).TextSplitter,)

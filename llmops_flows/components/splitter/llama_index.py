@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load, named, target_problems
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load, load_class, target_problems
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.fingerprint import target_code
 from llmops_flows.core.record import Document
@@ -30,8 +30,8 @@ class LlamaIndexSplitter(Splitter):
     target: str = "llama_index.core.node_parser.SentenceSplitter"
     params: dict[str, Any] = Field(default_factory=dict)
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "library": target_code(self.target)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "library": target_code(self.target)}
 
     def problems(self) -> list[str]:
         return target_problems(self.target, FAMILIES)
@@ -47,7 +47,7 @@ class LlamaIndexSplitter(Splitter):
 
     def _load(self) -> Any:
         load("llama_index.core", self.extra, type(self).__name__, without=SLOW_FORMATS)
-        return named(self.target, FAMILIES, self._bases, "LlamaIndex node parser", self.extra)(**self.params)
+        return load_class(self.target, FAMILIES, self._bases, "LlamaIndex node parser", self.extra)(**self.params)
 
     def _bases(self) -> tuple[type, ...]:
         return (load("llama_index.core.node_parser", self.extra, type(self).__name__).NodeParser,)

@@ -32,8 +32,8 @@ class Local(Part):
     def problems(self) -> list[str]:
         return misplaced(self.path)
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if whole else {})}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
 
     def open(self, elsewhere: Elsewhere | None = None) -> TraceStore:
         """The trace store. elsewhere: where values are found that were never at hand (the answer store)."""

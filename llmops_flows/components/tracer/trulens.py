@@ -27,7 +27,7 @@ class TruLens(Exporter):
 
     requires: ClassVar[tuple[str, ...]] = ("trulens",)
     extra: ClassVar[str] = EXTRA
-    patience: ClassVar[float] = 60.0
+    shutdown_timeout: ClassVar[float] = 60.0
     path: Path
     app_version: str | None = None
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from llmops_flows.artifacts import artifact
-from llmops_flows.artifacts.disk_errors import MEND, unwritable
+from llmops_flows.artifacts.disk_errors import DISK_HINT, unwritable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def tell(experiment: Experiment, runner: Runner) -> None:
         if not cause:
             continue
         what = f"new {_listed(parts)} cannot be kept in {str(folder)!r} ({cause}): nothing of them outlasts this run"
-        log.warning("%s; %s", what, MEND)
+        log.warning("%s; %s", what, DISK_HINT)
         runner.warned.update(topic for part in parts for topic in _TOPICS[part])
         if "indexes" in parts:
             artifact.told.add(folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_flows.core.errors import Problem, did_you_mean, leads_nowhere
+from llmops_flows.core.errors import Problem, did_you_mean, unknown_reference_hint
 
 Path = tuple[str, ...]
 MOST_TEXT = 2_000_000
@@ -105,7 +105,7 @@ class References:
                 self.broken[path] = Problem(f"it needs {name!r}, which must be given", ".".join(path))
             elif missing[0]:
                 what = f"${{{name}}} leads nowhere: there is no key {missing[0]!r}"
-                self.broken[path] = Problem(what, ".".join(path), hint=leads_nowhere(*missing))
+                self.broken[path] = Problem(what, ".".join(path), hint=unknown_reference_hint(*missing))
 
     def _steps(self, name: str, path: Path) -> Path:
         name = name.replace("[", ".").replace("]", "")

@@ -35,8 +35,8 @@ class ThroughGuard(Validator):
     def needs(self) -> tuple[str, ...]:
         return ("question", "documents", "context")
 
-    def fingerprint(self, *, whole: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(whole=whole), "package": _version(self.of)}
+    def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
+        return {**super().fingerprint(include_operational=include_operational), "package": _version(self.of)}
 
     def problems(self) -> list[str]:
         """What the source of the validator says about its parameters; nothing is imported."""

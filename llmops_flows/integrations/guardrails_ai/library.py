@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
-from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, absent, load
+from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, hide_modules, load
 
 EXTRA = "guardrails"
 _UNWANTED = (*SLOW_FORMATS, "nltk")
@@ -76,7 +76,7 @@ def _no_download() -> Iterator[None]:
 
 def _silence() -> None:
     """Every `Guard()` reads its settings file again, where telemetry is on unless the file says otherwise."""
-    with absent(_UNWANTED):
+    with hide_modules(_UNWANTED):
         from guardrails.classes.rc import RC
         from guardrails.settings import settings
     if getattr(RC.load, "silent", False):

@@ -111,7 +111,7 @@ class _Answers:
     def _ours(self, key: str) -> bool:
         """Whether nobody else is asking this now."""
         owner = new_owner()
-        mine = self.store.lease([key], owner, seconds=self._wait)[key].mine
+        mine = self.store.lease([key], owner, seconds=self._wait)[key].granted
         if mine:
             self._asking[key] = owner
         return mine

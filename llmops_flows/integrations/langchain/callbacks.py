@@ -71,10 +71,10 @@ class ChildRuns:
         if manager is None:
             return
         child, slots = manager.get_child(name), self._records[record].slots
-        given = {slot: slots[slot].value for slot in stage.reads if slot in slots and slots[slot].here}
+        given = {slot: slots[slot].value for slot in stage.reads if slot in slots and slots[slot].loaded}
         if isinstance(stage, Retriever):
             run: Any = child.on_retriever_start({"name": name}, str(given.get("question", "")), name=name)
-        elif isinstance(stage, Model) and not stage.tells_callbacks:
+        elif isinstance(stage, Model) and not stage.reports_to_callbacks:
             about = {
                 "ls_provider": stage.provider,
                 "ls_model_name": stage.name,
@@ -96,10 +96,10 @@ class ChildRuns:
             (run.on_retriever_error if isinstance(stage, Retriever) else _error(run))(told)
             return
         slot = self._records[record].slots.get(stage.slot)
-        value = slot.value if slot is not None and slot.here else None
+        value = slot.value if slot is not None and slot.loaded else None
         if isinstance(stage, Retriever):
             run.on_retriever_end([Document(**found) for found in value or []])
-        elif isinstance(stage, Model) and not stage.tells_callbacks:
+        elif isinstance(stage, Model) and not stage.reports_to_callbacks:
             message = AIMessage(str(value or ""), usage_metadata=_usage(span), response_metadata=dict(span.notes))
             run.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]))
         else:

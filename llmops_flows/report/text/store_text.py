@@ -9,7 +9,7 @@ from typing import Any
 
 from llmops_flows.artifacts.inventory import Artifact
 from llmops_flows.core.plural import plural
-from llmops_flows.core.store import Evicted, LostEntry, Stats, StorageShare
+from llmops_flows.core.store import EvictionReport, LostEntry, StorageShare, StoreStats
 
 from .amounts import age, size
 from .table import grid
@@ -52,7 +52,9 @@ def losses(
     return found + [Loss("index", f"{one.kind}/{one.address}", "", "", "; ".join(one.problems)) for one in indexes]
 
 
-def stats(place: str, home: str, found: Stats, indexes: Sequence[Artifact], traces: Mapping[str, Any] | None) -> str:
+def stats(
+    place: str, home: str, found: StoreStats, indexes: Sequence[Artifact], traces: Mapping[str, Any] | None
+) -> str:
     """Where things are kept, and how much of what."""
     rows = [
         ("store", place),
@@ -97,7 +99,7 @@ def verified(found: Checked, *, repaired: bool) -> str:
     return "\n".join(lines)
 
 
-def evicted(gone: Evicted, *, dry: bool) -> str:
+def evicted(gone: EvictionReport, *, dry: bool) -> str:
     """What went, or would go."""
     if not gone.entries and not gone.values:
         return "nothing is too much or too old"

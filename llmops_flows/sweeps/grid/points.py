@@ -75,7 +75,7 @@ def _scored(cells: Sequence[Point], metric: str | None) -> None:
 def metrics(experiments: Sequence[Experiment]) -> tuple[list[str], bool]:
     """The scores that the evaluators of experiments give; whether they are all, for some do not say beforehand."""
     scorers = [stage for one in experiments for stage in one.evaluators.values() if isinstance(stage, Evaluator)]
-    return list(dict.fromkeys(name for stage in scorers for name in stage.gives)), all(s.gives for s in scorers)
+    return list(dict.fromkeys(name for stage in scorers for name in stage.metrics)), all(s.metrics for s in scorers)
 
 
 def cell(number: int, point: ComposedPoint, fixed: Sequence[str], first: dict[str, int]) -> Point:
