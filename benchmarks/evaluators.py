@@ -1,4 +1,4 @@
-"""How well the evaluators that need no language model agree with people, on labelled sets of others.
+"""How well the evaluators that need no language model agree with people, on labeled sets of others.
 
 The sets lie in the folder that LLMOPS_FLOWS_DATA names (by default `../shared/data`); what is absent is skipped.
 """
@@ -170,7 +170,7 @@ def _document(text: str) -> Document:
 
 
 def auc(pairs: Pairs) -> float:
-    """How often a row labelled 1 scores above one labelled 0; equal scores count half."""
+    """How often a row labeled 1 scores above one labeled 0; equal scores count half."""
     good, bad = [s for s, label in pairs if label], [s for s, label in pairs if not label]
     return sum((a > b) + (a == b) / 2 for a in good for b in bad) / (len(good) * len(bad))
 
