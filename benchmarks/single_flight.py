@@ -21,7 +21,7 @@ from llmops_flows.components.store.postgres import Postgres
 from llmops_flows.components.store.redis import Redis
 from llmops_flows.components.store.sqlite import SQLite
 from llmops_flows.stores.settings import StoreConfig
-from llmops_flows.testing.fakes import CountedModel, calls
+from llmops_flows.testing.fakes import CountedModel, logged_calls
 from tests.support.engines import POSTGRES, REDIS, PostgresEngine, RedisEngine
 
 from .measure import say
@@ -74,7 +74,7 @@ def measure(store: StoreConfig, racers: int) -> tuple[Counter[str], float]:
             process.join(300)
         if any(process.exitcode for process in processes):
             raise RuntimeError("a racer did not get its answers")
-        return Counter(calls(log)), max(float(report.read_text()) for report in reports)
+        return Counter(logged_calls(log)), max(float(report.read_text()) for report in reports)
 
 
 def main() -> None:

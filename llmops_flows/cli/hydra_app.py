@@ -200,7 +200,7 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
     from omegaconf import OmegaConf
 
     from llmops_flows.config import saved_config
-    from llmops_flows.report.text.search_text import refuse
+    from llmops_flows.report.search_results import refuse_other_study
     from llmops_flows.sweeps.budget import sweep_budget
     from llmops_flows.sweeps.search.loop import run
     from llmops_flows.sweeps.search.problem import search
@@ -208,7 +208,7 @@ def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
 
     settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     found = search(overrides, settings)
-    refuse(folder, found.name)
+    refuse_other_study(folder, found.name)
     saved_config.write_sweep(folder, config)
     launch = _launch(app, config, found.rules)
     with sweep_budget() as budget:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import FlowError, nearest
-from llmops_flows.report.variants import SWEEPS
+from llmops_flows.report.saved_runs import SWEEPS_FOLDER
 
 if TYPE_CHECKING:
-    from llmops_flows.report.variants import SavedRun
+    from llmops_flows.report.saved_runs import SavedRun
     from llmops_flows.tracing.trace_store import TraceStore
 
 LAST = "last"
@@ -55,12 +55,12 @@ def number(word: str) -> bool:
 
 def points(word: str) -> tuple[list[str], dict[str, str]]:
     """The points of a sweep whose folder the word is, and what is wrong with others; else the word itself."""
-    from llmops_flows.report import variants
+    from llmops_flows.report import saved_runs
 
     folder = Path(word)
-    if (folder / "results.jsonl").is_file() or not variants.points(folder):
+    if (folder / "results.jsonl").is_file() or not saved_runs.point_folders(folder):
         return [word], {}
-    found, lost = variants.sweep(folder)
+    found, lost = saved_runs.read_sweep(folder)
     return [str(one.folder) for one in found], lost
 
 
@@ -83,15 +83,15 @@ def _own(variant: SavedRun, usual: TraceStore) -> TraceStore | None:
 
 
 def _variant(word: str, store: TraceStore) -> SavedRun:
-    from llmops_flows.report import variants
+    from llmops_flows.report import saved_runs
 
     if Path(word, "results.jsonl").is_file():
-        return replace(variants.read(Path(word)), name=word)
+        return replace(saved_runs.read_run(Path(word)), name=word)
     if number(word):
-        point = variants.latest(SWEEPS) / word
+        point = saved_runs.latest_sweep(SWEEPS_FOLDER) / word
         if not point.is_dir():
             raise FlowError(f"the last sweep, {str(point.parent)!r}, has no point {word}")
-        return variants.read(point)
+        return saved_runs.read_run(point)
     return _run(word, store)
 
 
@@ -108,7 +108,7 @@ def _run(word: str, store: TraceStore) -> SavedRun:
     if len(found) != 1:
         raise FlowError(_told(word, [run.run[:12] for run in found], [run.run[:12] for run in runs]))
     [run] = found
-    return traced_run.variant(run.run[:12], store.traces(run.run), store.config(run.config), run=run.run)
+    return traced_run.run_from_traces(run.run[:12], store.traces(run.run), store.config(run.config), run=run.run)
 
 
 def _told(word: str, found: list[str], runs: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from llmops_flows.core.redaction import redact_value
-from llmops_flows.report.files import write_whole
+from llmops_flows.report.run_files import write_atomically
 
 FOLDER = ".hydra"
 
@@ -24,15 +24,15 @@ def write(folder: Path, config: DictConfig, hydra: Any) -> None:
     place.mkdir(parents=True, exist_ok=True)
     about = OmegaConf.to_container(hydra, resolve=False) if isinstance(hydra, DictConfig) else {}
     assert isinstance(about, Mapping)
-    write_whole(place / "config.yaml", _yaml(OmegaConf.to_container(config, resolve=False)))
-    write_whole(place / "hydra.yaml", _yaml({"hydra": about}))
-    write_whole(place / "overrides.yaml", _yaml(about["overrides"]["task"]))
+    write_atomically(place / "config.yaml", _yaml(OmegaConf.to_container(config, resolve=False)))
+    write_atomically(place / "hydra.yaml", _yaml({"hydra": about}))
+    write_atomically(place / "overrides.yaml", _yaml(about["overrides"]["task"]))
 
 
 def write_sweep(folder: Path, config: DictConfig) -> None:
     """Leave `multirun.yaml` in a sweep's folder, as Hydra's own sweeper does."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "multirun.yaml", _yaml(OmegaConf.to_container(config, resolve=False)))
+    write_atomically(folder / "multirun.yaml", _yaml(OmegaConf.to_container(config, resolve=False)))
 
 
 @contextmanager

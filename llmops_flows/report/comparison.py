@@ -11,12 +11,13 @@ from typing import Any
 
 from llmops_flows.core.trace import Trace
 
-from .differences import ABSENT, DifferingKey, axes, differing
-from .leaderboard import measured
-from .statistics.comparisons import Difference, Table, lower_is_better
-from .variants import SavedRun
+from .config_differences import ABSENT, DifferingKey, differing_keys, differing_leaves
+from .leaderboard import answer_figures
+from .metrics import lower_is_better
+from .saved_runs import SavedRun
+from .score_table import Difference, ScoreTable
 
-Steps = Mapping[str, Mapping[str, str]]
+WrittenAddresses = Mapping[str, Mapping[str, str]]
 """Row id to the address of what each stage wrote, in the order in which the stages ran."""
 
 _LONG = 60
@@ -24,7 +25,7 @@ FIGURES = ("cost_usd", "seconds", "tokens")
 
 
 @dataclass(frozen=True)
-class ConfigChange:
+class RowChange:
     """One row whose answer or error is another one. `question` is the text of the question."""
 
     id: str
@@ -34,7 +35,7 @@ class ConfigChange:
 
 
 @dataclass(frozen=True)
-class Moved:
+class MetricChange:
     """A measure's difference (second less first), and the ids of the questions that moved, the farthest first."""
 
     difference: Difference
@@ -53,52 +54,54 @@ class Comparison:
         scores: metric to its movement. figures: the same of cost_usd, seconds, tokens per question (what an answer
             costs and takes when nothing is known).
         judged: metric to what TruLens says of its judges' scores (`integrations.trulens.run_diff`).
-        parted: row id to the first stage that wrote something else; None when the steps of the runs are not at hand.
+        diverged_at: row id to the first stage that wrote something else; None without the traces of both runs.
     """
 
     first: str
     second: str
     config: Mapping[str, tuple[Any, Any]]
     texts: Mapping[str, tuple[str, ...]]
-    answers: tuple[ConfigChange, ...]
-    errors: tuple[ConfigChange, ...]
+    answers: tuple[RowChange, ...]
+    errors: tuple[RowChange, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
-    scores: Mapping[str, Moved]
-    figures: Mapping[str, Moved]
-    parted: Mapping[str, str] | None
+    scores: Mapping[str, MetricChange]
+    figures: Mapping[str, MetricChange]
+    diverged_at: Mapping[str, str] | None
     rows: int
     judged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
-    def empty(self) -> bool:
+    def identical(self) -> bool:
         """Whether nothing differs."""
         sections = (self.config, self.texts, self.answers, self.errors, self.only_first, self.only_second)
-        return not any((*sections, self.scores, self.figures, self.parted, self.judged))
+        return not any((*sections, self.scores, self.figures, self.diverged_at, self.judged))
 
     @property
     def stages(self) -> dict[str, int]:
         """Stage to the number of rows that part there, the most first."""
-        return dict(Counter((self.parted or {}).values()).most_common())
+        return dict(Counter((self.diverged_at or {}).values()).most_common())
 
 
-def compare(first: SavedRun, second: SavedRun, steps: tuple[Steps, Steps] | None = None) -> Comparison:
+def compare(
+    first: SavedRun, second: SavedRun, steps: tuple[WrittenAddresses, WrittenAddresses] | None = None
+) -> Comparison:
     """Everything in which two variants differ. steps: what their stages wrote, as `steps_of` finds it in traces."""
     before, after = ({str(row.get("id")): row for row in variant.rows} for variant in (first, second))
     both = [id for id in before if id in after]
-    found = axes([first, second])
+    found = differing_keys([first, second])
     return Comparison(
         first.name, second.name,
         {axis.key: (axis.values[0], axis.values[1]) for axis in found if not _is_text(axis)},
         {axis.key: _diff(*axis.values) for axis in [*filter(_is_text, found), *_prompts(first, second, found)]},
         tuple(_changes(before, after, both, "answer")), tuple(_changes(before, after, both, "error")),
         tuple(id for id in before if id not in after), tuple(id for id in after if id not in before),
-        _moved(Table([first, second])), _moved(Table([first, second], measured), FIGURES),
+        _moved(ScoreTable([first, second])), _moved(ScoreTable([first, second], answer_figures), FIGURES),
         _parted(*steps, both) if steps is not None else None, len(both),
     )  # fmt: skip
 
 
-def steps_of(traces: Iterable[Trace]) -> dict[str, dict[str, str]]:
+def written_addresses(traces: Iterable[Trace]) -> dict[str, dict[str, str]]:
     """What each stage wrote for each row of a run, by address."""
     return {trace.record: {step.stage: step.address for step in trace.steps} for trace in traces}
 
@@ -106,7 +109,7 @@ def steps_of(traces: Iterable[Trace]) -> dict[str, dict[str, str]]:
 def as_data(found: Comparison) -> dict[str, Any]:
     """The comparison as plain data, for JSON."""
     absent = {key: [None if value is ABSENT else value for value in pair] for key, pair in found.config.items()}
-    return {**asdict(found), "config": absent, "stages": found.stages, "empty": found.empty}
+    return {**asdict(found), "config": absent, "stages": found.stages, "identical": found.identical}
 
 
 # -- config and texts ------------------------------------------------------------------------------------------------
@@ -120,7 +123,7 @@ def _prompts(first: SavedRun, second: SavedRun, told: Sequence[DifferingKey]) ->
     """The texts behind options that differ: `prompt: v1, v2` alone does not say what was asked otherwise."""
     known = {axis.key for axis in told}
     configs = [{key: value for key, value in v.config.items() if key != "stages"} for v in (first, second)]
-    return [axis for axis in differing(configs) if axis.key not in known and _written(axis)]
+    return [axis for axis in differing_leaves(configs) if axis.key not in known and _written(axis)]
 
 
 def _written(axis: DifferingKey) -> bool:
@@ -142,20 +145,20 @@ def _text(value: Any) -> str:
 
 def _changes(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], ids: Sequence[str], field: str
-) -> list[ConfigChange]:
+) -> list[RowChange]:
     found = []
     for id in ids:
         one, other = before[id].get(field), after[id].get(field)
         failed = before[id].get("error") or after[id].get("error")
         if one != other and (field == "error" or not failed):
             texts = ("" if value is None else _text(value) for value in (one, other))
-            found.append(ConfigChange(id, _text(after[id].get("question") or ""), *texts))
+            found.append(RowChange(id, _text(after[id].get("question") or ""), *texts))
     return found
 
 
-def _moved(table: Table, measures: Sequence[str] | None = None) -> dict[str, Moved]:
+def _moved(table: ScoreTable, measures: Sequence[str] | None = None) -> dict[str, MetricChange]:
     """Measures that differ on any question, or that only one of the two has."""
-    found: dict[str, Moved] = {}
+    found: dict[str, MetricChange] = {}
     against = table.against(0)[1]
     for name in table.measures if measures is None else [m for m in measures if m in table.measures]:
         values = table.of(name)
@@ -164,24 +167,24 @@ def _moved(table: Table, measures: Sequence[str] | None = None) -> dict[str, Mov
         moved = sorted((id for id, step in steps.items() if step == step and step), key=lambda id: -abs(steps[id]))
         if moved or (values[:, 0] == values[:, 0]).sum() != (values[:, 1] == values[:, 1]).sum():
             improved = tuple(id for id in moved if steps[id] * gain > 0)
-            found[name] = Moved(against[name], improved, tuple(id for id in moved if steps[id] * gain < 0))
+            found[name] = MetricChange(against[name], improved, tuple(id for id in moved if steps[id] * gain < 0))
     return found
 
 
 # -- where the runs part ---------------------------------------------------------------------------------------------
 
 
-def _parted(before: Steps, after: Steps, ids: Sequence[str]) -> dict[str, str]:
+def _parted(before: WrittenAddresses, after: WrittenAddresses, ids: Sequence[str]) -> dict[str, str]:
     found = {}
     for id in ids:
         if id in before and id in after:
-            stage = parting(before[id], after[id])
+            stage = first_divergence(before[id], after[id])
             if stage is not None:
                 found[id] = stage
     return found
 
 
-def parting(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
+def first_divergence(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
     """The first stage that wrote something else, or that only one of the two runs has; None when they agree.
 
     Stages that run side by side may end in any order: those that both have count in the order of the first run.

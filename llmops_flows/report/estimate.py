@@ -13,7 +13,7 @@ from llmops_flows.core.stage import Part, Stage
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastAnswer:
     """An answer that was computed once.
 
     Attributes:
@@ -29,20 +29,20 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PartialSum:
     """A sum of what is known, and whether anything is not: where nothing of the kind was ever computed."""
 
     known: float = 0.0
-    partly: bool = False
+    incomplete: bool = False
 
-    def __add__(self, other: Figure) -> Figure:
-        return Figure(self.known + other.known, self.partly or other.partly)
+    def __add__(self, other: PartialSum) -> PartialSum:
+        return PartialSum(self.known + other.known, self.incomplete or other.incomplete)
 
-    def __mul__(self, number: int) -> Figure:
-        return Figure(self.known * number, self.partly)
+    def __mul__(self, number: int) -> PartialSum:
+        return PartialSum(self.known * number, self.incomplete)
 
 
-UNKNOWN = Figure(partly=True)
+UNKNOWN = PartialSum(incomplete=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class Estimate:
         seconds: of work, one answer after another. tokens: read and written. usd: US dollars.
     """
 
-    seconds: Figure = Figure()
-    tokens: Figure = Figure()
-    usd: Figure = Figure()
+    seconds: PartialSum = PartialSum()
+    tokens: PartialSum = PartialSum()
+    usd: PartialSum = PartialSum()
 
     def __add__(self, other: Estimate) -> Estimate:
         return Estimate(self.seconds + other.seconds, self.tokens + other.tokens, self.usd + other.usd)
@@ -64,44 +64,44 @@ class Estimate:
         return Estimate(self.seconds * number, self.tokens * number, self.usd * number)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether every figure is known."""
-        return not (self.seconds.partly or self.tokens.partly or self.usd.partly)
+        return not (self.seconds.incomplete or self.tokens.incomplete or self.usd.incomplete)
 
 
 class History:
     """What answers took before: of the very same stage, else of stages of its class, else in its place."""
 
-    def __init__(self, past: Iterable[Past]) -> None:
-        self._like: dict[tuple[str, str], list[Past]] = {}
+    def __init__(self, past: Iterable[PastAnswer]) -> None:
+        self._like: dict[tuple[str, str], list[PastAnswer]] = {}
         for one in past:
             for mark in (("identity", one.identity), ("component", one.component), ("place", one.place)):
                 self._like.setdefault(mark, []).append(one)
 
     def estimate(self, place: str, stage: Stage) -> Estimate:
         """One answer of a stage that is called `place` in its flow."""
-        alike = self._of("identity", stage.identity) or self._of("component", component(stage))
-        seconds = Figure(fmean(one.seconds for one in alike)) if alike else UNKNOWN
+        alike = self._of("identity", stage.identity) or self._of("component", component_name(stage))
+        seconds = PartialSum(fmean(one.seconds for one in alike)) if alike else UNKNOWN
         if isinstance(stage, Model):
             # A model reads and writes about what others did in its place, if they counted it.
             return Estimate(seconds, *_price(stage, alike or [o for o in self._of("place", place) if _tokens(o)]))
         if alike:
             cost = fmean(_figure(one, "cost_usd") for one in alike)
-            return Estimate(seconds, Figure(fmean(map(_tokens, alike))), Figure(cost))
+            return Estimate(seconds, PartialSum(fmean(map(_tokens, alike))), PartialSum(cost))
         return Estimate(seconds, UNKNOWN, UNKNOWN) if _asks(stage) else Estimate(seconds)
 
-    def _of(self, kind: str, name: str) -> list[Past]:
+    def _of(self, kind: str, name: str) -> list[PastAnswer]:
         return self._like.get((kind, name), [])
 
 
-def _price(model: Model, asked: list[Past]) -> tuple[Figure, Figure]:
+def _price(model: Model, asked: list[PastAnswer]) -> tuple[PartialSum, PartialSum]:
     """Tokens and US dollars of one answer."""
     if not asked:
-        return UNKNOWN, UNKNOWN if model.prices.model_fields_set else Figure()
+        return UNKNOWN, UNKNOWN if model.prices.model_fields_set else PartialSum()
     read = fmean(_figure(one, "input_tokens") for one in asked)
     written = min(fmean(_figure(one, "output_tokens") for one in asked), model.max_tokens)
     usage = Usage(input_tokens=read, output_tokens=written)  # type: ignore[typeddict-item]
-    return Figure(read + written), Figure(model.prices.cost(usage)["cost_usd"])
+    return PartialSum(read + written), PartialSum(model.prices.cost(usage)["cost_usd"])
 
 
 def _asks(part: Part) -> bool:
@@ -110,21 +110,21 @@ def _asks(part: Part) -> bool:
     return hasattr(part, "limits") or any(_asks(one) for one in inner if isinstance(one, Part))
 
 
-def component(stage: Stage) -> str:
+def component_name(stage: Stage) -> str:
     """The class of a stage, as traces name it."""
     cls = type(stage)
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _tokens(one: Past) -> float:
+def _tokens(one: PastAnswer) -> float:
     return _figure(one, "input_tokens") + _figure(one, "output_tokens")
 
 
-def _figure(one: Past, name: str) -> float:
+def _figure(one: PastAnswer, name: str) -> float:
     return float(one.usage.get(name) or 0)
 
 
-def number(figure: Figure) -> str:
+def format_count(figure: PartialSum) -> str:
     """A count as a person says it: 320, 7.2 k, 1.4 M."""
     value = figure.known
     for size, unit in ((1e6, " M"), (1e3, " k")):
@@ -133,12 +133,12 @@ def number(figure: Figure) -> str:
     return _said(figure, f"{value:.0f}")
 
 
-def money(figure: Figure) -> str:
+def format_usd(figure: PartialSum) -> str:
     """US dollars, to the cent, or as small as they are."""
     return _said(figure, f"${figure.known:.2f}" if figure.known >= 0.1 else f"${figure.known:.2g}")
 
 
-def duration(figure: Figure) -> str:
+def format_duration(figure: PartialSum) -> str:
     """Seconds, minutes or hours."""
     for size, unit in ((3600, " h"), (60, " min")):
         if figure.known >= size:
@@ -146,7 +146,7 @@ def duration(figure: Figure) -> str:
     return _said(figure, f"{figure.known:.1f} s")
 
 
-def _said(figure: Figure, known: str) -> str:
-    if figure.partly:
+def _said(figure: PartialSum, known: str) -> str:
+    if figure.incomplete:
         return f"{known} + ?" if figure.known else "?"
     return known if figure.known else "-"

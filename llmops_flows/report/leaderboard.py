@@ -10,13 +10,12 @@ from typing import Any
 
 from llmops_flows.core.errors import FlowError, did_you_mean
 
-from .differences import DifferingKey, axes
-from .statistics.comparisons import Difference, Score, Table, lower_is_better, plain
+from .config_differences import DifferingKey, differing_keys
+from .metrics import METRIC_ORDER, lower_is_better
+from .saved_runs import SavedRun
+from .score_table import Difference, Score, ScoreTable, plain
 from .summary import quantile
-from .variants import SavedRun
 
-ORDER = ("answer_correctness", "groundedness", "answer_relevance", "hit", "ndcg", "context_relevance")
-"""Which metric sorts when none is asked for: the first one that was scored."""
 _UNSAID = "budget."
 """Keys that set no variant apart: an unfinished sweep may go on with another budget, and its answers are the same."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -27,24 +26,24 @@ class LeaderboardRow:
     """One variant on the board.
 
     Attributes:
-        place: 1 for the best. position: which of the variants it is.
-        varying: its values of the config keys that vary, as text.
+        rank: 1 for the best. index: the position of the run among those ranked.
+        values: its values of the config keys that vary, as text.
         scores, against: metric to its mean, and to its difference to the baseline.
-        as_good: no real difference to the best variant by the metric that sorts.
+        tied: no real difference to the best variant by the metric that sorts.
         cost_usd, input_tokens, output_tokens: of all its questions, if nothing had been known.
         p50, p95: seconds that an answer takes when nothing is known, scoring apart; None without answers.
-        errors: rows that failed. rows: all of them. known: share of stage answers that did not have to be computed.
+        errors: rows that failed. rows: all rows. known_share: share of stage answers that were not computed.
         stopped: it was worse than the best beyond doubt, and was not asked all questions.
     """
 
-    place: int
-    position: int
+    rank: int
+    index: int
     name: str
     run: str
-    varying: tuple[str, ...]
+    values: tuple[str, ...]
     scores: Mapping[str, Score]
     against: Mapping[str, Difference]
-    as_good: bool
+    tied: bool
     cost_usd: float
     input_tokens: int
     output_tokens: int
@@ -52,7 +51,7 @@ class LeaderboardRow:
     p95: float | None
     errors: int
     rows: int
-    known: float
+    known_share: float
     stopped: bool = False
 
 
@@ -64,26 +63,26 @@ class Leaderboard:
     metric: str
     baseline: int
     metrics: tuple[str, ...]
-    axes: tuple[DifferingKey, ...]
-    lines: tuple[LeaderboardRow, ...]
+    keys: tuple[DifferingKey, ...]
+    rows: tuple[LeaderboardRow, ...]
     questions: int
     lost: Mapping[str, str] = field(default_factory=dict)
     front: frozenset[str] = frozenset()
 
     @property
-    def reference(self) -> LeaderboardRow:
+    def baseline_row(self) -> LeaderboardRow:
         """The baseline's line."""
-        return next(line for line in self.lines if line.position == self.baseline)
+        return next(line for line in self.rows if line.index == self.baseline)
 
 
-def board(
+def leaderboard(
     variants: Sequence[SavedRun],
     *,
     sort: str | None = None,
     baseline: int = 0,
     lost: Mapping[str, str] | None = None,
     front: frozenset[str] = frozenset(),
-    table: Table | None = None,
+    table: ScoreTable | None = None,
 ) -> Leaderboard:
     """Rank variants by a metric (the best first; those that were stopped early, then those without a score last).
 
@@ -92,7 +91,7 @@ def board(
     Raises:
         FlowError: no variant has the metric, or there is no such baseline.
     """
-    table = table or Table(variants)
+    table = table or ScoreTable(variants)
     if not 0 <= baseline < len(variants):
         raise FlowError(f"there is no variant {baseline} to compare with: they are numbered 0 to {len(variants) - 1}")
     scores = table.scores()
@@ -100,24 +99,26 @@ def board(
     against = table.against(baseline)
     order = sorted(range(len(variants)), key=lambda v: (*_rank(variants[v], scores[v].get(metric), metric), v))
     best = table.against(order[0], [metric] if metric else [])
-    varying = [axis for axis in axes(variants) if not axis.key.startswith(_UNSAID)]
+    varying = [axis for axis in differing_keys(variants) if not axis.key.startswith(_UNSAID)]
     lines = tuple(
         _line(place, v, variants[v], tuple(axis.text(v) for axis in varying), scores[v], against[v],
-              as_good=place == 1 or best[v][metric].verdict == "no real difference" if metric else False)
+              tied=place == 1 or best[v][metric].verdict == "no real difference" if metric else False)
         for place, v in enumerate(order, 1)
     )  # fmt: skip
     flow = str(variants[0].config.get("name") or variants[0].summary.get("flow") or "")
-    metrics = tuple(sorted(table.measures, key=lambda m: (m != metric, ORDER.index(m) if m in ORDER else 99, m)))
+    metrics = tuple(
+        sorted(table.measures, key=lambda m: (m != metric, METRIC_ORDER.index(m) if m in METRIC_ORDER else 99, m))
+    )
     return Leaderboard(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {}, front)
 
 
-def _metric(table: Table, scores: Sequence[Mapping[str, Score]], asked: str | None) -> str:
+def _metric(table: ScoreTable, scores: Sequence[Mapping[str, Score]], asked: str | None) -> str:
     if asked is not None:
         if asked not in table.measures:
             raise FlowError(f"no variant was scored by {asked!r}; {did_you_mean(asked, table.measures)}")
         return asked
     there = [m for m in table.measures if any(found[m].n for found in scores)]
-    return next((m for m in ORDER if m in there), there[0] if there else "")
+    return next((m for m in METRIC_ORDER if m in there), there[0] if there else "")
 
 
 def _rank(variant: SavedRun, score: Score | None, metric: str) -> tuple[bool, bool, float]:
@@ -129,22 +130,22 @@ def _rank(variant: SavedRun, score: Score | None, metric: str) -> tuple[bool, bo
 
 def _line(
     place: int, position: int, variant: SavedRun, varying: tuple[str, ...], scores: Mapping[str, Score],
-    against: Mapping[str, Difference], *, as_good: bool,
+    against: Mapping[str, Difference], *, tied: bool,
 ) -> LeaderboardRow:  # fmt: skip
-    totals = [measured(variant, row) for row in variant.rows]
+    totals = [answer_figures(variant, row) for row in variant.rows]
     waits = [one["seconds"] for one, row in zip(totals, variant.rows, strict=True) if not row.get("error")]
     return LeaderboardRow(
-        place, position, variant.name, variant.run, varying, scores, against, as_good,
+        place, position, variant.name, variant.run, varying, scores, against, tied,
         sum(one["cost_usd"] for one in totals),
         sum(one["input_tokens"] for one in totals),
         sum(one["output_tokens"] for one in totals),
         quantile(waits, 0.5), quantile(waits, 0.95),
-        sum(1 for row in variant.rows if row.get("error")), len(variant.rows), known(variant.rows),
+        sum(1 for row in variant.rows if row.get("error")), len(variant.rows), known_share(variant.rows),
         bool(variant.summary.get("stopped")),
     )  # fmt: skip
 
 
-def measured(variant: SavedRun, row: Mapping[str, Any]) -> dict[str, Any]:
+def answer_figures(variant: SavedRun, row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row's answer costs and takes when nothing is known: cost_usd, tokens, seconds (scoring apart)."""
     usage = row.get("full_usage") or row.get("usage") or {}
     took = row.get("took")
@@ -159,7 +160,7 @@ def measured(variant: SavedRun, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def known(rows: Sequence[Mapping[str, Any]]) -> float:
+def known_share(rows: Sequence[Mapping[str, Any]]) -> float:
     """The share of stage answers that were known (of an equal or a similar question), or computed for another."""
     states = [state for row in rows for state in (row.get("stages") or {}).values() if state != "skipped"]
     return sum(1 for state in states if state in ("known", "similar", "shared")) / len(states) if states else 0.0
@@ -173,29 +174,29 @@ def as_data(found: Leaderboard) -> dict[str, Any]:
     return {
         "flow": found.flow,
         "metric": found.metric,
-        "baseline": found.reference.name,
+        "baseline": found.baseline_row.name,
         "questions": found.questions,
         "lost": dict(found.lost),
         "front": sorted(found.front, key=int),
-        "variants": [_line_data(found, line) for line in found.lines],
+        "variants": [_line_data(found, line) for line in found.rows],
     }
 
 
 def _line_data(found: Leaderboard, line: LeaderboardRow) -> dict[str, Any]:
     return {
-        "place": line.place,
+        "place": line.rank,
         "name": line.name,
         "run": line.run,
-        "config": {a.key: _value(a, line) for a in found.axes},
+        "config": {a.key: _value(a, line) for a in found.keys},
         "scores": {metric: plain(score) for metric, score in line.scores.items()},
         "against_baseline": {metric: plain(difference) for metric, difference in line.against.items()},
-        "as_good_as_the_best": line.as_good,
+        "as_good_as_the_best": line.tied,
         **_figures(line),
     }
 
 
 def _value(axis: DifferingKey, line: LeaderboardRow) -> Any:
-    value = axis.values[line.position]
+    value = axis.values[line.index]
     return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else None
 
 
@@ -203,14 +204,14 @@ def _figures(line: LeaderboardRow) -> dict[str, Any]:
     return {
         "cost_usd": line.cost_usd, "input_tokens": line.input_tokens, "output_tokens": line.output_tokens,
         "latency_p50": line.p50, "latency_p95": line.p95, "errors": line.errors, "rows": line.rows,
-        "known": line.known,
+        "known": line.known_share,
     }  # fmt: skip
 
 
 def as_csv(found: Leaderboard) -> str:
     """The board as CSV, a line each variant. Texts that a spreadsheet would take for a formula are quoted for it."""
     out = io.StringIO()
-    lines = [_flat(found, line) for line in found.lines]
+    lines = [_flat(found, line) for line in found.rows]
     writer = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
     writer.writeheader()
     writer.writerows({_inert(key): _inert(value) for key, value in line.items()} for line in lines)
@@ -218,8 +219,8 @@ def as_csv(found: Leaderboard) -> str:
 
 
 def _flat(found: Leaderboard, line: LeaderboardRow) -> dict[str, Any]:
-    flat: dict[str, Any] = {"place": line.place, "name": line.name, "run": line.run}
-    flat |= {axis.key: text for axis, text in zip(found.axes, line.varying, strict=True)}
+    flat: dict[str, Any] = {"place": line.rank, "name": line.name, "run": line.run}
+    flat |= {axis.key: text for axis, text in zip(found.keys, line.values, strict=True)}
     for metric in found.metrics:
         score, difference = line.scores[metric], line.against[metric]
         flat |= {metric: score.mean, f"{metric}.low": score.low, f"{metric}.high": score.high, f"{metric}.n": score.n}

@@ -11,8 +11,8 @@ from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.redaction import redact_value
 from llmops_flows.core.trace import from_stored, trace_id
 
-from .traced_run import row
-from .variants import SavedRun
+from .saved_runs import SavedRun
+from .traced_run import row_from_trace
 
 Stored = Mapping[str, Any]
 """A trace as it is kept (`core.trace.told`)."""
@@ -21,7 +21,7 @@ _CLOCK = ("seconds", "took")
 """What the clock said is no part of an answer."""
 
 
-class Traces(Protocol):
+class TraceSource(Protocol):
     """What a replay asks of the trace store. `elsewhere` gives bytes from where answers are kept."""
 
     elsewhere: Callable[[Sequence[str]], Mapping[str, bytes]] | None
@@ -39,7 +39,7 @@ class ReplayProblem:
 
     kind: Literal["differs", "missing", "failed"]
     row: str
-    what: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -49,53 +49,53 @@ class ReplayedRun:
     name: str
     run: str
     rows: tuple[Mapping[str, Any], ...] = ()
-    troubles: tuple[ReplayProblem, ...] = ()
+    problems: tuple[ReplayProblem, ...] = ()
     compared: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """How many rows there should be."""
-        return len({str(one["id"]) for one in self.rows} | {t.row for t in self.troubles if t.row})
+        return len({str(one["id"]) for one in self.rows} | {t.row for t in self.problems if t.row})
 
     @property
-    def whole(self) -> int:
+    def unchanged(self) -> int:
         """How many of them are exactly what they were."""
-        broken = {trouble.row for trouble in self.troubles}
+        broken = {problem.row for problem in self.problems}
         return sum(1 for one in self.rows if str(one["id"]) not in broken)
 
 
-def replay(variant: SavedRun, kept: Traces) -> ReplayedRun:
+def replay(variant: SavedRun, kept: TraceSource) -> ReplayedRun:
     """Replay a run: `variant` is what it said, `kept` where its traces are kept."""
     stored = kept.stored(variant.run) if variant.run else {}
     record = _Record([one for one in stored.values() if one is not None], kept)
     damaged = {id for id, one in stored.items() if one is None}
-    troubles = []
+    problems = []
     lines = {str(line.get("id")): line for line in variant.rows} if variant.folder is not None else {}
     rows = []
     for one in record.traces:
-        again = redact_value(row(from_stored(one, record.values)))
+        again = redact_value(row_from_trace(from_stored(one, record.values)))
         found = list(_of(one, record))
         if not found and lines:
             found = list(_unlike(lines.get(str(one["record"])), again))
-        troubles += found
+        problems += found
         rows.append(again)
     there = {str(one["record"]) for one in record.traces}
     for id in (id for id in lines if id not in there):
         broken = trace_id(variant.run, id) in damaged
         damaged.discard(trace_id(variant.run, id))
         none = "no trace of it is kept" if variant.run else "its folder does not say which run it was"
-        troubles.append(ReplayProblem("missing", id, "its trace is damaged" if broken else none))
-    troubles += [ReplayProblem("missing", f"trace {id[:8]}", "it is damaged") for id in sorted(damaged)]
+        problems.append(ReplayProblem("missing", id, "its trace is damaged" if broken else none))
+    problems += [ReplayProblem("missing", f"trace {id[:8]}", "it is damaged") for id in sorted(damaged)]
     if record.traces and record.config is None:
-        troubles.append(ReplayProblem("missing", "", "the config of the run is lost"))
-    return ReplayedRun(variant.name, variant.run, tuple(rows), tuple(troubles), bool(lines), record.config or {})
+        problems.append(ReplayProblem("missing", "", "the config of the run is lost"))
+    return ReplayedRun(variant.name, variant.run, tuple(rows), tuple(problems), bool(lines), record.config or {})
 
 
 class _Record:
     """What is kept of a run: its traces, the values that are proven by their address, why others are not there."""
 
-    def __init__(self, traces: Sequence[Stored], kept: Traces) -> None:
+    def __init__(self, traces: Sequence[Stored], kept: TraceSource) -> None:
         self.traces = traces
         wanted = list(dict.fromkeys(address for one in traces for address in _wanted(one)))
         self.values = {address: decode(data) for address, data in kept.contents(wanted).items()}
@@ -115,7 +115,7 @@ def _wanted(one: Stored) -> Iterator[str]:
     yield one["config"]
 
 
-def _elsewhere(kept: Traces, addresses: Sequence[str]) -> tuple[dict[str, Any], str]:
+def _elsewhere(kept: TraceSource, addresses: Sequence[str]) -> tuple[dict[str, Any], str]:
     """Values from where answers are kept (which proves them), secrets masked; and what is wrong with the others."""
     if kept.elsewhere is None or not addresses:
         return {}, _GONE
@@ -178,9 +178,9 @@ def as_data(found: Iterable[ReplayedRun]) -> list[dict[str, Any]]:
     """Replays as plain data, for JSON."""
     return [
         {
-            "name": one.name, "run": one.run, "rows": list(one.rows), "total": one.total, "whole": one.whole,
+            "name": one.name, "run": one.run, "rows": list(one.rows), "total": one.total, "unchanged": one.unchanged,
             "compared": one.compared, "config": dict(one.config),
-            "troubles": [{"kind": t.kind, "row": t.row, "what": t.what} for t in one.troubles],
+            "problems": [{"kind": t.kind, "row": t.row, "message": t.message} for t in one.problems],
         }
         for one in found
     ]  # fmt: skip

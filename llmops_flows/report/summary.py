@@ -28,12 +28,12 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
     """
     failed = [record for record in records if record.error is not None]
     fine = [record for record in records if record.error is None]
-    broken = [span for record in fine for span in record.spans if span.state == "failed" and scoring(record, span)]
+    broken = [span for record in fine for span in record.spans if span.state == "failed" and is_scoring(record, span)]
     usage, judging = Usage(), Usage()
     for record in records:
-        usage, judging = add_usage(usage, record.usage), add_usage(judging, spent(record, on_scores=True))
+        usage, judging = add_usage(usage, record.usage), add_usage(judging, computed_usage(record, on_scores=True))
     latencies = [latency(record) for record in fine]
-    costs = [spent(record, on_scores=False).get("cost_usd", 0.0) for record in fine]
+    costs = [computed_usage(record, on_scores=False).get("cost_usd", 0.0) for record in fine]
     first = [span.first_token for r in records for span in r.spans if span.first_token is not None]
     causes = Counter(f"{getattr(r.error, 'stage', '')}: {r.error}".lstrip(": ") for r in failed)
     causes.update(f"{span.stage}: {span.error}" for span in broken)
@@ -41,7 +41,7 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "records": len(records),
         "answered": len(records) - len(failed),
         "refused": sum(1 for record in records if record.ended),
-        "empty": sum(1 for record in fine if empty(record)),
+        "empty": sum(1 for record in fine if is_empty(record)),
         "errors": {"records": len(failed), "rate": len(failed) / len(records) if records else 0.0,
                    "evaluations": len(broken), "causes": dict(causes),
                    "unpaid": sum(isinstance(record.error, BudgetExceeded) for record in failed)},
@@ -52,22 +52,22 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "loading": loading(records),
         "usage": dict(usage),
         "judging": dict(judging),
-        "anew": anew(fine),
+        "uncached": uncached_totals(fine),
         "stages": stages(records),
         "scores": scores(records),
     }  # fmt: skip
 
 
-def anew(records: Sequence[Record]) -> dict[str, Any]:
+def uncached_totals(records: Sequence[Record]) -> dict[str, Any]:
     """What answering takes and costs where nothing is known: known answers count as they once did, scoring apart."""
-    whole = [sum(max(s.took, s.seconds) for s in r.spans if not scoring(r, s)) for r in records]
+    whole = [sum(max(s.took, s.seconds) for s in r.spans if not is_scoring(r, s)) for r in records]
     usage = Usage()
     for record in records:
         usage = add_usage(usage, full_usage(record))
     return {"latency": {"p50": quantile(whole, 0.5), "p95": quantile(whole, 0.95)}, "usage": dict(usage)}
 
 
-def scoring(record: Record, span: Span) -> bool:
+def is_scoring(record: Record, span: Span) -> bool:
     """Whether a span is an evaluator's. One that wrote no scores failed or was skipped, and the answer stood."""
     if f"scores/{span.stage}" in record.slots:
         return True
@@ -77,10 +77,10 @@ def scoring(record: Record, span: Span) -> bool:
 
 def latency(record: Record) -> float:
     """Seconds that answering took in this run, scoring apart."""
-    return sum(span.seconds for span in record.spans if not scoring(record, span))
+    return sum(span.seconds for span in record.spans if not is_scoring(record, span))
 
 
-def empty(record: Record) -> bool:
+def is_empty(record: Record) -> bool:
     """Whether the answer says nothing."""
     return not str(record.answer if record.answer is not None else "").strip()
 
@@ -93,11 +93,11 @@ def loading(records: Sequence[Record]) -> dict[str, float]:
     return {stage: round(seconds, 3) for stage, seconds in found.items()}
 
 
-def spent(record: Record, *, on_scores: bool) -> Usage:
+def computed_usage(record: Record, *, on_scores: bool) -> Usage:
     """Tokens and cost of what was computed in this run: of the evaluators, or of all else."""
     total = Usage()
     for span in record.spans:
-        if span.state == "computed" and scoring(record, span) is on_scores:
+        if span.state == "computed" and is_scoring(record, span) is on_scores:
             total = add_usage(total, span.usage)
     return total
 
@@ -175,7 +175,7 @@ def quantile(values: Sequence[float], share: float) -> float | None:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-def row(record: Record) -> dict[str, Any]:
+def results_row(record: Record) -> dict[str, Any]:
     """One line of results.jsonl."""
     return {
         "id": record.id,
@@ -191,12 +191,12 @@ def row(record: Record) -> dict[str, Any]:
         "stages": {span.stage: span.state for span in record.spans},
         "similar_to": next((s.notes.get("similar_question") for s in record.spans if s.state == "similar"), None),
         "seconds": round(latency(record), 6),
-        "took": took(record),
+        "took": stage_seconds(record),
         "full_usage": dict(full_usage(record)),
     }
 
 
-def took(record: Record) -> dict[str, float]:
+def stage_seconds(record: Record) -> dict[str, float]:
     """Stage to the seconds that computing its answer takes, also where the answer was known."""
     found: dict[str, float] = {}
     for span in record.spans:
@@ -208,6 +208,6 @@ def full_usage(record: Record) -> Usage:
     """Tokens and cost of answering if nothing had been known, scoring apart: known answers as they once cost."""
     total = Usage()
     for span in record.spans:
-        if not scoring(record, span):
+        if not is_scoring(record, span):
             total = add_usage(total, span.usage)
     return total

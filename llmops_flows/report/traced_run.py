@@ -8,17 +8,19 @@ from typing import Any
 from llmops_flows.core.record import Usage, add_usage
 from llmops_flows.core.trace import Step, Trace
 
-from .variants import SavedRun
+from .saved_runs import SavedRun
 
 
-def variant(name: str, traces: Sequence[Trace], config: Mapping[str, Any] | None = None, *, run: str = "") -> SavedRun:
+def run_from_traces(
+    name: str, traces: Sequence[Trace], config: Mapping[str, Any] | None = None, *, run: str = ""
+) -> SavedRun:
     """The variant that the traces of one run tell of."""
     choices = next((trace.choices for trace in traces), {})
     run = next((trace.run for trace in traces), run)
-    return SavedRun(name, run, config or {}, [row(trace) for trace in traces], choices=choices)
+    return SavedRun(name, run, config or {}, [row_from_trace(trace) for trace in traces], choices=choices)
 
 
-def row(trace: Trace) -> dict[str, Any]:
+def row_from_trace(trace: Trace) -> dict[str, Any]:
     """The line of results.jsonl that a record left (`report.summary.row`)."""
     slots = {**trace.inputs, **trace.outputs}
     usage, took, seconds = Usage(), dict[str, float](), 0.0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @contextmanager
 def sweep_budget() -> Iterator[SharedBudget]:
     """What all points of a sweep are paid from. In the end, unless nothing ran, it says what was spent."""
-    from llmops_flows.report.text import table
+    from llmops_flows.report.text import run_text
 
     budget, ran = SharedBudget(), True
     try:
@@ -35,7 +35,7 @@ def sweep_budget() -> Iterator[SharedBudget]:
     finally:
         try:
             if ran and (found := budget.statement()) is not None:
-                print(table.budget(found.data()), flush=True)
+                print(run_text.budget_text(found.data()), flush=True)
         except FlowError as error:
             print(f"what was spent of the budget is not known: {error}", file=sys.stderr)
         finally:

@@ -108,30 +108,30 @@ class EarlyStopping:
 
     def _look(self, looks: int) -> None:
         """Stop the hopeless ones of those that still run."""
-        from llmops_flows.report.statistics.clearly_worse import hopeless
+        from llmops_flows.report.statistics.clearly_worse import clearly_worse
 
         assert self.rules.stop is not None
         scores = {one.cell.number: _scores(one.lane.records[: one.asked], self.rules.stop) for one in self.racers}
-        asked = {question for found in scores.values() for question in found}
+        asked = {row_question for found in scores.values() for row_question in found}
         scores = {**self._before(asked), **scores}
-        behind = hopeless(scores, self.rules.stop, looks)
+        behind = clearly_worse(scores, self.rules.stop, looks)
         for one in self.racers:
             if one.running:
                 one.behind = behind.get(one.cell.number)
 
     def _before(self, asked: set[str]) -> dict[int, dict[str, float]]:
         """The scores of points that were finished before, on the questions that were asked by now."""
-        from llmops_flows.report.variants import points, question, read
+        from llmops_flows.report.saved_runs import point_folders, read_run, row_question
 
         ours, found = {one.cell.number for one in self.racers}, {}
-        for folder in points(self.folder):
+        for folder in point_folders(self.folder):
             if (number := int(folder.name)) in ours:
                 continue
             try:
-                rows = read(folder).rows
+                rows = read_run(folder).rows
             except FlowError:  # it has no results
                 continue
-            scores = [(question(row), (row.get("scores") or {}).get(self.rules.stop)) for row in rows]
+            scores = [(row_question(row), (row.get("scores") or {}).get(self.rules.stop)) for row in rows]
             found[number] = _means([(name, score) for name, score in scores if name in asked])
         return found
 
@@ -163,7 +163,7 @@ def _scores(records: Sequence[Record], metric: str) -> dict[str, float]:
 
 def _means(scores: Sequence[tuple[str, float | None]]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for question, score in scores:
+    for row_question, score in scores:
         if score is not None:
-            found.setdefault(question, []).append(score)
-    return {question: sum(values) / len(values) for question, values in found.items()}
+            found.setdefault(row_question, []).append(score)
+    return {row_question: sum(values) / len(values) for row_question, values in found.items()}

@@ -107,10 +107,10 @@ def walk(
 
 def copy(cell: Point, folder: Path) -> PointOutcome:
     """The results of a cell that does the same as one that ran: those of the other, under its own config."""
-    from llmops_flows.report import variants
+    from llmops_flows.report import saved_runs
 
     try:
-        found = variants.read(folder / str(cell.same_as))
+        found = saved_runs.read_run(folder / str(cell.same_as))
     except FlowError as error:
         return PointOutcome(cell.number, failure=f"it does the same as point {cell.same_as}: {error}")
     return _left(cell, folder, found.rows, {**found.summary, **_about(cell)})
@@ -132,18 +132,18 @@ def write(
         work: the address of what it did; None when it was not done to its end.
         more: further facts for its summary.
     """
-    from llmops_flows.report.summary import row, summarize
+    from llmops_flows.report.summary import results_row, summarize
 
     seconds = sum(span.seconds for record in records for span in record.spans)
     about = {**_about(cell), "run": lane.id, "work": work, **(more or {})}
-    return _left(cell, folder, map(row, records), {**about, **summarize(records, seconds=seconds)})
+    return _left(cell, folder, map(results_row, records), {**about, **summarize(records, seconds=seconds)})
 
 
 def _left(cell: Point, folder: Path, rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any]) -> PointOutcome:
-    from llmops_flows.report import files
+    from llmops_flows.report import run_files
 
     try:
-        files.write_rows(folder / str(cell.number), rows, summary, experiment(cell).config)
+        run_files.write_run_rows(folder / str(cell.number), rows, summary, experiment(cell).config)
     except OSError as error:
         return PointOutcome(cell.number, failure=f"its results could not be written: {error}")
     return PointOutcome(cell.number, summary)

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from llmops_flows.config.composition.quoting import quote
 from llmops_flows.core.errors import ConfigError
-from llmops_flows.report import files
+from llmops_flows.report import run_files
 
 from .grid.settings import SweepSettings
 from .outcome import PointOutcome
@@ -193,7 +193,7 @@ def brought(done: Sequence[JobsFinished], folder: Path) -> Iterator[PointOutcome
     """What came of points. Files from another disk are written here."""
     for one in done:
         if one.files:
-            files.bring(folder / str(one.outcome.number), one.files)
+            run_files.copy_run_files(folder / str(one.outcome.number), one.files)
         yield one.outcome
 
 

@@ -11,7 +11,7 @@ from llmops_flows.core.errors import StoreError
 
 if TYPE_CHECKING:
     from llmops_flows.engine.plan import StagePlan
-    from llmops_flows.report.estimate import Estimate, Past
+    from llmops_flows.report.estimate import Estimate, PastAnswer
 
     from .grid.points import Point
 
@@ -51,19 +51,19 @@ def estimates(cells: Sequence[Point], total: Mapping[str, StagePlan]) -> dict[st
     return found
 
 
-def _known(total: Mapping[str, StagePlan]) -> Iterator[Past]:
+def _known(total: Mapping[str, StagePlan]) -> Iterator[PastAnswer]:
     """What the answers took that are known already."""
-    from llmops_flows.report.estimate import Past, component
+    from llmops_flows.report.estimate import PastAnswer, component_name
 
     for name, count in total.items():
         for stage, span in count.known.values():
-            yield Past(name, component(stage), stage.identity, span.took, span.usage)
+            yield PastAnswer(name, component_name(stage), stage.identity, span.took, span.usage)
 
 
-def _recorded(cells: Sequence[Point]) -> Iterator[Past]:
+def _recorded(cells: Sequence[Point]) -> Iterator[PastAnswer]:
     """What the last recorded runs tell, whatever was asked there."""
     from llmops_flows.components.tracer.local import Local
-    from llmops_flows.report.estimate import Past
+    from llmops_flows.report.estimate import PastAnswer
 
     from .in_process import experiment
 
@@ -75,7 +75,7 @@ def _recorded(cells: Sequence[Point]) -> Iterator[Past]:
         for trace in store.before(None, _RECORDED):
             for step in trace["steps"]:
                 if step["took"]:
-                    yield Past(step["stage"], step["component"], step["identity"], step["took"], step["usage"])
+                    yield PastAnswer(step["stage"], step["component"], step["identity"], step["took"], step["usage"])
     except StoreError as error:
         print(f"nothing is told from recorded runs: {error}", file=sys.stderr)
     finally:

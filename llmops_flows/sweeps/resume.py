@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_flows.artifacts.file_locks import try_locked
 from llmops_flows.core.errors import ConfigError, Problem
-from llmops_flows.report import files
+from llmops_flows.report import run_files
 
-from .manifest import (
-    ExperimentChange,
-    Manifest,
-    ManifestPoint,
-    changes,
-    earlier,
-    others,
-    place,
-    read,
-)
+from .manifest import ExperimentChange, Manifest, ManifestPoint, changes, earlier, others, place, read
 from .outcome import PointOutcome
 
 if TYPE_CHECKING:
@@ -87,7 +78,7 @@ def taken(sweep: Sweep) -> Iterator[Taken]:
             found = _state(sweep.cells, before[0], last, now)
         else:
             found = Taken(_fresh(open, folder), changed=changes(last, now) if last is not None else [])
-        files.write_json(place(found.folder, now.identity), now.data())
+        run_files.write_json(place(found.folder, now.identity), now.data())
         yield found
 
 
@@ -113,7 +104,7 @@ def manifest(sweep: Sweep) -> Manifest:
 def finished(folder: Path, number: int, work: str) -> PointOutcome | None:
     """What came of a point that did this work to its end, without a failure; None otherwise."""
     try:
-        summary = json.loads((folder / str(number) / files.SUMMARY).read_text(encoding="utf-8"))
+        summary = json.loads((folder / str(number) / run_files.SUMMARY_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     found = PointOutcome(number, summary)

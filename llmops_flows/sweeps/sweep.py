@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.engine.plan import PlanCheck
-from llmops_flows.report import files
-from llmops_flows.report.files import near
+from llmops_flows.report import run_files
+from llmops_flows.report.run_files import relative_path
 
 from .exit_codes import FAILED, OK, SOME, WRONG
 from .grid.settings import SweepSettings
@@ -47,7 +47,7 @@ def run(sweep: Sweep, found: Taken, launch: Launch | None = None) -> int:
         outcomes.extend(execute(todo, found.folder, sweep.rules, launch, foreseen))
     except KeyboardInterrupt as stop:
         after = f"after {len(outcomes)} of {len(sweep.cells)} points"
-        stop.args = (f"interrupted {after}; the same command goes on from here, in {near(found.folder)}",)
+        stop.args = (f"interrupted {after}; the same command goes on from here, in {relative_path(found.folder)}",)
         raise
     show(sweep.cells, found.folder, outcomes, len(known), time.perf_counter() - begun, foreseen)
     return code(outcomes)
@@ -104,7 +104,7 @@ def _kept(outcome: PointOutcome, folder: Path) -> PointOutcome:
     """An outcome; where there are no results, the folder says why."""
     if outcome.failure:
         try:
-            files.write_failure(folder / str(outcome.number), outcome.failure)
+            run_files.write_failure(folder / str(outcome.number), outcome.failure)
         except OSError:
             pass  # it is told at the end
     return outcome
@@ -166,7 +166,7 @@ def _told(taken: Taken, count: int, *, alone: bool) -> None:
         stages = ", ".join(f"{name} {len(found.new)}" for name, found in new.items()) or "nothing, all of it is known"
         print(f"{len(taken.again)} points that were finished run again: {stages}")
     if taken.known:
-        print(f"resumed: {len(taken.known)} of {count} points known, in {near(taken.folder)}")
+        print(f"resumed: {len(taken.known)} of {count} points known, in {relative_path(taken.folder)}")
 
 
 def show(
@@ -178,14 +178,14 @@ def show(
     foreseen: PlanCheck,
 ) -> None:
     """The leaderboard, everything that went wrong, and where it all lies."""
-    from llmops_flows.report import leaderboard, variants
+    from llmops_flows.report import leaderboard, saved_runs
     from llmops_flows.report.text import leaderboard_text
 
     kept = any(outcome.summary for outcome in outcomes)
     if kept:
         try:
-            found, _ = variants.sweep(folder)
-            print(leaderboard_text.text(leaderboard.board(found)), end="")
+            found, _ = saved_runs.read_sweep(folder)
+            print(leaderboard_text.format_leaderboard(leaderboard.leaderboard(found)), end="")
         except FlowError as error:
             print(error)
     for line in _failures(cells, outcomes):
@@ -202,19 +202,23 @@ def show(
     fine = sum(not outcome.failed for outcome in outcomes)
     told = "".join(f"; {count} {what}" for what, count in counts.items() if count)
     print(f"\n{fine} of {len(cells)} points finished in {seconds:.1f} s{told}")
-    print(f"{near(folder)}   python -m llmops_flows board {_named(folder)}--report" if kept else near(folder))
+    print(
+        f"{relative_path(folder)}   python -m llmops_flows board {_named(folder)}--report"
+        if kept
+        else relative_path(folder)
+    )
 
 
 def _named(folder: Path) -> str:
     """How `board` is told of a folder; it finds the last sweep by itself."""
-    from llmops_flows.report import variants
-    from llmops_flows.report.variants import SWEEPS
+    from llmops_flows.report import saved_runs
+    from llmops_flows.report.saved_runs import SWEEPS_FOLDER
 
     try:
-        last = variants.latest(SWEEPS).samefile(folder)
+        last = saved_runs.latest_sweep(SWEEPS_FOLDER).samefile(folder)
     except (FlowError, OSError):
         last = False
-    return "" if last else f"{shlex.quote(str(near(folder)))} "
+    return "" if last else f"{shlex.quote(str(relative_path(folder)))} "
 
 
 def _compared(foreseen: PlanCheck) -> None:

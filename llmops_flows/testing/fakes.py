@@ -99,7 +99,7 @@ class CountedModel(Model):
 
     def run(self, messages: list[Message], call: Call) -> Outcome:
         said = messages[-1]["content"]
-        note(self.log, said)
+        append_line(self.log, said)
         until = time.monotonic() + self.pause
         while time.monotonic() < until and not call.cancelled():
             time.sleep(0.005)
@@ -109,7 +109,7 @@ class CountedModel(Model):
         return Outcome(f"said {said}", usage=usage, notes={"model": self.name, "finish_reason": "stop"})
 
 
-def note(log: Path | None, text: str) -> None:
+def append_line(log: Path | None, text: str) -> None:
     """Append one line to a file, whole, however many processes do."""
     if log is not None:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -119,6 +119,6 @@ def note(log: Path | None, text: str) -> None:
             os.close(handle)
 
 
-def calls(log: Path) -> list[str]:
+def logged_calls(log: Path) -> list[str]:
     """What was noted in a file, in order."""
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []

@@ -66,7 +66,7 @@ class LedgerContract(ABC):
             for _ in range(10):
                 handle.change("one", lambda before: (b"%d" % (int(before or b"0") + 1), None))
 
-        together([(count, handle) for _ in range(4) for handle in (ledger, self.other(ledger))])
+        run_in_threads([(count, handle) for _ in range(4) for handle in (ledger, self.other(ledger))])
         assert ledger.change("one", lambda before: (None, before)) == b"80"
 
     def test_many_threads_never_take_more_than_there_is(self) -> None:
@@ -83,7 +83,7 @@ class LedgerContract(ABC):
                 except BudgetExceeded:
                     return
 
-        together([(spend, meter) for meter in meters for _ in range(2)])
+        run_in_threads([(spend, meter) for meter in meters for _ in range(2)])
         assert len(granted) == 10 and max(granted) <= 100
         assert meters[0].statement().tokens == 100
 
@@ -99,7 +99,7 @@ class LedgerContract(ABC):
             raise AssertionError("an account was opened by somebody who should join it")
 
 
-def together(work: list[tuple[Any, Any]]) -> None:
+def run_in_threads(work: list[tuple[Any, Any]]) -> None:
     """Call every function with its argument, each in a thread of its own."""
     threads = [threading.Thread(target=function, args=(argument,)) for function, argument in work]
     for thread in threads:

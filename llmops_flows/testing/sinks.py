@@ -14,11 +14,11 @@ from llmops_flows.core.record import Message, Record
 from llmops_flows.core.stage import Outcome, Stage
 from llmops_flows.engine.runner import Runner
 
-SLOW = 0.25
+MAX_SECONDS = 0.25
 """Seconds that taking one event may last at most: listeners are called in the path of the answers."""
 
 
-class Ask(Stage):
+class AskQuestion(Stage):
     """Asks the question as it is."""
 
     writes: ClassVar[str] = "messages"
@@ -28,7 +28,7 @@ class Ask(Stage):
         return [Message(role="user", content=question)]
 
 
-class Say(Stage):
+class EchoQuestion(Stage):
     """Repeats what it is asked; cannot answer "bad"."""
 
     writes: ClassVar[str] = "answer"
@@ -50,14 +50,14 @@ class SinkContract(ABC):
         sink = self.sink()
         with Runner(sinks=[sink]) as runner:
             records = [Record.of(text, {"question": text}) for text in ("good", "bad", "Büro 🙂 \x1b[2J", "x" * 20_000)]
-            runner.run(Flow(stages={"ask": Ask(), "say": Say()}), records)
+            runner.run(Flow(stages={"ask": AskQuestion(), "say": EchoQuestion()}), records)
         sink.close()
         assert [record.id for record in records if record.error is not None] == ["bad"]
         assert "missed events" not in caplog.text
 
     def test_it_listens_to_several_runs_at_once(self, caplog: pytest.LogCaptureFixture) -> None:
         sink = self.sink()
-        flow = Flow(stages={"ask": Ask(), "say": Say()})
+        flow = Flow(stages={"ask": AskQuestion(), "say": EchoQuestion()})
         with Runner(sinks=[sink]) as runner:
             running = [runner.start(flow, [Record.of("1", {"question": str(n)})]) for n in range(8)]
             for one in running:
@@ -78,13 +78,13 @@ class SinkContract(ABC):
             def close(self) -> None:
                 """Nothing to release."""
 
-        flow = Flow(stages={"ask": Ask(), "say": Say()})
+        flow = Flow(stages={"ask": AskQuestion(), "say": EchoQuestion()})
         with Runner(sinks=[Timed()]) as runner:
             runner.run(flow, [Record.of("0", {"question": "warm"})])
             slowest = 0.0
             runner.run(flow, [Record.of(str(n), {"question": str(n)}) for n in range(20)])
         sink.close()
-        assert slowest < SLOW
+        assert slowest < MAX_SECONDS
 
     def test_it_can_be_closed_twice_and_without_any_event(self) -> None:
         sink = self.sink()

@@ -96,7 +96,7 @@ class StoreContract(ABC):
         for hours in (1, -1):
             for seconds, mine in ((30, False), (0.05, True)):
                 store.lease(["k"], "one", seconds=seconds)
-                with clock_set(hours * 3600):
+                with clock_shifted(hours * 3600):
                     time.sleep(0.1 if mine else 0.0)
                     assert self.again(store).lease(["k"], "two", seconds=30)["k"].granted is mine
                 store.release(["k"], "two" if mine else "one")
@@ -211,13 +211,13 @@ class MaintainedStoreContract(StoreContract):
     def test_what_was_written_last_stays_though_the_clock_was_set_back(self) -> None:
         store, care, _ = self.tended(4)
         late = {name: digest(name.encode() * 200) for name in ("late", "latest")}
-        with clock_set(-3600):
+        with clock_shifted(-3600):
             for name, address in late.items():
                 store.put({name: Entry(address)}, {address: name.encode() * 200})
             assert care.evict(max_bytes=2000).entries == 4
             assert set(store.entries(["k0", "k1", "k2", "k3", *late])) == set(late)
             assert 0 <= care.stats().oldest < 3600
-        with clock_set(3600):
+        with clock_shifted(3600):
             assert care.evict(older_than=2 * 3600) == EvictionReport(0, 0, 0, {})
 
     def test_what_is_too_old_goes(self) -> None:
@@ -267,7 +267,7 @@ class MaintainedStoreContract(StoreContract):
 
 
 @contextmanager
-def clock_set(seconds: float) -> Iterator[None]:
+def clock_shifted(seconds: float) -> Iterator[None]:
     """What happens to processes when somebody sets the clock of their machine on (or back)."""
     real = time.time
     with patch("time.time", lambda: real() + seconds):

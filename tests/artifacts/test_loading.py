@@ -13,7 +13,7 @@ from llmops_flows.artifacts.artifact import artifact
 from llmops_flows.artifacts.loading import Loads
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.report.summary import summarize
-from llmops_flows.report.text.table import totals
+from llmops_flows.report.text.run_text import totals_text
 from tests.support.calling import span
 from tests.support.parts import asked
 
@@ -131,6 +131,6 @@ def test_loads_side_by_side_and_within_each_other_count_once() -> None:
 def test_the_totals_tell_what_was_loaded_by_whom() -> None:
     with Runner() as runner:
         records = runner.run(Flow(stages={"model": Knows(name="told")}), [Record.of("1", {"question": "q"})])
-    told = totals(summarize(records, seconds=1.0))
+    told = totals_text(summarize(records, seconds=1.0))
     assert "loading 0.4 s, once and not counted as latency: model 0.4 s" in told
     assert "latency p50 0.0" in told or "latency p50 0.1" in told

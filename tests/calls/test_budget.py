@@ -24,7 +24,7 @@ from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.stores.memory import MemoryLedger
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.clock import FakeClock
-from llmops_flows.testing.fakes import calls
+from llmops_flows.testing.fakes import logged_calls
 from tests.support.spenders import priced, race
 
 spawn = multiprocessing.get_context("spawn")
@@ -273,13 +273,13 @@ def test_what_is_used_up_fails_and_what_is_known_is_still_answered(tmp_path: Pat
     worst = flow.parts["model"].max_cost({"messages": [{"role": "user", "content": "q1"}]})["cost_usd"]
     first = ask(Budget(usd=3 * worst), 30)
     made = [record for record in first if record.error is None]
-    assert 3 <= len(made) < 30 and len(calls(tmp_path / "bill")) == len(made)
+    assert 3 <= len(made) < 30 and len(logged_calls(tmp_path / "bill")) == len(made)
     assert all(isinstance(record.error, BudgetExceeded) for record in first if record not in made)
 
     again = ask(Budget(usd=0), 30)
     assert {record.id for record in again if record.error is None} == {record.id for record in made}
     assert all(record.error is None for record in ask(Budget(usd=10_000), 30))
-    assert len(calls(tmp_path / "bill")) == 30
+    assert len(logged_calls(tmp_path / "bill")) == 30
 
 
 def test_no_fallback_answers_for_a_model_that_the_budget_does_not_allow(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_no_fallback_answers_for_a_model_that_the_budget_does_not_allow(tmp_path
     with Runner(budget_meter=purse(usd=0)) as runner:
         [record] = runner.run(flow, [Record.of("1", {"question": "q"})])
     assert isinstance(record.error, BudgetExceeded)
-    assert calls(tmp_path / "dear") == calls(tmp_path / "free") == []
+    assert logged_calls(tmp_path / "dear") == logged_calls(tmp_path / "free") == []
 
 
 # -- many threads, many processes, kill -9 --------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_a_run_is_named_by_its_folder_its_number_or_its_id(swept: Swept) -> None
     point = swept.points()[2]
     run = json.loads((point / "summary.json").read_text())["run"]
     for word in (str(point), point.name, run, run[:8]):
-        assert data(swept.run("diff", word, run[:10], "--json"))["empty"] is True
+        assert data(swept.run("diff", word, run[:10], "--json"))["identical"] is True
 
 
 def test_a_point_against_itself_says_that_nothing_differs(swept: Swept) -> None:

@@ -94,7 +94,7 @@ def test_a_run_in_which_nothing_is_new_computes_nothing(place: Path, verb: Verb)
 def test_why_speaks_json(swept: Path, verb: Verb) -> None:
     found = json.loads(verb(swept, "why", "0", "--json")[1])
     stages = {stage["stage"]: stage for stage in found["stages"]}
-    assert stages["retrieve"]["reasons"][0]["causes"][0]["kind"] == "first" and len(found["run"]) == 32
+    assert stages["retrieve"]["groups"][0]["causes"][0]["kind"] == "first" and len(found["run"]) == 32
 
 
 def test_why_finds_a_run_by_its_folder_its_number_and_its_id(swept: Path, verb: Verb) -> None:
@@ -254,9 +254,9 @@ def test_after_a_search_the_best_is_what_it_was_after(place: Path, verb: Verb) -
 def test_every_run_against_itself_is_empty_in_every_section(swept: Path, verb: Verb) -> None:
     for point in points(swept):
         found = json.loads(verb(swept, "diff", point.name, str(point), "--json")[1])
-        sections = {key: value for key, value in found.items() if key not in ("first", "second", "rows", "empty")}
-        assert found["empty"] is True and found["rows"] == 4 and not any(sections.values())
-        assert {"config", "texts", "answers", "scores", "figures", "judged", "parted"} <= set(sections)
+        sections = {key: value for key, value in found.items() if key not in ("first", "second", "rows", "identical")}
+        assert found["identical"] is True and found["rows"] == 4 and not any(sections.values())
+        assert {"config", "texts", "answers", "scores", "figures", "judged", "diverged_at"} <= set(sections)
 
 
 def test_a_damaged_trace_stops_no_verb(place: Path, verb: Verb) -> None:

@@ -192,17 +192,17 @@ def test_another_home_is_another_store(store: Path, tmp_path: Path, capsys: pyte
     [("0", 0), ("1500", 1500), ("2GB", 2 * 10**9), ("1.5 GiB", 3 * 2**29), ("500k", 500_000), ("7 mb", 7 * 10**6)],
 )
 def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
-    assert amounts.read_size(text, "max_size") == count
+    assert amounts.parse_size(text, "max_size") == count
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90d", 90 * 86_400), ("12 h", 43_200), ("1.5m", 90), ("2 weeks", 1_209_600), ("3s", 3)]
 )
 def test_ages_are_read_as_people_write_them(text: str, seconds: float) -> None:
-    assert amounts.read_age(text, "older_than") == seconds
+    assert amounts.parse_age(text, "older_than") == seconds
 
 
 @pytest.mark.parametrize("text", ["", "GB", "1e5", "nan", "inf", "1 iB", "2 GBs", "٣GB x"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is no size"):
-        amounts.read_size(text, "max_size")
+        amounts.parse_size(text, "max_size")

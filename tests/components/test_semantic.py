@@ -10,7 +10,7 @@ import pytest
 
 from llmops_flows import Record, Runner
 from llmops_flows.components.cache.semantic import QuestionLog, SemanticCache
-from llmops_flows.report.summary import row, stages
+from llmops_flows.report.summary import results_row, stages
 from llmops_flows.stores.memory import MemoryStore
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.testing.embedders import WordVectors
@@ -42,7 +42,7 @@ def test_a_question_that_means_the_same_gets_the_earlier_answer_and_says_so() ->
     assert RAN["say"] == 1 and record.usage == {}
     assert record.spans[0].notes["similar_question"] == FIRST
     assert record.spans[0].notes["similarity"] >= 0.9
-    assert row(record)["similar_to"] == FIRST
+    assert results_row(record)["similar_to"] == FIRST
     assert stages([record])["model"] == {"similar": 1}
     assert record.scores["length"] is not None  # it is scored for what it was asked
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from llmops_flows.core.plural import plural
-from llmops_flows.report.leaderboard import board
-from llmops_flows.report.text.leaderboard_text import text
-from llmops_flows.report.variants import SavedRun
+from llmops_flows.report.leaderboard import leaderboard
+from llmops_flows.report.saved_runs import SavedRun
+from llmops_flows.report.text.leaderboard_text import format_leaderboard
 from llmops_flows.tracing.delivery import Delivery
 
 
@@ -33,5 +33,5 @@ def test_one_trace_waits_and_two_wait() -> None:
 
 def test_a_board_of_one_variant_and_one_question_is_no_board_of_many() -> None:
     rows = [{"id": "a", "question": "Q?", "answer": "A", "error": None, "scores": {"hit": 1.0}}]
-    told = text(board([SavedRun("v1", rows=rows)]))
+    told = format_leaderboard(leaderboard([SavedRun("v1", rows=rows)]))
     assert "1 variant x 1 question" in told and "1 variants" not in told and "1 questions" not in told

@@ -18,7 +18,7 @@ from llmops_flows.config.load import load_experiment
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.trace import Step, Trace
 from llmops_flows.report.replay import replay
-from llmops_flows.report.traced_run import variant
+from llmops_flows.report.traced_run import run_from_traces
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.tracing.trace_store import KEPT_DAYS, TraceStore
 from tests.support.servers import Asked, Reply, Server
@@ -127,12 +127,12 @@ def test_every_answer_comes_out_byte_for_byte(home: Path, traces: TraceStore) ->
     for path in results:
         lines = {line["id"]: line for line in map(json.loads, path.read_text().splitlines())}
         run = json.loads((path.parent / "summary.json").read_text())["run"]
-        found = replay(variant(run, traces.traces(run), run=run), traces)
+        found = replay(run_from_traces(run, traces.traces(run), run=run), traces)
         again = {row["id"]: row for row in found.rows}
         assert {id: encode(row["answer"]) for id, row in again.items()} == {
             id: encode(line["answer"]) for id, line in lines.items()
         }
-        assert [t.kind for t in found.troubles] == ["failed"] * sum(1 for line in lines.values() if line["error"])
+        assert [t.kind for t in found.problems] == ["failed"] * sum(1 for line in lines.values() if line["error"])
         assert found.config == json.loads((path.parent / "config.json").read_text())
 
 

@@ -17,7 +17,7 @@ from llmops_flows.config.load import load_experiment, opened
 from llmops_flows.config.questions import records
 from llmops_flows.core import fingerprint
 from llmops_flows.testing.embedders import WordVectors
-from llmops_flows.testing.fakes import calls
+from llmops_flows.testing.fakes import logged_calls
 
 COMPONENT = '''
 """A stage of the user's own."""
@@ -159,7 +159,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 def test_a_second_run_does_nothing(project: Project) -> None:
     assert project.ran() == NOTHING
-    assert len(calls(project.folder / "model.log")) == len(calls(project.folder / "polish.log")) == 2
+    assert len(logged_calls(project.folder / "model.log")) == len(logged_calls(project.folder / "polish.log")) == 2
     assert WordVectors.asked == []
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from llmops_flows.cli.main import main
 from llmops_flows.integrations.trulens.run_diff import judged, run_diff
-from llmops_flows.report import files
+from llmops_flows.report import run_files
 from llmops_flows.report.comparison import as_data, compare
-from llmops_flows.report.text.comparison_text import text
-from llmops_flows.report.variants import SavedRun
+from llmops_flows.report.saved_runs import SavedRun
+from llmops_flows.report.text.comparison_text import format_comparison
 from tests.support.sweeps import row
 
 CONFIG = {
@@ -76,7 +76,7 @@ def test_equal_scores_other_questions_and_failed_rows_tell_nothing() -> None:
 
 def test_diff_tells_it_beside_our_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, rows in (("a", scored(0.0)), ("b", scored(0.1))):
-        files.write(tmp_path / name, [], {"run": ""}, CONFIG)
+        run_files.write_run(tmp_path / name, [], {"run": ""}, CONFIG)
         (tmp_path / name / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows))
     assert main(["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -89,12 +89,12 @@ def test_diff_tells_it_beside_our_own(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "scores of TruLens's judges, by its RunDiff\n" in capsys.readouterr().out
     assert main(["diff", str(tmp_path / "a"), str(tmp_path / "a"), "--json"]) == 0
     same = json.loads(capsys.readouterr().out)
-    assert same["empty"] is True and not same["judged"]
+    assert same["identical"] is True and not same["judged"]
 
 
 def test_the_section_is_part_of_what_counts_as_empty() -> None:
     one = SavedRun("a", config=CONFIG, rows=scored(0.0))
     found = compare(one, one)
-    assert found.empty and as_data(found)["judged"] == {}
+    assert found.identical and as_data(found)["judged"] == {}
     told = run_diff(("a", scored(0.0)), ("b", scored(0.1)), {"judged_groundedness"})
-    assert not replace(found, judged=told).empty and "5 of 20" in text(replace(found, judged=told))
+    assert not replace(found, judged=told).identical and "5 of 20" in format_comparison(replace(found, judged=told))

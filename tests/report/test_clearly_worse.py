@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from llmops_flows.report.statistics.clearly_worse import DOUBT, hopeless
+from llmops_flows.report.statistics.clearly_worse import ERROR_RATE, clearly_worse
 
 
 def scores(chance: random.Random, means: list[float], questions: int) -> dict[int, dict[str, float]]:
@@ -15,12 +15,12 @@ def scores(chance: random.Random, means: list[float], questions: int) -> dict[in
 
 
 def test_what_is_clearly_worse_is_given_up_for_the_best() -> None:
-    found = hopeless(scores(random.Random(1), [0.5, 0.8, 0.79, 0.4], 30), "answer_correctness", looks=5)
+    found = clearly_worse(scores(random.Random(1), [0.5, 0.8, 0.79, 0.4], 30), "answer_correctness", looks=5)
     assert found == {0: 1, 3: 1}
 
 
 def test_where_less_is_better_the_larger_ones_are_given_up() -> None:
-    assert hopeless(scores(random.Random(1), [0.2, 0.8], 30), "over_refusal", looks=5) == {1: 0}
+    assert clearly_worse(scores(random.Random(1), [0.2, 0.8], 30), "over_refusal", looks=5) == {1: 0}
 
 
 def test_variants_that_are_alike_are_hardly_ever_given_up() -> None:
@@ -29,16 +29,16 @@ def test_variants_that_are_alike_are_hardly_ever_given_up() -> None:
     for _ in range(100):
         whole = scores(chance, [0.5] * 6, 60)
         looks = [{n: dict(list(found.items())[:upto]) for n, found in whole.items()} for upto in (15, 30, 45)]
-        wrong += any(hopeless(look, "answer_correctness", looks=3) for look in looks)
-    assert wrong <= DOUBT * 100
+        wrong += any(clearly_worse(look, "answer_correctness", looks=3) for look in looks)
+    assert wrong <= ERROR_RATE * 100
 
 
 def test_too_few_questions_and_no_scores_give_nobody_up() -> None:
     few = {0: {"a": 1.0, "b": 1.0}, 1: {"a": 0.0, "b": 0.0}}
-    assert hopeless(few, "answer_correctness", looks=3) == {}
-    assert hopeless({0: {}, 1: {"a": 1.0}}, "answer_correctness", looks=3) == {}
+    assert clearly_worse(few, "answer_correctness", looks=3) == {}
+    assert clearly_worse({0: {}, 1: {"a": 1.0}}, "answer_correctness", looks=3) == {}
 
 
 def test_questions_that_only_one_was_scored_on_decide_nothing() -> None:
     found = {0: {f"q{n}": 1.0 for n in range(30)}, 1: {f"p{n}": 0.0 for n in range(30)}}
-    assert hopeless(found, "answer_correctness", looks=1) == {}
+    assert clearly_worse(found, "answer_correctness", looks=1) == {}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_flows.report.comparison import as_data, compare, parting
-from llmops_flows.report.text.comparison_text import text
-from llmops_flows.report.variants import SavedRun
-from tests.support.sweeps import row, sweep, variant
+from llmops_flows.report.comparison import as_data, compare, first_divergence
+from llmops_flows.report.saved_runs import SavedRun
+from llmops_flows.report.text.comparison_text import format_comparison
+from tests.support.sweeps import row, saved_run, sweep
 
 
 def asked(prompt: str, **more: Any) -> SavedRun:
@@ -27,15 +27,15 @@ def test_a_variant_against_itself_is_empty_in_every_section(variants: int, quest
     for one in sweep(variants, questions):
         steps = {str(r["id"]): {"retrieve": "a", "model": "b"} for r in one.rows}
         found = compare(one, one, (steps, steps))
-        assert found.empty and not as_data(found)["stages"]
+        assert found.identical and not as_data(found)["stages"]
         told = as_data(found)
         assert not any(told[section] for section in ("config", "texts", "answers", "errors", "scores", "figures"))
-        assert not any(told[section] for section in ("only_first", "only_second", "parted"))
-        assert "do not differ" in text(found)
+        assert not any(told[section] for section in ("only_first", "only_second", "diverged_at"))
+        assert "do not differ" in format_comparison(found)
 
 
 def test_keys_that_differ_are_told_with_both_values() -> None:
-    found = compare(variant("a", [], config={"k": 2, "same": 1}), variant("b", [], config={"k": 8, "same": 1}))
+    found = compare(saved_run("a", [], config={"k": 2, "same": 1}), saved_run("b", [], config={"k": 8, "same": 1}))
     assert found.config == {"k": (2, 8)} and not found.texts
 
 
@@ -64,19 +64,19 @@ def test_answers_and_errors_that_changed_are_told_apart() -> None:
 
 
 def test_questions_that_improved_and_regressed_are_named_the_farthest_first() -> None:
-    found = compare(variant("a", [0.5, 0.5, 0.5, 0.5]), variant("b", [0.6, 1.0, 0.5, 0.0])).scores
+    found = compare(saved_run("a", [0.5, 0.5, 0.5, 0.5]), saved_run("b", [0.6, 1.0, 0.5, 0.0])).scores
     moved = found["answer_correctness"]
     assert (moved.improved, moved.regressed) == (("q1", "q0"), ("q3",))
     assert moved.difference.verdict == "too few questions"
 
 
 def test_refusing_less_is_an_improvement() -> None:
-    found = compare(variant("a", [1.0], metric="over_refusal"), variant("b", [0.0], metric="over_refusal"))
+    found = compare(saved_run("a", [1.0], metric="over_refusal"), saved_run("b", [0.0], metric="over_refusal"))
     assert found.scores["over_refusal"].improved == ("q0",)
 
 
 def test_cost_and_latency_are_of_an_answer_when_nothing_is_known() -> None:
-    one, other = variant("a", [0.5] * 8), variant("b", [0.5] * 8)
+    one, other = saved_run("a", [0.5] * 8), saved_run("b", [0.5] * 8)
     for line in other.rows:
         line["full_usage"]["cost_usd"] = 0.003  # type: ignore[index]
         line["took"]["model"] = 0.2  # type: ignore[index]
@@ -87,7 +87,7 @@ def test_cost_and_latency_are_of_an_answer_when_nothing_is_known() -> None:
 
 
 def test_questions_that_only_one_was_asked_are_named() -> None:
-    found = compare(variant("a", [0.5, 0.5]), SavedRun("b", rows=[row("q1"), row("q9")]))
+    found = compare(saved_run("a", [0.5, 0.5]), SavedRun("b", rows=[row("q1"), row("q9")]))
     assert (found.only_first, found.only_second) == (("q0",), ("q9",))
 
 
@@ -112,15 +112,15 @@ def test_runs_part_at_the_first_stage_that_wrote_something_else(before: str, aft
     def steps(told: str) -> dict[str, str]:
         return dict(part.split("=") for part in told.split())
 
-    assert parting(steps(before), steps(after)) == stage
+    assert first_divergence(steps(before), steps(after)) == stage
 
 
 def test_the_stages_at_which_rows_part_are_counted() -> None:
-    one, other = variant("a", [0.1, 0.1, 0.1]), variant("b", [0.1, 0.1, 0.1])
+    one, other = saved_run("a", [0.1, 0.1, 0.1]), saved_run("b", [0.1, 0.1, 0.1])
     before = {f"q{n}": {"retrieve": "1", "model": "2"} for n in range(3)}
     after = {**before, "q1": {"retrieve": "9", "model": "8"}, "q2": {"retrieve": "7", "model": "2"}}
     found = compare(one, other, (before, after))
-    assert found.parted == {"q1": "retrieve", "q2": "retrieve"} and found.stages == {"retrieve": 2}
+    assert found.diverged_at == {"q1": "retrieve", "q2": "retrieve"} and found.stages == {"retrieve": 2}
 
 
 # -- shown -----------------------------------------------------------------------------------------------------------
@@ -129,13 +129,13 @@ def test_the_stages_at_which_rows_part_are_counted() -> None:
 def test_the_text_has_every_section_and_no_control_character() -> None:
     one, other = sweep(4, 12)[0], sweep(4, 12, seed=1)[3]
     other.rows[0]["answer"] = "\x1b[31mred\x1b[0m\nnext"  # type: ignore[index]
-    shown = text(compare(one, other), width=100)
+    shown = format_comparison(compare(one, other), width=100)
     for head in ("config", "scores", "where the runs part", "answers"):
         assert f"\n{head}\n" in shown
     assert "\x1b" not in shown and "and 7 more" in shown and max(map(len, shown.splitlines())) <= 100
 
 
 def test_the_json_is_plain_data() -> None:
-    found = json.loads(json.dumps(as_data(compare(variant("a", [0.1], config={"k": 1}), variant("b", [0.2]))),
+    found = json.loads(json.dumps(as_data(compare(saved_run("a", [0.1], config={"k": 1}), saved_run("b", [0.2]))),
                                   allow_nan=False))  # fmt: skip
     assert found["config"]["k"] == [1, None] and found["scores"]["answer_correctness"]["improved"] == ["q0"]

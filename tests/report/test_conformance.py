@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.report.differences import axes
-from llmops_flows.report.statistics.comparisons import Table
-from llmops_flows.report.variants import SavedRun
+from llmops_flows.report.config_differences import differing_keys
+from llmops_flows.report.saved_runs import SavedRun
+from llmops_flows.report.score_table import ScoreTable
 
 DATA = Path(__file__).parent.parent / "data" / "sweep_table_haystack"
 KEYS = ("embedding", "top_k", "chunk_size")
@@ -43,7 +43,7 @@ def test_the_27_means_of_haystacks_sweep_are_ours(variants: list[SavedRun]) -> N
     wanted = {tuple(line[key] for key in KEYS): line for line in published()}
     assert len(variants) == len(wanted) == 27 and sum(len(v.rows) for v in variants) == 2889
     compared = 0
-    for variant, scores in zip(variants, Table(variants).scores(), strict=True):
+    for variant, scores in zip(variants, ScoreTable(variants).scores(), strict=True):
         line = wanted[tuple(variant.config[key] for key in KEYS)]
         for metric in METRICS:
             if math.isfinite(line[metric]):
@@ -54,7 +54,7 @@ def test_the_27_means_of_haystacks_sweep_are_ours(variants: list[SavedRun]) -> N
 
 def test_the_two_rows_without_a_score_are_skipped_and_told(variants: list[SavedRun]) -> None:
     unpublished = {tuple(line[key] for key in KEYS) for line in published() if math.isnan(line["faithfulness"])}
-    scores = Table(variants).scores()
+    scores = ScoreTable(variants).scores()
     skipped = {
         tuple(variant.config[key] for key in KEYS): found["faithfulness"]
         for variant, found in zip(variants, scores, strict=True)
@@ -65,4 +65,4 @@ def test_the_two_rows_without_a_score_are_skipped_and_told(variants: list[SavedR
 
 
 def test_the_three_axes_of_that_sweep_are_what_varies(variants: list[SavedRun]) -> None:
-    assert {axis.key for axis in axes(variants)} == set(KEYS)
+    assert {axis.key for axis in differing_keys(variants)} == set(KEYS)

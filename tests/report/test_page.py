@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.report.leaderboard import board
-from llmops_flows.report.page import page_data
-from llmops_flows.report.page.page import inert, page, write
-from llmops_flows.report.page.page_data import data
-from llmops_flows.report.variants import SavedRun
+from llmops_flows.report.leaderboard import leaderboard
+from llmops_flows.report.page.html_page import render_page, script_json, write_page
+from llmops_flows.report.page.page_data import page_data
+from llmops_flows.report.saved_runs import SavedRun
 from tests.support.browser import Parsed, Shown, show
 from tests.support.payloads import PAYLOADS
 from tests.support.servers import Reply, Server
@@ -33,7 +32,7 @@ LINKS = ("href", "src", "action", "xlink:href")
 
 
 def drawn(variants: list[SavedRun], folder: Path, address: str = "") -> Shown:
-    write(folder / "report.html", variants, board(variants))
+    write_page(folder / "report.html", variants, leaderboard(variants))
     return show(Path(f"{folder}/report.html{address}"))
 
 
@@ -46,7 +45,7 @@ def parts(text: str, tag: str) -> list[str]:
 
 def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> None:
     variants = sweep(3, 4, METRICS)
-    text = page(variants, board(variants))
+    text = render_page(variants, leaderboard(variants))
     [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
 
     def digest(part: str) -> str:
@@ -61,21 +60,21 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> 
 
 def test_the_page_names_no_address_outside_itself() -> None:
     variants = sweep(3, 4, METRICS)
-    text = page(variants, board(variants))
+    text = render_page(variants, leaderboard(variants))
     assert set(re.findall(r"https?://[^\s\"'`<)]+", text)) <= {"http://www.w3.org/2000/svg"}
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|srcdoc", text)
 
 
 @pytest.mark.parametrize("value", ["</script>", "<!--", "a&b", "\u2028", "\ud800", {"</script>": ["<"]}])
 def test_data_can_neither_end_its_element_nor_lose_a_character(value: Any) -> None:
-    text = inert(value)
+    text = script_json(value)
     assert json.loads(text) == value and not set(text) & set("<>&\u2028\u2029") and text.encode()
 
 
 def test_what_is_no_number_never_becomes_broken_json() -> None:
     rows = [row("a", m=float("nan")), row("b", m=float("inf")), row("c", m=0.5)]
     variants = [SavedRun("0", rows=rows)]
-    assert data(variants, board(variants))["variants"][0]["scores"][0][:2] == [0.5, None]
+    assert page_data(variants, leaderboard(variants))["variants"][0]["scores"][0][:2] == [0.5, None]
 
 
 def test_secrets_of_rows_that_nobody_masked_do_not_reach_the_page() -> None:
@@ -84,21 +83,21 @@ def test_secrets_of_rows_that_nobody_masked_do_not_reach_the_page() -> None:
         SavedRun("0", config={"k": key}, rows=[row("a", answer=key, m=1.0)]),
         SavedRun("1", config={"k": "x"}),
     ]
-    assert key not in page(variants, board(variants))
+    assert key not in render_page(variants, leaderboard(variants))
 
 
 def test_an_answer_that_many_variants_gave_is_kept_once() -> None:
     rows = [row("a", answer="The same long answer. " * 20, m=1.0)]
     variants = [SavedRun(str(n), rows=rows) for n in range(50)]
-    assert page(variants, board(variants)).count("The same long answer. The same") == 10
+    assert render_page(variants, leaderboard(variants)).count("The same long answer. The same") == 10
 
 
 def test_what_a_page_that_would_be_too_large_leaves_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_data, "CELLS", 200)
-    monkeypatch.setattr(page_data, "TEXTS", 3000)
+    monkeypatch.setattr("llmops_flows.report.page.page_data.MAX_CELLS", 200)
+    monkeypatch.setattr("llmops_flows.report.page.page_data.MAX_CHARACTERS", 3000)
     variants = [replace(v, rows=[{**r, "answer": f"{v.name} {r['id']} " + "x" * 300} for r in v.rows])
                 for v in sweep(30, 20, METRICS)]  # fmt: skip
-    found = data(variants, board(variants))
+    found = page_data(variants, leaderboard(variants))
     assert [len(found["variants"]), len(found["questions"])] == [10, 20]
     assert any(v["name"] == "0" for v in found["variants"]) and found["variants"][found["baseline"]]["name"] == "0"
     assert found["cut"][0] == "the best 10 of 30 variants are shown; board --csv has all"
@@ -107,7 +106,7 @@ def test_what_a_page_that_would_be_too_large_leaves_out_is_said(monkeypatch: pyt
 
 def test_a_sweep_without_answers_or_scores_has_a_page() -> None:
     for variants in ([SavedRun("0")], [SavedRun("0", rows=[row("a", error="down")])]):
-        assert "</html>" in page(variants, board(variants))
+        assert "</html>" in render_page(variants, leaderboard(variants))
 
 
 # -- in a browser ----------------------------------------------------------------------------------------------------
@@ -195,7 +194,7 @@ def test_sixty_payloads_are_sixty_different_ones() -> None:
 
 def test_sixty_payloads_in_every_field_leave_the_page_inert_when_parsed() -> None:
     variants = hostile("http://127.0.0.1:9/x")
-    assert is_inert(Parsed.of(page(variants, board(variants))))
+    assert is_inert(Parsed.of(render_page(variants, leaderboard(variants))))
 
 
 def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
@@ -211,7 +210,7 @@ def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
 def test_sixty_payloads_in_every_field_do_nothing_in_a_browser(tmp_path: Path, policy: bool) -> None:
     with Server(Reply(body="x")) as server:
         variants = hostile(server.url + "/hit")
-        place = write(tmp_path / "report.html", variants, board(variants))
+        place = write_page(tmp_path / "report.html", variants, leaderboard(variants))
         if not policy:
             text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", place.read_text(encoding="utf-8"))
             place.write_text(text, encoding="utf-8")

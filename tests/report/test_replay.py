@@ -15,22 +15,22 @@ from llmops_flows.core.cache_policy import Cache
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.record import Record
 from llmops_flows.report.replay import ReplayedRun, replay
-from llmops_flows.report.variants import read
+from llmops_flows.report.saved_runs import read_run
 from tests.support.parts import RAN, Guard, Say, asked, rag
-from tests.support.records import Place
+from tests.support.records import RecordedRuns
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> RecordedRuns:
+    return RecordedRuns(tmp_path)
 
 
-def again(place: Place, folder: Path) -> ReplayedRun:
-    return replay(read(folder), place.traces)
+def again(place: RecordedRuns, folder: Path) -> ReplayedRun:
+    return replay(read_run(folder), place.traces)
 
 
-def troubles(found: ReplayedRun) -> list[tuple[str, str]]:
-    return [(trouble.kind, trouble.row) for trouble in found.troubles]
+def problems(found: ReplayedRun) -> list[tuple[str, str]]:
+    return [(problem.kind, problem.row) for problem in found.problems]
 
 
 def change(folder: Path, edit: Callable[[list[dict[str, Any]]], None]) -> None:
@@ -41,13 +41,13 @@ def change(folder: Path, edit: Callable[[list[dict[str, Any]]], None]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def damage(place: Place, statement: str, *given: Any) -> None:
+def damage(place: RecordedRuns, statement: str, *given: Any) -> None:
     """Change the trace store behind everybody's back."""
     with closing(sqlite3.connect(place.folder / "traces.sqlite")) as db, db:
         assert db.execute(statement, given).rowcount > 0
 
 
-def test_a_store_that_cannot_be_reached_is_told_as_such(place: Place) -> None:
+def test_a_store_that_cannot_be_reached_is_told_as_such(place: RecordedRuns) -> None:
     place.run()
     folder, traces = place.run(), place.traces  # the second run knew its answers
     with closing(sqlite3.connect(place.folder / "traces.sqlite")) as db, db:
@@ -57,15 +57,15 @@ def test_a_store_that_cannot_be_reached_is_told_as_such(place: Place) -> None:
         raise StoreError("the server is down")
 
     traces.elsewhere = broken
-    assert "out of reach: the server is down" in replay(read(folder), traces).troubles[0].what
+    assert "out of reach: the server is down" in replay(read_run(folder), traces).problems[0].message
 
 
-def test_a_run_comes_out_the_same_and_computes_nothing(place: Place) -> None:
+def test_a_run_comes_out_the_same_and_computes_nothing(place: RecordedRuns) -> None:
     folder = place.run(rag(guard=Guard(blocks="who")))
     before = dict(RAN)
     found = again(place, folder)
     assert dict(RAN) == before
-    assert not found.troubles and found.compared and (found.whole, found.total) == (2, 2)
+    assert not found.problems and found.compared and (found.unchanged, found.total) == (2, 2)
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     clock = ("seconds", "took")
     assert [{k: v for k, v in row.items() if k not in clock} for row in found.rows] == [
@@ -73,39 +73,39 @@ def test_a_run_comes_out_the_same_and_computes_nothing(place: Place) -> None:
     ]
 
 
-def test_known_answers_are_replayed_like_computed_ones(place: Place) -> None:
+def test_known_answers_are_replayed_like_computed_ones(place: RecordedRuns) -> None:
     place.run()
-    assert not again(place, place.run()).troubles
+    assert not again(place, place.run()).problems
 
 
-def test_what_the_store_let_go_is_still_on_record(place: Place) -> None:
+def test_what_the_store_let_go_is_still_on_record(place: RecordedRuns) -> None:
     folder = place.run()
     place.store.evict(max_bytes=0)
-    assert not again(place, folder).troubles
+    assert not again(place, folder).problems
 
 
-def test_a_run_that_took_everything_from_the_store_outlives_it(place: Place) -> None:
+def test_a_run_that_took_everything_from_the_store_outlives_it(place: RecordedRuns) -> None:
     place.run(traced=False)
     folder = place.run()
     place.store.evict(max_bytes=0)
     found = again(place, folder)
-    assert not found.troubles and found.rows[0]["answer"] == "said Answer: why? (2)"
+    assert not found.problems and found.rows[0]["answer"] == "said Answer: why? (2)"
     [model] = [s for s in place.traces.traces(place.runs[1])[0].steps if s.stage == "model"]
     assert model.inputs["messages"]  # nobody had read it: every stage was known
 
 
 @pytest.mark.parametrize("cache", [Cache(mode="none"), Cache(refresh=True)])
-def test_also_what_nobody_else_may_know_is_on_record(place: Place, cache: Cache) -> None:
-    assert not again(place, place.run(rag(model=Say(temperature=0.5)), cache=cache)).troubles
+def test_also_what_nobody_else_may_know_is_on_record(place: RecordedRuns, cache: Cache) -> None:
+    assert not again(place, place.run(rag(model=Say(temperature=0.5)), cache=cache)).problems
 
 
-def test_an_answer_with_a_secret_is_replayed_masked(place: Place) -> None:
+def test_an_answer_with_a_secret_is_replayed_masked(place: RecordedRuns) -> None:
     folder = place.run(records=asked("why? password=hunter2hunter2"))
     found = again(place, folder)
-    assert not found.troubles and "[REDACTED]" in found.rows[0]["answer"]
+    assert not found.problems and "[REDACTED]" in found.rows[0]["answer"]
 
 
-def test_a_question_that_a_stage_wrote_anew_is_told_as_it_was_asked_in_the_end(place: Place) -> None:
+def test_a_question_that_a_stage_wrote_anew_is_told_as_it_was_asked_in_the_end(place: RecordedRuns) -> None:
     class Rewrite(Guard):
         writes = "question"
 
@@ -114,69 +114,69 @@ def test_a_question_that_a_stage_wrote_anew_is_told_as_it_was_asked_in_the_end(p
 
     folder = place.run(rag(again=Rewrite()))
     found = again(place, folder)
-    assert not found.troubles and found.rows[0]["question"] == "WHY?"
+    assert not found.problems and found.rows[0]["question"] == "WHY?"
 
 
-def test_a_row_that_failed_has_nothing_to_replay(place: Place) -> None:
+def test_a_row_that_failed_has_nothing_to_replay(place: RecordedRuns) -> None:
     found = again(place, place.run(rag(model=Say(fails_on="who"))))
-    assert troubles(found) == [("failed", "q1")] and "out of luck" in found.troubles[0].what and found.whole == 1
+    assert problems(found) == [("failed", "q1")] and "out of luck" in found.problems[0].message and found.unchanged == 1
 
 
-def test_an_edited_result_is_noticed(place: Place) -> None:
+def test_an_edited_result_is_noticed(place: RecordedRuns) -> None:
     folder = place.run()
     change(folder, lambda lines: lines[1].update(answer="something else"))
     found = again(place, folder)
-    assert troubles(found) == [("differs", "q1")] and "'answer'" in found.troubles[0].what
+    assert problems(found) == [("differs", "q1")] and "'answer'" in found.problems[0].message
 
 
-def test_a_row_too_many_and_a_row_too_few_are_noticed(place: Place) -> None:
+def test_a_row_too_many_and_a_row_too_few_are_noticed(place: RecordedRuns) -> None:
     folder = place.run()
     change(folder, lambda lines: lines[1].update(id="q9"))
-    assert sorted(troubles(again(place, folder))) == [("differs", "q1"), ("missing", "q9")]
+    assert sorted(problems(again(place, folder))) == [("differs", "q1"), ("missing", "q9")]
 
 
-def test_damaged_values_are_taken_from_where_answers_are_kept(place: Place) -> None:
+def test_damaged_values_are_taken_from_where_answers_are_kept(place: RecordedRuns) -> None:
     folder = place.run()
     damage(place, "UPDATE contents SET data = x'7b'")
     found = again(place, folder)
-    assert {trouble.what for trouble in found.troubles} <= {
+    assert {problem.message for problem in found.problems} <= {
         "what was asked ('question') is damaged",
         "the config of the run is lost",
     }
     place.store.evict(max_bytes=0)
-    assert "what 'model' answered is damaged" in {trouble.what for trouble in again(place, folder).troubles}
+    assert "what 'model' answered is damaged" in {problem.message for problem in again(place, folder).problems}
 
 
-def test_values_that_are_nowhere_any_more_are_told_as_evicted(place: Place) -> None:
+def test_values_that_are_nowhere_any_more_are_told_as_evicted(place: RecordedRuns) -> None:
     folder = place.run()
     place.store.evict(max_bytes=0)
     damage(place, "DELETE FROM contents")
     found = again(place, folder)
-    assert "what 'model' answered is evicted, or lost" in {trouble.what for trouble in found.troubles}
-    assert found.whole == 0 and found.total == 2
+    assert "what 'model' answered is evicted, or lost" in {problem.message for problem in found.problems}
+    assert found.unchanged == 0 and found.total == 2
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"inputs": 1, "outputs": {}, "steps": []}'])
-def test_a_damaged_trace_is_told_with_its_row(place: Place, data: bytes) -> None:
+def test_a_damaged_trace_is_told_with_its_row(place: RecordedRuns, data: bytes) -> None:
     folder = place.run()
     damage(place, "UPDATE traces SET data = ? WHERE seq = 1", data)
     found = again(place, folder)
-    assert troubles(found) == [("missing", "q0")] and "damaged" in found.troubles[0].what and found.whole == 1
+    assert problems(found) == [("missing", "q0")] and "damaged" in found.problems[0].message and found.unchanged == 1
 
 
-def test_a_score_that_was_changed_in_the_trace_is_noticed(place: Place) -> None:
+def test_a_score_that_was_changed_in_the_trace_is_noticed(place: RecordedRuns) -> None:
     folder = place.run()
     changed = """replace(data, '"length":0.', '"length":9.')"""
     damage(place, f"UPDATE traces SET data = CAST({changed} AS BLOB) WHERE seq = 2")
-    assert {row for _, row in troubles(again(place, folder))} == {"q1"}
+    assert {row for _, row in problems(again(place, folder))} == {"q1"}
 
 
-def test_a_run_without_traces_has_nothing_to_replay(place: Place) -> None:
+def test_a_run_without_traces_has_nothing_to_replay(place: RecordedRuns) -> None:
     found = again(place, place.run(traced=False))
-    assert troubles(found) == [("missing", "q0"), ("missing", "q1")] and not found.rows
+    assert problems(found) == [("missing", "q0"), ("missing", "q1")] and not found.rows
 
 
-def test_samples_are_rows_of_their_own(place: Place) -> None:
+def test_samples_are_rows_of_their_own(place: RecordedRuns) -> None:
     rows = [Record.of(f"q0.{n}", {"question": "why?"}, sample=n) for n in range(3)]
     found = again(place, place.run(rag(model=Say(temperature=0.5)), rows))
-    assert not found.troubles and [row["sample"] for row in found.rows] == [0, 1, 2]
+    assert not found.problems and [row["sample"] for row in found.rows] == [0, 1, 2]

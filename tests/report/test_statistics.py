@@ -12,11 +12,11 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops_flows.report.statistics.comparisons import Table, means
-from llmops_flows.report.statistics.paired import holm, p_values
+from llmops_flows.report.saved_runs import SavedRun
+from llmops_flows.report.score_table import ScoreTable, means
+from llmops_flows.report.statistics.paired_tests import holm, p_values
 from llmops_flows.report.statistics.student import two_sided
-from llmops_flows.report.variants import SavedRun
-from tests.support.sweeps import row, sweep, variant
+from tests.support.sweeps import row, saved_run, sweep
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 1, width=16)), min_size=1, max_size=40)
 
@@ -76,7 +76,7 @@ def test_the_correction_is_holms() -> None:
 @given(SCORES)
 @settings(max_examples=60, deadline=None)
 def test_the_interval_holds_the_mean_and_stays_within_the_scores(scores: list[float | None]) -> None:
-    score = Table([variant("a", scores)]).scores()[0]["answer_correctness"]
+    score = ScoreTable([saved_run("a", scores)]).scores()[0]["answer_correctness"]
     kept = [s for s in scores if s is not None]
     assert score.n == len(kept) and score.unscored == len(scores) - len(kept)
     if len(kept) > 1:
@@ -101,7 +101,7 @@ def test_the_interval_is_scipys_bootstrap() -> None:
 def test_what_is_not_scored_an_error_or_infinite_is_no_score() -> None:
     rows = [row("a", m=1.0), row("b", m=None), row("c", m=math.nan), row("d", m=math.inf), row("e", m="high")]
     rows += [{**row("f", error="model: down"), "scores": {"m": 0.0}}]
-    score = Table([SavedRun("v", rows=rows)]).scores()[0]["m"]
+    score = ScoreTable([SavedRun("v", rows=rows)]).scores()[0]["m"]
     assert (score.mean, score.n, score.unscored, score.faulty) == (1.0, 1, 2, 2)
     assert (score.low, score.high) == (None, None)
 
@@ -112,12 +112,12 @@ def test_samples_of_a_question_are_averaged_first() -> None:
         {**row("a.1", m=1.0), "sample": 1},
         {**row("b.0", m=1.0), "sample": 0},
     ]
-    score = Table([SavedRun("v", rows=rows)]).scores()[0]["m"]
+    score = ScoreTable([SavedRun("v", rows=rows)]).scores()[0]["m"]
     assert (score.mean, score.n) == (0.75, 2)
 
 
 def test_a_sweep_in_which_everything_failed_has_no_scores() -> None:
-    table = Table([SavedRun("v", rows=[row("a", error="down")]), SavedRun("w")])
+    table = ScoreTable([SavedRun("v", rows=[row("a", error="down")]), SavedRun("w")])
     assert table.scores() == [{}, {}] and table.against(0) == [{}, {}]
 
 
@@ -127,7 +127,7 @@ def test_a_sweep_in_which_everything_failed_has_no_scores() -> None:
 @given(SCORES)
 @settings(max_examples=40, deadline=None)
 def test_a_variant_does_not_differ_from_itself(scores: list[float | None]) -> None:
-    found = Table([variant("a", scores), variant("b", scores)]).against(0)[1]["answer_correctness"]
+    found = ScoreTable([saved_run("a", scores), saved_run("b", scores)]).against(0)[1]["answer_correctness"]
     assert found.improved == found.regressed == 0
     assert found.mean in (0.0, None) and found.p in (1.0, None)
     assert found.verdict == ("no real difference" if found.n >= 6 else "too few questions")
@@ -135,25 +135,25 @@ def test_a_variant_does_not_differ_from_itself(scores: list[float | None]) -> No
 
 def test_a_clear_gain_is_better_and_its_mirror_worse() -> None:
     low, high = [0.1 * (n % 5) for n in range(30)], [0.1 * (n % 5) + 0.2 for n in range(30)]
-    table = Table([variant("low", low), variant("high", high)])
+    table = ScoreTable([saved_run("low", low), saved_run("high", high)])
     assert table.against(0)[1]["answer_correctness"].verdict == "better"
     assert table.against(1)[0]["answer_correctness"].verdict == "worse"
     assert table.against(0)[0]["answer_correctness"].verdict == "baseline"
 
 
 def test_less_refusing_too_much_is_better() -> None:
-    more, less = variant("a", [1.0] * 12, metric="over_refusal"), variant("b", [0.0] * 12, metric="over_refusal")
-    found = Table([more, less]).against(0)[1]["over_refusal"]
+    more, less = saved_run("a", [1.0] * 12, metric="over_refusal"), saved_run("b", [0.0] * 12, metric="over_refusal")
+    found = ScoreTable([more, less]).against(0)[1]["over_refusal"]
     assert (found.verdict, found.improved, found.mean) == ("better", 12, -1.0)
 
 
 def test_only_questions_that_both_have_are_compared() -> None:
-    found = Table([variant("a", [0.0] * 8 + [1.0] * 8), variant("b", [0.5] * 8 + [None] * 8)]).against(0)[1]
+    found = ScoreTable([saved_run("a", [0.0] * 8 + [1.0] * 8), saved_run("b", [0.5] * 8 + [None] * 8)]).against(0)[1]
     assert (found["answer_correctness"].mean, found["answer_correctness"].n) == (0.5, 8)
 
 
 def test_five_questions_are_too_few() -> None:
-    found = Table([variant("a", [0.0] * 5), variant("b", [1.0] * 5)]).against(0)[1]["answer_correctness"]
+    found = ScoreTable([saved_run("a", [0.0] * 5), saved_run("b", [1.0] * 5)]).against(0)[1]["answer_correctness"]
     assert (found.verdict, found.n, found.p) == ("too few questions", 5, None)
 
 
@@ -174,7 +174,7 @@ def test_without_a_difference_one_test_in_twenty_at_most_finds_one(kind: str, qu
 def test_of_sweeps_without_a_difference_one_in_twenty_at_most_names_a_better_variant() -> None:
     wrong = 0
     for seed in range(200):
-        table = Table(sweep(15, 30, seed=seed))
+        table = ScoreTable(sweep(15, 30, seed=seed))
         wrong += any(found["answer_correctness"].verdict == "better" for found in table.against(0))
     assert wrong / 200 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
 
@@ -184,13 +184,13 @@ def test_a_real_difference_is_found() -> None:
     levels = [chance.random() for _ in range(100)]
     base = [level + chance.gauss(0, 0.1) for level in levels]
     gain = [level + 0.05 + chance.gauss(0, 0.1) for level in levels]
-    found = Table([variant("a", base), variant("b", gain)]).against(0)[1]["answer_correctness"]
+    found = ScoreTable([saved_run("a", base), saved_run("b", gain)]).against(0)[1]["answer_correctness"]
     assert found.verdict == "better" and found.low is not None and found.low > 0
 
 
 def test_five_hundred_variants_take_seconds() -> None:
     variants = sweep(500, 200, [f"m{n}" for n in range(12)])
     begun = time.process_time()
-    table = Table(variants)
+    table = ScoreTable(variants)
     assert len(table.scores()) == len(table.against(0)) == 500
     assert time.process_time() - begun < 20

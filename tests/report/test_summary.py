@@ -16,8 +16,8 @@ import pytest
 from llmops_flows import Flow, Outcome, Record, Runner, Stage
 from llmops_flows.core.flow import Fallback
 from llmops_flows.core.record import Usage
-from llmops_flows.report.summary import interval, mean, quantile, row, summarize
-from llmops_flows.report.text import table
+from llmops_flows.report.summary import interval, mean, quantile, results_row, summarize
+from llmops_flows.report.text import run_text
 
 DATA = Path(__file__).parent.parent / "data" / "rag_northwind"
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = json.loads((DATA / "published_summaries.json").read_text())
@@ -54,10 +54,10 @@ def ran(*questions: str, flow: Flow | None = None) -> list[Record]:
 
 def test_an_answer_that_says_nothing_is_not_ok() -> None:
     [blank, said] = ran(" \n", "1.0")
-    assert [table.verdict(record) for record in (blank, said)] == ["empty", "ok"]
+    assert [run_text.verdict(record) for record in (blank, said)] == ["empty", "ok"]
     told = summarize([blank, said])
-    assert told["empty"] == 1 and "0 of them refused, 1 of them empty, in" in table.totals(told)
-    assert "empty" not in table.totals(summarize([said]))
+    assert told["empty"] == 1 and "0 of them refused, 1 of them empty, in" in run_text.totals_text(told)
+    assert "empty" not in run_text.totals_text(summarize([said]))
 
 
 @pytest.mark.parametrize("run", sorted(PUBLISHED))
@@ -132,8 +132,8 @@ def test_latency_and_cost_are_of_the_answer_and_judging_stands_apart() -> None:
     told = summarize(records)
     assert told["cost"]["mean"] == 0.25 and told["judging"]["cost_usd"] == 2.0
     assert told["usage"]["cost_usd"] == 2.5 and told["usage"]["input_tokens"] == 110
-    assert told["latency"]["mean"] < 0.02 and row(records[0])["seconds"] < 0.02
-    assert "of them for judging: tokens 100 in, 20 out; cost 2.0000 USD" in table.totals(told)
+    assert told["latency"]["mean"] < 0.02 and results_row(records[0])["seconds"] < 0.02
+    assert "of them for judging: tokens 100 in, 20 out; cost 2.0000 USD" in run_text.totals_text(told)
 
 
 def test_a_fallback_that_was_needed_is_no_failed_evaluation() -> None:
@@ -150,8 +150,8 @@ def test_a_fallback_that_was_needed_is_no_failed_evaluation() -> None:
 
 def test_where_everything_fails_there_is_no_score_at_all() -> None:
     told = summarize(ran("broken", "broken"))
-    assert told["scores"] == {} and table.scores(told) == "scores n/a"
-    assert told["latency"]["mean"] is None and "n/a" in table.totals(told)
+    assert told["scores"] == {} and run_text.scores_table(told) == "scores n/a"
+    assert told["latency"]["mean"] is None and "n/a" in run_text.totals_text(told)
 
 
 def test_a_run_in_which_every_call_fails_ends_with_no_scores_and_exit_code_1(tmp_path: Path) -> None:
@@ -181,4 +181,4 @@ def test_samples_of_one_question_do_not_make_an_interval_narrower() -> None:
 
 def test_a_budget_of_seconds_is_not_rounded_to_nothing() -> None:
     minutes = {"spent": 0.067, "limit": 0.05, "left": 0.0}
-    assert table.budget({"minutes": minutes, "unknown": 0}) == "budget: 0.07 of 0.05 minutes spent, 0.00 left"
+    assert run_text.budget_text({"minutes": minutes, "unknown": 0}) == "budget: 0.07 of 0.05 minutes spent, 0.00 left"

@@ -19,7 +19,7 @@ from llmops_flows.components.prompt.chat import ChatPrompt
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
 from llmops_flows.stores.sqlite import SQLiteStore
-from llmops_flows.testing.fakes import CountedModel, calls
+from llmops_flows.testing.fakes import CountedModel, logged_calls
 
 spawn = multiprocessing.get_context("spawn")
 
@@ -139,7 +139,7 @@ def everybody(tmp_path: Path, *, fails: bool) -> tuple[list[str], list[str]]:
         process.start()
     for process in processes:
         process.join(60)
-    return [text for report in reports for text in json.loads(report.read_text())], calls(log)
+    return [text for report in reports for text in json.loads(report.read_text())], logged_calls(log)
 
 
 def test_sixty_four_threads_of_four_processes_make_one_call(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_when_the_leader_is_killed_one_more_call_is_made_at_once(tmp_path: Path)
     leader = spawn.Process(target=ask, args=(path, log, 1, None, tmp_path / "never", 60.0, False))
     leader.start()
     until = time.monotonic() + 30
-    while not calls(log) and time.monotonic() < until:
+    while not logged_calls(log) and time.monotonic() < until:
         time.sleep(0.02)
     assert leader.pid is not None
     os.kill(leader.pid, signal.SIGKILL)
@@ -169,4 +169,4 @@ def test_when_the_leader_is_killed_one_more_call_is_made_at_once(tmp_path: Path)
     ask(path, log, 8, None, tmp_path / "report", 0.2, False)
     assert time.monotonic() - begun < 5  # and not the half minute that a lease lasts
     assert json.loads((tmp_path / "report").read_text()) == ["said How long?"] * 8
-    assert len(calls(log)) == 2
+    assert len(logged_calls(log)) == 2

@@ -25,7 +25,7 @@ from llmops_flows.core.errors import ConfigError, StoreError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Store
 from llmops_flows.stores.settings import Server
-from llmops_flows.testing.fakes import CountedModel, calls
+from llmops_flows.testing.fakes import CountedModel, logged_calls
 from llmops_flows.testing.ledgers import LedgerContract
 from llmops_flows.testing.stores import MaintainedStoreContract
 from tests.support.engines import Engine, PostgresEngine, RedisEngine
@@ -254,14 +254,14 @@ def test_a_server_that_is_away_costs_no_answer_and_learns_them_when_it_is_back(
         with pytest.raises(StoreError, match=config.url_env):
             store.entries(["k"])
         assert told == [f"said question {n}" for n in range(12)]
-        assert len(calls(log)) == 12
+        assert len(logged_calls(log)) == 12
         engine.start()
         assert runner.context.vectors is not None
         runner.context.vectors.flush()
     with Runner(store=store) as later:
         again = [record.answer for record in later.run(flow, records)]
     assert again == told
-    assert len(calls(log)) == 12  # what was computed meanwhile is known
+    assert len(logged_calls(log)) == 12  # what was computed meanwhile is known
     store.close()
 
 
@@ -297,7 +297,7 @@ def test_processes_compute_each_answer_once(config: Server, tmp_path: Path) -> N
     for process in processes:
         process.join(60)
     told = [text for report in reports for text in json.loads(report.read_text())]
-    assert sorted(calls(log)) == sorted(f"question {n}" for n in range(10))
+    assert sorted(logged_calls(log)) == sorted(f"question {n}" for n in range(10))
     assert sorted(set(told)) == sorted(f"said question {n}" for n in range(10)) and len(told) == 60
 
 
@@ -336,7 +336,7 @@ def test_an_evicted_answer_is_computed_again(config: Server, tmp_path: Path) -> 
     finally:
         stop.set()
         evicting.join()
-    assert calls(log)
+    assert logged_calls(log)
     store.close()
 
 

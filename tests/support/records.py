@@ -10,16 +10,16 @@ from typing import Any
 from llmops_flows import Flow, Record, Runner
 from llmops_flows.components.tracer.local import Local
 from llmops_flows.core.cache_policy import Cache
-from llmops_flows.report import files
+from llmops_flows.report import run_files
+from llmops_flows.report.cache_misses import MAX_EARLIER_TRACES, StageMisses, explain_misses
 from llmops_flows.report.summary import summarize
-from llmops_flows.report.why import MOST, Told, why
 from llmops_flows.stores.sqlite import SQLiteStore
 from llmops_flows.tracing.trace_store import TraceStore
 from tests.support.parts import Length, asked, rag
 
 
 @dataclass
-class Place:
+class RecordedRuns:
     """A folder with an answer store and a trace store; runs leave their results in folders below it."""
 
     folder: Path
@@ -52,11 +52,14 @@ class Place:
             runner.run(flow, records, evaluators={"length": Length()}, run=f"{name:0<32}", config=config)
         sink.close()
         self.runs.append(f"{name:0<32}")
-        files.write(self.folder / name, records, {"run": self.runs[-1], **summarize(records)}, config)
+        run_files.write_run(self.folder / name, records, {"run": self.runs[-1], **summarize(records)}, config)
         return self.folder / name
 
-    def why(self, run: int = -1) -> Mapping[str, Told]:
+    def explain_misses(self, run: int = -1) -> Mapping[str, StageMisses]:
         """Why the stages of a run computed."""
         traces, run_id = self.traces, self.runs[run]
         stored = [one for one in traces.stored(run_id).values() if one is not None]
-        return {told.stage: told for told in why(stored, traces.before(run_id, MOST), traces.contents)}
+        return {
+            told.stage: told
+            for told in explain_misses(stored, traces.before(run_id, MAX_EARLIER_TRACES), traces.contents)
+        }

@@ -20,7 +20,7 @@ from llmops_flows.core.errors import BudgetExceeded
 from llmops_flows.core.record import Message
 from llmops_flows.core.roles import Model, Prices, Usage
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome
-from llmops_flows.testing.fakes import calls, note
+from llmops_flows.testing.fakes import append_line, logged_calls
 
 spawn = multiprocessing.get_context("spawn")
 
@@ -43,7 +43,7 @@ class Priced(Model):
         chance = random.Random(messages[0]["content"])
         given, made = chance.randint(1, len(messages[0]["content"])), chance.randint(1, self.max_tokens)
         usage = self.prices.cost(Usage(input_tokens=given, output_tokens=made, total_tokens=given + made))
-        note(self.bill, repr(usage["cost_usd"]))
+        append_line(self.bill, repr(usage["cost_usd"]))
         time.sleep(chance.random() * self.pause)
         return Outcome("yes", usage=usage)
 
@@ -95,12 +95,14 @@ def race(folder: Path, config: Any, *, processes: int, threads: int, kills: int,
         return one
 
     def billed() -> float:
-        return math.fsum(map(float, calls(bill)))
+        return math.fsum(map(float, logged_calls(bill)))
 
     working, started = [start(n) for n in range(processes)], processes
     for _ in range(kills):
-        seen, until = len(calls(bill)), time.monotonic() + 30
-        while len(calls(bill)) < seen + threads and time.monotonic() < until and any(p.is_alive() for p in working):
+        seen, until = len(logged_calls(bill)), time.monotonic() + 30
+        while (
+            len(logged_calls(bill)) < seen + threads and time.monotonic() < until and any(p.is_alive() for p in working)
+        ):
             time.sleep(0.005)
         time.sleep(chance.random() * 0.03)
         victim = working.pop(chance.randrange(len(working)))

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmops_flows.report.variants import SavedRun
+from llmops_flows.report.saved_runs import SavedRun
 
 
 def row(id: str, *, answer: str = "yes", error: str | None = None, **scores: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def row(id: str, *, answer: str = "yes", error: str | None = None, **scores: Any
     }  # fmt: skip
 
 
-def variant(
+def saved_run(
     name: str, scores: Sequence[float | None], *, metric: str = "answer_correctness", **options: Any
 ) -> SavedRun:
     """A variant that was scored so on the questions q0, q1 …"""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
-from llmops_flows.report.variants import SWEEPS
+from llmops_flows.report.saved_runs import SWEEPS_FOLDER
 
 from ..argv import parse
 
 if TYPE_CHECKING:
-    from llmops_flows.report.variants import SavedRun
+    from llmops_flows.report.saved_runs import SavedRun
 
 _WIDE = 160
 _FLAGS = ("--report", "--csv", "--json")
@@ -28,17 +28,17 @@ def main(arguments: Sequence[str]) -> int:
     --sort METRIC: what ranks. --baseline N: the point that the others are compared with, by its number. --report:
     writes report.html into the sweep's folder.
     """
-    from llmops_flows.report import leaderboard, variants
-    from llmops_flows.report.text import leaderboard_text, search_text
+    from llmops_flows.report import leaderboard, saved_runs, search_results
+    from llmops_flows.report.text import leaderboard_text
 
     words, flags, values = parse(arguments, _FLAGS, _OPTIONS)
     if len(words) > 1:
         raise ConfigError(Problem("one sweep is shown at a time", hint="board [FOLDER] [--report] [--csv] [--json]"))
-    folder = Path(words[0]) if words else variants.latest(SWEEPS)
-    points, lost = variants.sweep(folder)
+    folder = Path(words[0]) if words else saved_runs.latest_sweep(SWEEPS_FOLDER)
+    points, lost = saved_runs.read_sweep(folder)
     baseline = _position(points, values.get("--baseline"))
-    front = search_text.front(folder)
-    found = leaderboard.board(points, sort=values.get("--sort"), baseline=baseline, lost=lost, front=front)
+    front = search_results.best_points(folder)
+    found = leaderboard.leaderboard(points, sort=values.get("--sort"), baseline=baseline, lost=lost, front=front)
     if "--json" in flags:
         print(json.dumps(leaderboard.as_data(found), indent=2, ensure_ascii=False, allow_nan=False))
     elif "--csv" in flags:
@@ -46,11 +46,11 @@ def main(arguments: Sequence[str]) -> int:
     else:
         here = sys.stdout.isatty()
         width = shutil.get_terminal_size((_WIDE, 24)).columns
-        print(leaderboard_text.text(found, width=width, color=here), end="")
+        print(leaderboard_text.format_leaderboard(found, width=width, color=here), end="")
     if "--report" in flags:
-        from llmops_flows.report.page.page import write
+        from llmops_flows.report.page.html_page import write_page
 
-        written = write(folder / "report.html", points, found)
+        written = write_page(folder / "report.html", points, found)
         print(f"\n{written}", file=sys.stderr if flags & {"--json", "--csv"} else sys.stdout)
     return 0
 

@@ -14,8 +14,8 @@ from ..argv import parse
 from ..run_lookup import Named, named
 
 if TYPE_CHECKING:
-    from llmops_flows.report.comparison import Comparison, Steps
-    from llmops_flows.report.variants import SavedRun
+    from llmops_flows.report.comparison import Comparison, WrittenAddresses
+    from llmops_flows.report.saved_runs import SavedRun
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--json" in flags:
         print(json.dumps(comparison.as_data(found), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(comparison_text.text(found), end="")
+        print(comparison_text.format_comparison(found), end="")
     return 0
 
 
@@ -50,7 +50,7 @@ def _judged(first: SavedRun, second: SavedRun, found: Comparison) -> dict[str, d
         return {}
 
 
-def _steps(one: Named) -> Steps:
-    from llmops_flows.report.comparison import steps_of
+def _steps(one: Named) -> WrittenAddresses:
+    from llmops_flows.report.comparison import written_addresses
 
-    return steps_of(one.traces.traces(one.variant.run)) if one.variant.run else {}
+    return written_addresses(one.traces.traces(one.variant.run)) if one.variant.run else {}

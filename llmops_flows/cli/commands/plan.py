@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _show(cells: Sequence[Point], total: Mapping[str, StagePlan], costs: Mapping[str, Estimate]) -> None:
     from llmops_flows.report.estimate import Estimate
-    from llmops_flows.report.text.table import grid
+    from llmops_flows.report.text.tables import format_table
 
     same = sum(1 for cell in cells if cell.same_as is not None)
     wrong = [cell for cell in cells if cell.experiment is None]
@@ -52,8 +52,8 @@ def _show(cells: Sequence[Point], total: Mapping[str, StagePlan], costs: Mapping
     whole = sum(costs.values(), Estimate())
     if len(rows) > 1:
         rows.append(["total", "", "", "", *_figures(whole)])
-    print("\n" + grid(["stage", "asked", "known", "to compute", "tokens", "cost", "work"], rows, 120))
-    if not whole.whole:
+    print("\n" + format_table(["stage", "asked", "known", "to compute", "tokens", "cost", "work"], rows, 120))
+    if not whole.complete:
         print("\n? is not known: nothing of the kind was ever computed here; one question tells: questions.limit=1")
     for cell in wrong:
         print(f"\npoint {cell.number} ({' '.join(cell.overrides)}) cannot run:")
@@ -61,6 +61,6 @@ def _show(cells: Sequence[Point], total: Mapping[str, StagePlan], costs: Mapping
 
 
 def _figures(cost: Estimate) -> list[str]:
-    from llmops_flows.report.estimate import duration, money, number
+    from llmops_flows.report.estimate import format_count, format_duration, format_usd
 
-    return [number(cost.tokens), money(cost.usd), duration(cost.seconds)]
+    return [format_count(cost.tokens), format_usd(cost.usd), format_duration(cost.seconds)]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.plural import plural
 from llmops_flows.core.redaction import redact
-from llmops_flows.report.variants import SWEEPS
+from llmops_flows.report.saved_runs import SWEEPS_FOLDER
 
 from ..argv import parse
 from ..run_lookup import Named, named
 
 if TYPE_CHECKING:
     from llmops_flows.config.promotion.promote import Promotion
-    from llmops_flows.report.variants import SavedRun
+    from llmops_flows.report.saved_runs import SavedRun
 
 BEST = "best"
 _MOST = 3
@@ -44,14 +44,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _best() -> str:
     """The first on the board of the last sweep; after a search the first of those that it found best."""
-    from llmops_flows.report import leaderboard, variants
-    from llmops_flows.report.text import search_text
+    from llmops_flows.report import leaderboard, saved_runs, search_results
 
-    folder = variants.latest(SWEEPS)
-    points, _ = variants.sweep(folder)
-    lines, front = leaderboard.board(points).lines, search_text.front(folder)
+    folder = saved_runs.latest_sweep(SWEEPS_FOLDER)
+    points, _ = saved_runs.read_sweep(folder)
+    lines, front = leaderboard.leaderboard(points).rows, search_results.best_points(folder)
     best = next((line for line in lines if line.name in front), lines[0])
-    return str(points[best.position].folder)
+    return str(points[best.index].folder)
 
 
 def _identities(one: Named) -> Mapping[str, str]:
@@ -63,21 +62,21 @@ def _identities(one: Named) -> Mapping[str, str]:
 
 def _comments(variant: SavedRun) -> Iterator[str]:
     """Where it comes from. Nothing in it but ids, a place below here and figures."""
-    from llmops_flows.report.leaderboard import ORDER
+    from llmops_flows.report.metrics import METRIC_ORDER
 
     day = datetime.now().astimezone().date()
     folder = variant.folder
     place = f", {folder.as_posix()}" if folder is not None and not folder.is_absolute() else ""
     yield redact(f"Promoted on {day} from the run {variant.run[:12] or '?'}{place}.")
     scores: Mapping[str, Any] = variant.summary.get("scores") or {}
-    means = {name: (scores.get(name) or {}).get("mean") for name in ORDER}
+    means = {name: (scores.get(name) or {}).get("mean") for name in METRIC_ORDER}
     told = [f"{name} {mean:.3f}" for name, mean in means.items() if mean is not None]
     if told:
         yield f"Scores over {plural(int(variant.summary.get('records') or 0), 'answer')}: {', '.join(told[:_MOST])}."
 
 
 def _text(done: Promotion, name: str) -> Iterator[str]:
-    from llmops_flows.report.differences import shown
+    from llmops_flows.report.config_differences import one_line
 
     yield f"{done.path}"
     width = max(map(len, done.options), default=0)
@@ -86,7 +85,7 @@ def _text(done: Promotion, name: str) -> Iterator[str]:
     for target in done.own:
         yield f"  rests on  {target}  your own component"
     for key, value in done.left.items():
-        yield f"  left out  {key}={shown(redact(str(value)))}: it belongs to the run"
+        yield f"  left out  {key}={one_line(redact(str(value)))}: it belongs to the run"
     for key in done.null:
         yield f"  set null  {key}: the run did without it, which a file cannot say"
     if done.changed:

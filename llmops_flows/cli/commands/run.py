@@ -112,18 +112,23 @@ def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
 def _finish(
     experiment: Experiment, records: list[Record], seconds: float, folder: Path, run: str, runner: Runner
 ) -> dict[str, Any]:
-    from llmops_flows.report import files
+    from llmops_flows.report import run_files
     from llmops_flows.report.summary import summarize
-    from llmops_flows.report.text import table
+    from llmops_flows.report.text import run_text
 
     about = {"flow": experiment.flow.name, "run": run, "choices": experiment.choices}
     summary: dict[str, Any] = {**about, **summarize(records, seconds=seconds), **_spent(runner)}
-    files.write(folder, records, summary, experiment.config)
+    run_files.write_run(folder, records, summary, experiment.config)
     if experiment.settings.question is not None and len(records) == 1:
         print(_one(records[0]))
     else:
-        print(table.results(records))
-    parts = [table.scores(summary), table.stages(summary), table.totals(summary), str(files.near(folder))]
+        print(run_text.results_table(records))
+    parts = [
+        run_text.scores_table(summary),
+        run_text.stages_table(summary),
+        run_text.totals_text(summary),
+        str(run_files.relative_path(folder)),
+    ]
     print("", "\n\n".join(part for part in parts if part), sep="\n")
     _tell_ways(records)
     return summary

@@ -53,7 +53,7 @@ def stats(words: Sequence[str], given: set[str]) -> int:
         more = {"count": kinds, "bytes": sum(one.bytes for one in indexes)}
         _json({"store": kept.store.place, "home": str(kept.home), **asdict(found), "indexes": more, "traces": traces})
     else:
-        print(store_text.stats(kept.store.place, str(kept.home), found, indexes, traces))
+        print(store_text.format_stats(kept.store.place, str(kept.home), found, indexes, traces))
     return 0
 
 
@@ -71,14 +71,14 @@ def verify(words: Sequence[str], given: set[str]) -> int:
     if repair:
         for one in broken:
             inventory.remove_artifact(kept.home, one)
-    found = store_text.Checked(
+    found = store_text.StoreCheck(
         kept.store.place, answers.entries if answers else 0, answers.values if answers else 0,
-        len(indexes) - len(broken), traces, store_text.losses(answers.lost if answers else {}, broken, bad),
+        len(indexes) - len(broken), traces, store_text.damaged_items(answers.lost if answers else {}, broken, bad),
     )  # fmt: skip
     if "--json" in given:
         _json({**asdict(found), "repaired": repair and bool(found.lost)})
     else:
-        print(store_text.verified(found, repaired=repair))
+        print(store_text.format_check(found, repaired=repair))
     return 1 if found.lost and not repair else 0
 
 
@@ -90,8 +90,8 @@ def evict(words: Sequence[str], given: set[str]) -> int:
     _known(words)
     if not said:
         raise ConfigError(Problem("what shall go? nothing was said", where="command line", hint=USAGE))
-    room = amounts.read_size(said["max_size"], "max_size") if "max_size" in said else None
-    old = amounts.read_age(said["older_than"], "older_than") if "older_than" in said else None
+    room = amounts.parse_size(said["max_size"], "max_size") if "max_size" in said else None
+    old = amounts.parse_age(said["older_than"], "older_than") if "older_than" in said else None
     stage, tenant, dry = said.get("stage"), said.get("tenant"), "--dry-run" in given
     kept = _kept([word for word in words if word.partition("=")[0] not in CONDITIONS])
 
@@ -104,7 +104,7 @@ def evict(words: Sequence[str], given: set[str]) -> int:
     if "--json" in given:
         _json({"store": kept.store.place, **asdict(gone), "dry_run": dry})
     else:
-        print(store_text.evicted(gone, dry=dry))
+        print(store_text.format_evicted(gone, dry=dry))
     return 0
 
 

@@ -16,7 +16,7 @@ from ..argv import parse
 from ..run_lookup import named
 
 if TYPE_CHECKING:
-    from llmops_flows.report.why import Cause, Reason, Told
+    from llmops_flows.report.cache_misses import MissCause, MissGroup, StageMisses
 
 _ADDRESS = re.compile(r"[0-9a-f]{64}")
 _MOST = 3
@@ -26,7 +26,7 @@ _LONG = 40
 
 def main(arguments: Sequence[str]) -> int:
     """Print why each stage of a run, or the one that is named, had to compute. Returns 0."""
-    from llmops_flows.report.why import MOST, why
+    from llmops_flows.report.cache_misses import MAX_EARLIER_TRACES, explain_misses
 
     words, flags, _ = parse(arguments, ("--json",))
     if not 1 <= len(words) <= 2:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         if not stored:
             why_not = "it ran with tracer=none, too long ago, or was ended before a row was done"
             raise FlowError(f"no trace of the run {words[0]!r} is kept: {why_not}")
-        told = why(stored, one.traces.before(run, MOST), one.traces.contents)
+        told = explain_misses(stored, one.traces.before(run, MAX_EARLIER_TRACES), one.traces.contents)
     names = [stage.stage for stage in told]
     if len(words) == 2:
         if words[1] not in names:
@@ -51,11 +51,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _text(told: Sequence[Told], *, width: int, whole: bool) -> Iterator[str]:
+def _text(told: Sequence[StageMisses], *, width: int, whole: bool) -> Iterator[str]:
     for stage in told:
         rest = [(state, count) for state, count in stage.states.items() if state != "computed"]
         lines = [f"{sum(count for _, count in rest)} " + _states(rest)] if rest else []
-        for reason in stage.reasons:
+        for reason in stage.groups:
             lines.append(f"{len(reason.rows)} computed: {_causes(reason, whole)}{_before(reason)}")
             lines += [f"  {line}" for line in _details(reason)] if whole else []
         lines += [f"  {count} x {error}" for error, count in stage.errors.items()]
@@ -69,18 +69,18 @@ def _states(rest: Sequence[tuple[str, int]]) -> str:
     return "not computed: " + ", ".join(f"{count} {state}" for state, count in rest)
 
 
-def _before(reason: Reason) -> str:
+def _before(reason: MissGroup) -> str:
     return f" (before: run {reason.run[:8]})" if reason.run else ""
 
 
-def _causes(reason: Reason, whole: bool) -> str:
+def _causes(reason: MissGroup, whole: bool) -> str:
     shown = list(dict.fromkeys(map(_cause, reason.causes)))
     if len(shown) > _MOST and not whole:
         shown = [*shown[:_MOST], f"and {len(shown) - _MOST} more: name the stage to see all"]
     return ", ".join(shown)
 
 
-def _cause(cause: Cause) -> str:
+def _cause(cause: MissCause) -> str:
     if cause.kind == "setting":
         return _setting(cause)
     if cause.kind == "input":
@@ -97,7 +97,7 @@ def _cause(cause: Cause) -> str:
     }[cause.kind]
 
 
-def _setting(cause: Cause) -> str:
+def _setting(cause: MissCause) -> str:
     last = cause.name.rpartition(".")[2]
     if last == "code":
         owner = cause.name.rpartition(".")[0]
@@ -113,7 +113,7 @@ def _setting(cause: Cause) -> str:
     return f"{cause.name!r} {_short(cause.before)} -> {_short(cause.after)}"
 
 
-def _input(cause: Cause) -> str:
+def _input(cause: MissCause) -> str:
     if cause.by:
         return f"new {cause.name!r} from {cause.by!r}"
     if isinstance(cause.after, str) and isinstance(cause.before, str):
@@ -121,7 +121,7 @@ def _input(cause: Cause) -> str:
     return f"the row's {cause.name!r} is another"
 
 
-def _details(reason: Reason) -> Iterator[str]:
+def _details(reason: MissGroup) -> Iterator[str]:
     """Which rows, and long texts line by line."""
     rows = ", ".join(reason.rows[:_ROWS])
     yield f"rows {rows}" + (f" and {len(reason.rows) - _ROWS} more" if len(reason.rows) > _ROWS else "")

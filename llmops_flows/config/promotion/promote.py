@@ -10,24 +10,14 @@ from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
 from llmops_flows.core.redaction import MASK, has_secret
-from llmops_flows.report.files import write_whole
+from llmops_flows.report.run_files import write_atomically
 
 from ..assemble import assembled
 from ..compose import compose
 from ..composition.composed import Composed
 from ..field_errors import TARGET
 from ..files import groups, paths
-from .flow_file import (
-    APART,
-    FlowFile,
-    Reference,
-    Unlike,
-    Values,
-    flow_only,
-    is_path,
-    put,
-    unlike,
-)
+from .flow_file import APART, FlowFile, Reference, Unlike, Values, flow_only, is_path, put, unlike
 
 _MOST = 20
 """How many values that follow from others are set before it is given up."""
@@ -62,7 +52,7 @@ class Promotion:
     def write(self) -> None:
         """Write the file, whole or not at all. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, self.text)
+        write_atomically(self.path, self.text)
 
 
 def promote(

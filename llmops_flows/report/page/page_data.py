@@ -11,13 +11,13 @@ from llmops_flows.core.plural import plural
 from llmops_flows.core.redaction import redact
 
 from ..leaderboard import Leaderboard, LeaderboardRow
-from ..statistics.comparisons import lower_is_better
-from ..text.leaderboard_text import sentences
-from ..variants import SavedRun
+from ..metrics import lower_is_better
+from ..saved_runs import SavedRun
+from ..text.leaderboard_text import summary_sentences
 
-CELLS = 250_000
+MAX_CELLS = 250_000
 """Variants x rows that a page shows at most."""
-TEXTS = 32_000_000
+MAX_CHARACTERS = 32_000_000
 """Characters of all answers and questions together, at most."""
 _LENGTHS = (20_000, 5000, 2000, 1000, 500, 250, 120, 60)
 _VALUE = 2000
@@ -46,7 +46,7 @@ class _Texts:
         return [redact(t if len(t) <= self.length else t[: self.length] + " …") for t in self.numbers]
 
 
-def data(variants: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
+def page_data(variants: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
     """The data of the page; `cut` says in sentences what a page that would be too large leaves out."""
     rows = list(dict.fromkeys(str(row.get("id")) for variant in variants for row in variant.rows))
     lines, columns, cut = _bounded(board, rows)
@@ -54,38 +54,38 @@ def data(variants: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
     first = {str(row.get("id")): row for variant in reversed(variants) for row in variant.rows}
     questions = [[redact(id), texts.number(first[id].get("question")), texts.number(first[id].get("reference"))]
                  for id in columns]  # fmt: skip
-    outcomes, cells = _outcomes([variants[line.position] for line in lines], board, columns, texts)
+    outcomes, cells = _outcomes([variants[line.index] for line in lines], board, columns, texts)
     if texts.cut:
         cut.append(
             f"{plural(texts.cut, 'text is', 'texts are')} cut to {texts.length} characters; results.jsonl has all"
         )
     return {
         "title": board.flow or "sweep",
-        "baseline": next((n for n, line in enumerate(lines) if line.position == board.baseline), 0),
+        "baseline": next((n for n, line in enumerate(lines) if line.index == board.baseline), 0),
         "metric": max(0, board.metrics.index(board.metric)) if board.metric else -1,
         "metrics": [[metric, lower_is_better(metric)] for metric in board.metrics],
-        "axes": [redact(axis.key) for axis in board.axes],
-        "said": [redact(sentence) for sentence in sentences(board)],
+        "axes": [redact(axis.key) for axis in board.keys],
+        "said": [redact(sentence) for sentence in summary_sentences(board)],
         "cut": cut,
         "variants": [_variant(line, board.metrics) for line in lines],
         "questions": questions,
         "outcomes": outcomes,
         "cells": cells,
-        "stages": _stages([variants[line.position] for line in lines]),
+        "stages": _stages([variants[line.index] for line in lines]),
         "texts": texts.list(),
     }  # fmt: skip
 
 
 def _bounded(board: Leaderboard, rows: list[str]) -> tuple[list[LeaderboardRow], list[str], list[str]]:
     """The variants and rows that are shown, and what is left out: the worst variants first, never the baseline."""
-    columns = rows[: CELLS // 10]
-    most = max(10, CELLS // max(1, len(columns)))
-    lines = list(board.lines[:most])
-    if len(board.lines) > most and board.reference not in lines:
-        lines[-1] = board.reference
+    columns = rows[: MAX_CELLS // 10]
+    most = max(10, MAX_CELLS // max(1, len(columns)))
+    lines = list(board.rows[:most])
+    if len(board.rows) > most and board.baseline_row not in lines:
+        lines[-1] = board.baseline_row
     cut = []
-    if len(lines) < len(board.lines):
-        cut.append(f"the best {len(lines)} of {len(board.lines)} variants are shown; board --csv has all")
+    if len(lines) < len(board.rows):
+        cut.append(f"the best {len(lines)} of {len(board.rows)} variants are shown; board --csv has all")
     if len(columns) < len(rows):
         cut.append(f"the first {len(columns)} of {len(rows)} answers of a variant are shown")
     return lines, columns, cut
@@ -95,7 +95,7 @@ def _length(variants: Sequence[SavedRun]) -> int:
     """To how many characters a text is cut, so that all of them have room."""
     keys = ("question", "reference", "answer", "error")
     lengths = [len(text) for text in {str(row.get(key) or "") for v in variants for row in v.rows for key in keys}]
-    fitting = (most for most in _LENGTHS if sum(min(length, most) for length in lengths) <= TEXTS)
+    fitting = (most for most in _LENGTHS if sum(min(length, most) for length in lengths) <= MAX_CHARACTERS)
     return next(fitting, _LENGTHS[-1])
 
 
@@ -127,15 +127,15 @@ def _outcome(row: Mapping[str, Any], metrics: Sequence[str], texts: _Texts) -> t
 def _variant(line: LeaderboardRow, metrics: Sequence[str]) -> dict[str, Any]:
     scores, against = [line.scores[m] for m in metrics], [line.against[m] for m in metrics]
     return {
-        "name": redact(line.name), "run": line.run, "values": [redact(value[:_VALUE]) for value in line.varying],
+        "name": redact(line.name), "run": line.run, "values": [redact(value[:_VALUE]) for value in line.values],
         "scores": [[_number(s.mean), _number(s.low), _number(s.high), s.n, s.unscored, s.faulty] for s in scores],
         "against": [
             [_number(d.mean), _number(d.low), _number(d.high), d.n, _number(d.adjusted, 6), d.verdict, d.improved,
              d.regressed] for d in against
         ],
-        "good": line.as_good, "usd": _number(line.cost_usd, 6), "tokens": line.input_tokens + line.output_tokens,
+        "good": line.tied, "usd": _number(line.cost_usd, 6), "tokens": line.input_tokens + line.output_tokens,
         "p50": _number(line.p50), "p95": _number(line.p95), "errors": line.errors, "rows": line.rows,
-        "known": _number(line.known),
+        "known": _number(line.known_share),
     }  # fmt: skip
 
 

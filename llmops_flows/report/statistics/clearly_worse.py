@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .comparisons import lower_is_better
-from .paired import p_values
+from ..metrics import lower_is_better
+from .paired_tests import p_values
 
-DOUBT = 0.05
+ERROR_RATE = 0.05
 """The chance that of all variants and looks of a sweep any one stops a variant that is no worse than the best."""
 
 Scores = Mapping[int, Mapping[str, float]]
 """Variant to its score on each question that it was asked."""
 
 
-def hopeless(scores: Scores, metric: str, looks: int) -> dict[int, int]:
+def clearly_worse(scores: Scores, metric: str, looks: int) -> dict[int, int]:
     """Variant that is worse than the best beyond doubt, to the best one.
 
     Paired by question, two-sided, corrected for the number of looks and of pairs (Bonferroni), for which variant is
@@ -34,6 +34,6 @@ def hopeless(scores: Scores, metric: str, looks: int) -> dict[int, int]:
     asked = list(scores[best])
     nothing = float("nan")
     steps = np.array([[sign * (scores[n].get(q, nothing) - scores[best][q]) for n in others] for q in asked])
-    limit = DOUBT / (len(means) * len(others) / 2 * looks)
+    limit = ERROR_RATE / (len(means) * len(others) / 2 * looks)
     worse = [float(np.nansum(column)) < 0 for column in steps.T]
     return {n: best for n, p, lower in zip(others, p_values(steps), worse, strict=True) if lower and p < limit}

@@ -13,7 +13,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y"
 _UNITS = {"s": "s sec second", "m": "m min minute", "h": "h hour", "d": "d day", "w": "w week", "y": "y year"}
 
 
-def read_size(text: str, key: str) -> int:
+def parse_size(text: str, key: str) -> int:
     """Bytes: 2GB is 2,000,000,000, 2GiB is 2,147,483,648, a bare number counts bytes. Raises ConfigError."""
     found = _SIZE.fullmatch(text.strip())
     if found is None or (found[3] and not found[2]):
@@ -23,7 +23,7 @@ def read_size(text: str, key: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit])
 
 
-def read_age(text: str, key: str) -> float:
+def parse_age(text: str, key: str) -> float:
     """Seconds: s, m (minutes), h, d, w, y (365.25 days). Raises ConfigError."""
     found = _AGE.fullmatch(text.strip())
     unit = found[2].lower() if found else ""
@@ -34,7 +34,7 @@ def read_age(text: str, key: str) -> float:
     return float(found[1]) * _SECONDS[known]
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Bytes for people: 512 B, 1.5 kB, 2.0 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
@@ -43,7 +43,7 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """Seconds for people: 5 s, 3 min, 2 h, 41 d."""
     for limit, length, unit in ((120.0, 1.0, "s"), (7200.0, 60.0, "min"), (172_800.0, 3600.0, "h")):
         if seconds < limit:

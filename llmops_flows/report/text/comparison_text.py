@@ -8,17 +8,17 @@ from typing import Any
 
 from llmops_flows.core.plural import plural
 
-from ..comparison import Comparison, ConfigChange, Moved
-from ..differences import shown
-from .table import grid
+from ..comparison import Comparison, MetricChange, RowChange
+from ..config_differences import one_line
+from .tables import format_table
 
 _MOST = 5
 _LINES = 40
 
 
-def text(found: Comparison, *, width: int | None = None, most: int = _MOST) -> str:
+def format_comparison(found: Comparison, *, width: int | None = None, most: int = _MOST) -> str:
     """The comparison as text, at most so many answers and questions of a kind; equal variants say so in one line."""
-    if found.empty:
+    if found.identical:
         return f"{found.first} and {found.second} do not differ: same config, answers and scores\n"
     width = width or shutil.get_terminal_size((120, 24)).columns
     parts = [
@@ -38,15 +38,15 @@ def text(found: Comparison, *, width: int | None = None, most: int = _MOST) -> s
 
 
 def _config(found: Comparison, width: int) -> list[str]:
-    rows = [(key, shown(one), shown(other)) for key, (one, other) in found.config.items()]
-    return grid(["key", found.first, found.second], rows, width - 2, stretch=3).splitlines() if rows else []
+    rows = [(key, one_line(one), one_line(other)) for key, (one, other) in found.config.items()]
+    return format_table(["key", found.first, found.second], rows, width - 2, stretch=3).splitlines() if rows else []
 
 
 def _scores(found: Comparison, width: int) -> list[str]:
     rows = [[name, *_movement(moved, 3), moved.difference.verdict] for name, moved in found.scores.items()]
     if not rows:
         return []
-    lines = grid(["metric", "difference", "95 %", "p", "n", "verdict"], rows, width - 2).splitlines()
+    lines = format_table(["metric", "difference", "95 %", "p", "n", "verdict"], rows, width - 2).splitlines()
     for name, moved in found.scores.items():
         for word, ids in (("improved", moved.improved), ("regressed", moved.regressed)):
             if ids:
@@ -57,7 +57,9 @@ def _scores(found: Comparison, width: int) -> list[str]:
 def _judged(found: Comparison, width: int) -> list[str]:
     rows = [[name, *_difference(said), f"{said['n_regressed']} of {said['n_items']}"]
             for name, said in found.judged.items()]  # fmt: skip
-    return grid(["metric", "difference", "95 %", "p", "regressed"], rows, width - 2).splitlines() if rows else []
+    return (
+        format_table(["metric", "difference", "95 %", "p", "regressed"], rows, width - 2).splitlines() if rows else []
+    )
 
 
 def _difference(said: Mapping[str, Any]) -> list[str]:
@@ -69,10 +71,10 @@ def _difference(said: Mapping[str, Any]) -> list[str]:
 
 def _figures(found: Comparison, width: int) -> list[str]:
     rows = [[name, *_movement(moved, 5)] for name, moved in found.figures.items()]
-    return grid(["figure", "difference", "95 %", "p", "n"], rows, width - 2).splitlines() if rows else []
+    return format_table(["figure", "difference", "95 %", "p", "n"], rows, width - 2).splitlines() if rows else []
 
 
-def _movement(moved: Moved, digits: int) -> list[str]:
+def _movement(moved: MetricChange, digits: int) -> list[str]:
     step = moved.difference
     if step.mean is None:
         return ["n/a", "n/a", "n/a", str(step.n)]
@@ -82,12 +84,12 @@ def _movement(moved: Moved, digits: int) -> list[str]:
 
 
 def _stages(found: Comparison) -> list[str]:
-    if found.parted is None:
+    if found.diverged_at is None:
         return ["not known: the runs' traces are not at hand"] if found.answers else []
     return [f"{stage}: {count} of {plural(found.rows, 'row')}" for stage, count in found.stages.items()]
 
 
-def _changes(changes: Sequence[ConfigChange], rows: int, width: int, most: int) -> list[str]:
+def _changes(changes: Sequence[RowChange], rows: int, width: int, most: int) -> list[str]:
     def lines() -> Iterator[str]:
         yield f"{len(changes)} of {rows} changed"
         for change in changes[:most]:
@@ -110,5 +112,5 @@ def _few(ids: Sequence[str], most: int = 8) -> str:
 
 
 def _cut(value: str, width: int) -> str:
-    line = shown(value)
+    line = one_line(value)
     return line if len(line) <= width else line[: max(1, width - 1)] + "…"

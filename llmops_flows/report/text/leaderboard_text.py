@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from llmops_flows.core.plural import plural
 
 from ..leaderboard import Leaderboard, LeaderboardRow
-from ..statistics.comparisons import lower_is_better
+from ..metrics import lower_is_better
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +46,7 @@ class _Column:
         return self.room or max(len(cell) for cell in [*self.heads, *self.cells])
 
 
-def text(found: Leaderboard, *, width: int = 160, color: bool = False) -> str:
+def format_leaderboard(found: Leaderboard, *, width: int = 160, color: bool = False) -> str:
     """The board as text, no line wider than `width` characters (60 at least)."""
     from rich.console import Console
 
@@ -59,7 +59,7 @@ def text(found: Leaderboard, *, width: int = 160, color: bool = False) -> str:
     console.print(_head(found))
     console.print(_table(found, columns))
     console.print()
-    for sentence in [*sentences(found), *_missing(left_out)]:
+    for sentence in [*summary_sentences(found), *_missing(left_out)]:
         console.print(sentence)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
@@ -67,19 +67,19 @@ def text(found: Leaderboard, *, width: int = 160, color: bool = False) -> str:
 def _head(found: Leaderboard) -> str:
     by = f", sorted by {found.metric}" if found.metric else ""
     less = " (less is better)" if lower_is_better(found.metric) else ""
-    size = f"{plural(len(found.lines), 'variant')} x {plural(found.questions, 'question')}"
+    size = f"{plural(len(found.rows), 'variant')} x {plural(found.questions, 'question')}"
     return f"{found.flow or 'sweep'}: {size}{by}{less}"
 
 
-def sentences(found: Leaderboard) -> list[str]:
+def summary_sentences(found: Leaderboard) -> list[str]:
     """What the board says: which is best, how sure that is, what is as good and cheaper, and what went wrong."""
     said = [*_best(found), *_as_good(found)] if found.metric else ["nothing was scored"]
-    broken = [line for line in found.lines if line.errors]
+    broken = [line for line in found.rows if line.errors]
     if broken:
         count = sum(line.errors for line in broken)
         said.append(f"errors: {plural(count, 'answer')} in {_few(broken)}; they are no scores")
     said += _skipped(found)
-    stopped = [line for line in found.lines if line.stopped]
+    stopped = [line for line in found.rows if line.stopped]
     if stopped:
         said.append(f"stopped early, worse than the best beyond doubt: {_few(stopped)}")
     if found.front:
@@ -88,13 +88,13 @@ def sentences(found: Leaderboard) -> list[str]:
 
 
 def _best(found: Leaderboard) -> list[str]:
-    best, base, metric = found.lines[0], found.reference, found.metric
+    best, base, metric = found.rows[0], found.baseline_row, found.metric
     score = best.scores[metric]
     if score.mean is None:
         return [f"no variant has a score by {metric}"]
     said = [f"best: {_called(found, best)}: {metric} {score.mean:.3f}{_interval(score.low, score.high)}"]
     if best is base:
-        return [f"{said[0]}; it is the baseline"] if len(found.lines) > 1 else said
+        return [f"{said[0]}; it is the baseline"] if len(found.rows) > 1 else said
     difference = best.against[metric]
     sure = f", p {_p(difference.adjusted)} after correction" if difference.adjusted is not None else ""
     step = "" if difference.mean is None else f", {difference.mean:+.3f}{_interval(difference.low, difference.high)}"
@@ -103,7 +103,7 @@ def _best(found: Leaderboard) -> list[str]:
 
 
 def _as_good(found: Leaderboard) -> list[str]:
-    equal = [line for line in found.lines if line.as_good]
+    equal = [line for line in found.rows if line.tied]
     if len(equal) < 2:
         return []
     said = f"no real difference to the best: {_few(equal[1:])}"
@@ -119,7 +119,7 @@ def _as_good(found: Leaderboard) -> list[str]:
 def _skipped(found: Leaderboard) -> list[str]:
     if not found.metric:
         return []
-    scores = [line.scores[found.metric] for line in found.lines]
+    scores = [line.scores[found.metric] for line in found.rows]
     unscored, faulty = max(score.unscored for score in scores), sum(score.faulty for score in scores)
     said = []
     if unscored:
@@ -138,24 +138,24 @@ def _missing(left_out: Sequence[str]) -> list[str]:
 
 
 def _columns(found: Leaderboard) -> list[_Column]:
-    lines, metric = found.lines, found.metric
+    lines, metric = found.rows, found.metric
     columns = [_Column("#", [f"{'*' if line.name in found.front else ''}{line.name}" for line in lines])]
     columns += [
-        _Column(axis.key, [line.varying[n] for line in lines], right=False, axis=True)
-        for n, axis in enumerate(found.axes)
+        _Column(axis.key, [line.values[n] for line in lines], right=False, axis=True)
+        for n, axis in enumerate(found.keys)
     ]
     if metric:
         columns += [
             _Column(metric, [_mean(line, metric) for line in lines]),
             _Column("95 %", [_range(line, metric) for line in lines], rank=1),
-            _Column(f"vs {found.reference.name}", [_step(line, metric) for line in lines]),
+            _Column(f"vs {found.baseline_row.name}", [_step(line, metric) for line in lines]),
             _Column("verdict", [line.against[metric].verdict for line in lines], right=False),
         ]
     columns += [
         _Column("errors", [str(line.errors or "") for line in lines], rank=2),
         _Column("p50 s", [_seconds(line.p50) for line in lines], rank=3),
         _Column("USD", [_usd(line.cost_usd) if line.cost_usd else "" for line in lines], rank=4),
-        _Column("known", [f"{line.known:.0%}" for line in lines], rank=5),
+        _Column("known", [f"{line.known_share:.0%}" for line in lines], rank=5),
         _Column("p95 s", [_seconds(line.p95) for line in lines], rank=6),
         _Column("tokens", [_tokens(line) for line in lines], rank=7),
     ]
@@ -202,13 +202,13 @@ def _table(found: Leaderboard, columns: Sequence[_Column]) -> Table:
         head = Text("\n".join(_cut(part, column.width) for part in column.heads))
         side = "right" if column.right else "left"
         table.add_column(head, justify=side, no_wrap=True, width=column.width)  # type: ignore[arg-type]
-    for n, line in enumerate(found.lines):
+    for n, line in enumerate(found.rows):
         cells = []
         for column in columns:
             cell = column.cells[n]
             style = _STYLES.get(cell, "") if column.head == "verdict" else "red" if column.head == "errors" else ""
             cells.append(Text(_cut(cell, column.width), style=style))
-        table.add_row(*cells, style="bold" if line.place == 1 else "")
+        table.add_row(*cells, style="bold" if line.rank == 1 else "")
     return table
 
 
@@ -218,7 +218,7 @@ def _cut(value: str, width: int) -> str:
 
 def _called(found: Leaderboard, line: LeaderboardRow) -> str:
     """A variant by its name and what sets it apart."""
-    apart = ", ".join(f"{axis.key}={_cut(value, 40)}" for axis, value in zip(found.axes, line.varying, strict=True))
+    apart = ", ".join(f"{axis.key}={_cut(value, 40)}" for axis, value in zip(found.keys, line.values, strict=True))
     return f"{line.name} ({_cut(apart, 120)})" if apart else line.name
 
 

@@ -1,54 +1,24 @@
-"""What a search found: as text for the terminal, and as optimization_results.json in the sweep's folder."""
+"""The results of a search for the terminal."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, FlowError, Problem
+from llmops_flows.core.errors import FlowError
 from llmops_flows.core.plural import plural
 
-from .. import variants
-from ..files import near, write_json
-from .table import grid
+from .. import saved_runs
+from ..run_files import relative_path
+from ..search_results import SEARCH_FILE, Results, best_points
+from .tables import format_table
 
-FILE = "optimization_results.json"
 SCORES = "scores."
-Results = Mapping[str, Any]
 
 
-def write(folder: Path, results: Results) -> None:
-    """Leave the results in a sweep's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / FILE, results)
-
-
-def refuse(folder: Path, study: str) -> None:
-    """Raises ConfigError where points of another search, or of a sweep, lie in a folder: the numbers are the same."""
-    try:
-        other = str(json.loads((folder / FILE).read_text(encoding="utf-8"))["study"])
-    except (OSError, ValueError, KeyError, TypeError):
-        other = "a sweep" if variants.points(folder) else study
-    if other != study:
-        what = f"{str(folder)!r} holds the points of {other}, which this search would overwrite"
-        raise ConfigError(
-            Problem(what, "hydra.sweep.dir", hint="name another folder, or none: each search has its own")
-        )
-
-
-def front(folder: Path) -> frozenset[str]:
-    """The names of the points in a sweep's folder that a search found best; none where there was no search."""
-    try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return frozenset(str(number) for number in found["best"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return frozenset()
-
-
-def text(folder: Path, results: Results, ended: str, seconds: float) -> str:
+def format_search(folder: Path, results: Results, ended: str, seconds: float) -> str:
     """The best point, or the Pareto front, what failed, and what can be done with it."""
     fine = [trial for trial in results["trials"] if trial["figures"] is not None]
     best = _ranked(results, [trial for trial in fine if trial["number"] in results["best"]])
@@ -71,9 +41,11 @@ def _board(folder: Path, results: Results) -> str:
 
     scores = [one["name"].removeprefix(SCORES) for one in results["objectives"] if one["name"].startswith(SCORES)]
     try:
-        points, lost = variants.sweep(folder)
+        points, lost = saved_runs.read_sweep(folder)
         sort = scores[0] if scores else None
-        return leaderboard_text.text(leaderboard.board(points, sort=sort, lost=lost, front=front(folder)))
+        return leaderboard_text.format_leaderboard(
+            leaderboard.leaderboard(points, sort=sort, lost=lost, front=best_points(folder))
+        )
     except FlowError:
         return ""
 
@@ -89,7 +61,7 @@ def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> s
     heads = [f"{one['name']} ({'more' if one['direction'] == 'maximize' else 'less'})" for one in results["objectives"]]
     rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
     told = f"Pareto front: {len(best)} of {plural(count, 'point')}, none of which is beaten in everything by another"
-    return f"{told}\n\n{grid(['point', '#', *heads], rows, 160, stretch=1)}\n"
+    return f"{told}\n\n{format_table(['point', '#', *heads], rows, 160, stretch=1)}\n"
 
 
 def _best(best: Sequence[Mapping[str, Any]], count: int) -> str:
@@ -108,8 +80,8 @@ def _end(folder: Path, results: Results, best: Sequence[Mapping[str, Any]], ende
     if best:
         words = [*results["fixed"], *best[0]["overrides"]]
         lines.append(f"run it:   python -m llmops_flows {' '.join(map(shlex.quote, words))}")
-        lines.append(f"keep it:  python -m llmops_flows promote {near(folder) / str(best[0]['number'])} NAME")
-    lines.append(f"{near(folder) / FILE}   study {results['study']}")
+        lines.append(f"keep it:  python -m llmops_flows promote {relative_path(folder) / str(best[0]['number'])} NAME")
+    lines.append(f"{relative_path(folder) / SEARCH_FILE}   study {results['study']}")
     return "\n".join(lines) + "\n"
 
 

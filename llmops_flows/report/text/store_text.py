@@ -11,8 +11,8 @@ from llmops_flows.artifacts.inventory import Artifact
 from llmops_flows.core.plural import plural
 from llmops_flows.core.store import EvictionReport, LostEntry, StorageShare, StoreStats
 
-from .amounts import age, size
-from .table import grid
+from .amounts import format_age, format_size
+from .tables import format_table
 
 WIDTH = 120
 _MOST = 30
@@ -21,7 +21,7 @@ _MANY = {"entry": "entries", "index": "indexes", "value of a trace": "values of 
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class DamagedItem:
     """Something that is damaged. `what` is entry, value, index, trace or file; `name` says which one."""
 
     what: str
@@ -32,7 +32,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class StoreCheck:
     """What was looked at: how many of each kind are good, and everything that is not."""
 
     store: str
@@ -40,43 +40,47 @@ class Checked:
     values: int
     indexes: int
     traces: int
-    lost: list[Loss]
+    lost: list[DamagedItem]
 
 
-def losses(
+def damaged_items(
     answers: Mapping[str, LostEntry], indexes: Sequence[Artifact], traces: Mapping[str, LostEntry]
-) -> list[Loss]:
+) -> list[DamagedItem]:
     """Everything that is damaged, in one form."""
     rows = [*answers.items(), *traces.items()]
-    found = [Loss(one.what, name, one.stage, one.tenant, one.why) for name, one in rows]
-    return found + [Loss("index", f"{one.kind}/{one.address}", "", "", "; ".join(one.problems)) for one in indexes]
+    found = [DamagedItem(one.what, name, one.stage, one.tenant, one.why) for name, one in rows]
+    return found + [
+        DamagedItem("index", f"{one.kind}/{one.address}", "", "", "; ".join(one.problems)) for one in indexes
+    ]
 
 
-def stats(
+def format_stats(
     place: str, home: str, found: StoreStats, indexes: Sequence[Artifact], traces: Mapping[str, Any] | None
 ) -> str:
     """Where things are kept, and how much of what."""
     rows = [
         ("store", place),
         ("home", home),
-        ("answers", f"{_answers(found.entries, found.values)}, {size(found.bytes)}"),
+        ("answers", f"{_answers(found.entries, found.values)}, {format_size(found.bytes)}"),
     ]
     if found.entries:
-        times = dict.fromkeys([age(found.newest), age(found.oldest)])
+        times = dict.fromkeys([format_age(found.newest), format_age(found.oldest)])
         rows.append(("last used", f"{' to '.join(times)} ago"))
     rows.append(("at work", _leases(found.leases)))
     kinds = Counter(one.kind for one in indexes)
     listed = f" ({', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))})" if kinds else ""
-    rows.append(("indexes", f"{len(indexes)}{listed}, {size(sum(one.bytes for one in indexes))}"))
+    rows.append(("indexes", f"{len(indexes)}{listed}, {format_size(sum(one.bytes for one in indexes))}"))
     if traces:
-        rows.append(("traces", f"{traces['traces']:,} of {plural(traces['runs'], 'run')}, {size(traces['bytes'])}"))
+        rows.append(
+            ("traces", f"{traces['traces']:,} of {plural(traces['runs'], 'run')}, {format_size(traces['bytes'])}")
+        )
     head = "\n".join(f"{name:<9}  {text}" for name, text in rows)
     tables = [_shares("stage", found.stages)]
     tables += [_shares("tenant", found.tenants)] if set(found.tenants) - {""} else []
     return "\n\n".join([head, *(table for table in tables if table)])
 
 
-def verified(found: Checked, *, repaired: bool) -> str:
+def format_check(found: StoreCheck, *, repaired: bool) -> str:
     """What was checked, and what is damaged: the first of it one by one, the rest by number."""
     head = (
         f"{found.store}\nas they were written: {_answers(found.entries, found.values)}, "
@@ -89,7 +93,7 @@ def verified(found: Checked, *, repaired: bool) -> str:
     rows = [[one.what, _short(one.name), one.stage, one.tenant, one.why] for one in parts[:_MOST]]
     lines = [head, *whole]
     if rows:
-        lines += ["", grid(["damaged", "which", "stage", "tenant", "what was lost"], rows, WIDTH, stretch=5)]
+        lines += ["", format_table(["damaged", "which", "stage", "tenant", "what was lost"], rows, WIDTH, stretch=5)]
         lines += [f"… and {len(parts) - _MOST:,} more; --json names all"] if len(parts) > _MOST else []
         lines += ["", _by_stage(parts)]
     if repaired:
@@ -99,19 +103,21 @@ def verified(found: Checked, *, repaired: bool) -> str:
     return "\n".join(lines)
 
 
-def evicted(gone: EvictionReport, *, dry: bool) -> str:
+def format_evicted(gone: EvictionReport, *, dry: bool) -> str:
     """What went, or would go."""
     if not gone.entries and not gone.values:
         return "nothing is too much or too old"
     stages = ", ".join(f"{name or _UNNAMED} {count:,}" for name, count in sorted(gone.stages.items()))
     of = f" ({stages})" if stages else ""
-    told = f"{plural(gone.entries, 'entry', 'entries')}{of} and {plural(gone.values, 'value')}, {size(gone.bytes)}"
+    told = (
+        f"{plural(gone.entries, 'entry', 'entries')}{of} and {plural(gone.values, 'value')}, {format_size(gone.bytes)}"
+    )
     return f"would let go of {told}; nothing was changed" if dry else f"let go of {told}"
 
 
 def _shares(head: str, shares: Mapping[str, StorageShare]) -> str:
-    rows = [[name or _UNNAMED, f"{share.entries:,}", size(share.bytes)] for name, share in shares.items()]
-    return grid([head, "entries", "size"], rows, WIDTH) if rows else ""
+    rows = [[name or _UNNAMED, f"{share.entries:,}", format_size(share.bytes)] for name, share in shares.items()]
+    return format_table([head, "entries", "size"], rows, WIDTH) if rows else ""
 
 
 def _answers(entries: int, values: int) -> str:
@@ -125,7 +131,7 @@ def _leases(leases: Mapping[str, int]) -> str:
     return f"{plural(sum(leases.values()), 'key')} being computed, by {who}"
 
 
-def _by_stage(lost: Iterable[Loss]) -> str:
+def _by_stage(lost: Iterable[DamagedItem]) -> str:
     counts = Counter((one.what, one.stage) for one in lost)
     return ", ".join(
         plural(count, what, _MANY.get(what, "")) + (f" of {stage}" if stage else "")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, Problem
-from llmops_flows.report.files import SUMMARY
+from llmops_flows.report.run_files import SUMMARY_FILE
 
 from ..outcome import PointOutcome
 from .judgment import SearchResult, judged
@@ -53,7 +53,7 @@ def _run(loop: Loop) -> int:
         after = f"after {len(loop.settled)} of {loop.search.settings.n_trials} points"
         stop.args = (f"interrupted {after}; the same command goes on from here",)
         raise
-    print(search_text.text(loop.folder, loop.results(), loop.ended, time.perf_counter() - begun), end="")
+    print(search_text.format_search(loop.folder, loop.results(), loop.ended, time.perf_counter() - begun), end="")
     return code(loop.outcomes)
 
 
@@ -113,9 +113,9 @@ class Loop:
 
     def save(self) -> None:
         """Leave what is known by now in the sweep's folder."""
-        from llmops_flows.report.text import search_text
+        from llmops_flows.report import search_results
 
-        search_text.write(self.folder, self.results())
+        search_results.write_search_results(self.folder, self.results())
 
     def _resume(self) -> list[Trial]:
         """Take over what earlier runs settled: what failed is proposed again, what was cut off is returned."""
@@ -253,7 +253,7 @@ class Loop:
 
 def _bring(source: Path, target: Path) -> bool:
     """Results that an earlier run left elsewhere stand in this sweep's folder too; whether there are any."""
-    if not (source / SUMMARY).is_file():
+    if not (source / SUMMARY_FILE).is_file():
         return False
     if not target.exists():
         draft = target.with_name(f".{target.name}.{os.getpid()}")

@@ -13,12 +13,12 @@ SCORES = "scores."
 Summary = Mapping[str, Any]
 
 FIGURES: dict[str, Callable[[Summary], Any]] = {
-    "cost_usd": lambda s: s["anew"]["usage"].get("cost_usd", 0.0),
-    "latency.p50": lambda s: s["anew"]["latency"]["p50"],
-    "latency.p95": lambda s: s["anew"]["latency"]["p95"],
-    "tokens": lambda s: s["anew"]["usage"].get("input_tokens", 0) + s["anew"]["usage"].get("output_tokens", 0),
-    "input_tokens": lambda s: s["anew"]["usage"].get("input_tokens", 0),
-    "output_tokens": lambda s: s["anew"]["usage"].get("output_tokens", 0),
+    "cost_usd": lambda s: s["uncached"]["usage"].get("cost_usd", 0.0),
+    "latency.p50": lambda s: s["uncached"]["latency"]["p50"],
+    "latency.p95": lambda s: s["uncached"]["latency"]["p95"],
+    "tokens": lambda s: s["uncached"]["usage"].get("input_tokens", 0) + s["uncached"]["usage"].get("output_tokens", 0),
+    "input_tokens": lambda s: s["uncached"]["usage"].get("input_tokens", 0),
+    "output_tokens": lambda s: s["uncached"]["usage"].get("output_tokens", 0),
     "errors": lambda s: s["errors"]["records"],
     "refused": lambda s: s["refused"],
 }

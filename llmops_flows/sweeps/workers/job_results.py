@@ -135,7 +135,7 @@ def _listening(launcher: Any, found: JobResult) -> Any:
     """A launcher whose jobs are listened to. A sweeper would end at the first that failed."""
     from hydra.core.utils import JobReturn, JobStatus
 
-    from llmops_flows.report import files
+    from llmops_flows.report import run_files
 
     from ..grid.points import Point
 
@@ -148,7 +148,7 @@ def _listening(launcher: Any, found: JobResult) -> Any:
             found.outcomes.append(PointOutcome(number, failure=value.why) if isinstance(value, LostJob) else value)
             place = found.folder / str(number)
             if found.outcomes[-1].failure and place.is_dir():
-                files.write_failure(place, found.outcomes[-1].failure)
+                run_files.write_failure(place, found.outcomes[-1].failure)
         return [JobReturn(overrides=list(o), status=JobStatus.COMPLETED, _return_value=None) for o in job_overrides]
 
     launcher.launch = listened

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmops_flows.core.plural import plural
 from llmops_flows.core.record import Record
-from llmops_flows.core.redaction import redact
 
-from ..summary import empty, latency
+from ..summary import is_empty, latency
+from .tables import format_table
 
 _SHOWN = ("answer_correctness", "groundedness", "hit")
 _WORTH_TELLING = 0.05
 
 
-def results(records: Sequence[Record], width: int | None = None) -> str:
+def results_table(records: Sequence[Record], width: int | None = None) -> str:
     """One line a question: question, answer, verdict, the main scores, latency. Long texts end in an ellipsis."""
     width = width or shutil.get_terminal_size((120, 24)).columns
     metrics = [name for name in _SHOWN if any(record.scores.get(name) is not None for record in records)]
@@ -26,12 +26,12 @@ def results(records: Sequence[Record], width: int | None = None) -> str:
             str(record.get("question", "")),
             _answer(record),
             verdict(record),
-            *(number(record.scores.get(name)) for name in metrics),
+            *(format_score(record.scores.get(name)) for name in metrics),
             f"{latency(record):.2f}",
         ]
         for record in records
     ]
-    return grid(heads, rows, width, stretch=2)
+    return format_table(heads, rows, width, stretch=2)
 
 
 def verdict(record: Record) -> str:
@@ -40,13 +40,13 @@ def verdict(record: Record) -> str:
         return "error"
     if record.ended:
         return "blocked"
-    if empty(record):
+    if is_empty(record):
         return "empty"
     actions = {str(v.get("action")) for v in record.verdicts.values()}
     return "fixed" if "fix" in actions else "ok"
 
 
-def totals(summary: Mapping[str, Any]) -> str:
+def totals_text(summary: Mapping[str, Any]) -> str:
     """The totals of a summary, a line each."""
     usage, waited, first = summary["usage"], summary["latency"], summary["first_token"]
     errors, judging = summary["errors"], summary.get("judging") or {}
@@ -59,10 +59,10 @@ def totals(summary: Mapping[str, Any]) -> str:
         f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
         f"cost {usage.get('cost_usd', 0.0):.4f} USD",
     ]
-    lines += [budget(summary["budget"])] if "budget" in summary else []
+    lines += [budget_text(summary["budget"])] if "budget" in summary else []
     lines += _loading(summary["loading"])
     if any(counts.get("known") for counts in summary["stages"].values()):
-        lines.append(_anew(summary["anew"]))
+        lines.append(_anew(summary["uncached"]))
     if judging:
         tokens = f"{judging.get('input_tokens', 0)} in, {judging.get('output_tokens', 0)} out"
         lines.append(f"  of them for judging: tokens {tokens}; cost {judging.get('cost_usd', 0.0):.4f} USD")
@@ -75,7 +75,7 @@ def totals(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def budget(found: Mapping[str, Any]) -> str:
+def budget_text(found: Mapping[str, Any]) -> str:
     """What was spent of a budget, and what is left."""
     words = {"usd": ("USD", ".6g"), "tokens": ("tokens", ".0f"), "minutes": ("minutes", ".2f")}
     parts = []
@@ -103,59 +103,33 @@ def _anew(found: Mapping[str, Any]) -> str:
     )
 
 
-def scores(summary: Mapping[str, Any]) -> str:
+def scores_table(summary: Mapping[str, Any]) -> str:
     """Every metric with its mean, interval and number of records; n/a where what could be scored failed.
 
     Where nothing failed, a metric that had nothing to say (no reference, no gold pages) is left out.
     """
     failed = any(summary["errors"][what] for what in ("records", "evaluations"))
     rows = [
-        [name, number(found["mean"]), _range(found), str(found["n"])]
+        [name, format_score(found["mean"]), _range(found), str(found["n"])]
         for name, found in summary["scores"].items()
         if found["n"] or failed
     ]
     if not rows:
         return "scores n/a" if failed else ""
-    return grid(["score", "mean", "95 %", "n"], rows, 120)
+    return format_table(["score", "mean", "95 %", "n"], rows, 120)
 
 
-def stages(summary: Mapping[str, Any]) -> str:
+def stages_table(summary: Mapping[str, Any]) -> str:
     """Stage by stage, what was known and what was computed."""
     states = ("known", "similar", "computed", "shared", "skipped", "failed")
     used = [state for state in states if any(counts.get(state) for counts in summary["stages"].values())]
     rows = [[name, *(str(counts.get(state, 0)) for state in used)] for name, counts in summary["stages"].items()]
-    return grid(["stage", *used], rows, 120)
+    return format_table(["stage", *used], rows, 120)
 
 
-def grid(heads: Sequence[str], rows: Iterable[Sequence[str]], width: int, *, stretch: int = 0) -> str:
-    """Columns under their heads; the first `stretch` columns share what room there is, the others keep theirs."""
-    cells = [[_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[n]) for row in [list(heads), *cells]) for n in range(len(heads))]
-    room = width - sum(widths[stretch:]) - 2 * (len(heads) - 1)
-    for n in range(stretch):
-        share = max(12, room // (stretch - n))
-        widths[n] = min(widths[n], share)
-        room -= widths[n]
-    lines = [list(heads), ["-" * w for w in widths], *cells]
-    return "\n".join(
-        "  ".join(_fit(cell, widths[n], right=n >= max(stretch, 1)) for n, cell in enumerate(line)).rstrip()
-        for line in lines
-    )
-
-
-def number(value: float | None) -> str:
+def format_score(value: float | None) -> str:
     """A score with two digits, or n/a."""
     return "n/a" if value is None else f"{value:.2f}"
-
-
-def _fit(text: str, width: int, *, right: bool) -> str:
-    text = text if len(text) <= width else text[: width - 1] + "…"
-    return text.rjust(width) if right else text.ljust(width)
-
-
-def _line(text: str) -> str:
-    """One line without secrets and without control characters (an answer must not steer the terminal)."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(redact(text).split()))
 
 
 def _answer(record: Record) -> str:

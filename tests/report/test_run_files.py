@@ -7,32 +7,36 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.core.errors import FlowError
-from llmops_flows.report import files, variants
+from llmops_flows.report import run_files, saved_runs
 
 
 def test_results_from_another_disk_take_the_place_of_an_earlier_failure(tmp_path: Path) -> None:
-    files.write_failure(tmp_path / "here" / "3", "its process died")
-    files.write_rows(tmp_path / "there" / "3", [{"id": "a", "answer": "yes"}], {"answered": 1}, {"name": "shop"})
-    files.bring(tmp_path / "here" / "3", {p.name: p.read_bytes() for p in (tmp_path / "there" / "3").iterdir()})
-    assert variants.read(tmp_path / "here" / "3").rows == variants.read(tmp_path / "there" / "3").rows
+    run_files.write_failure(tmp_path / "here" / "3", "its process died")
+    run_files.write_run_rows(
+        tmp_path / "there" / "3", [{"id": "a", "answer": "yes"}], {"answered": 1}, {"name": "shop"}
+    )
+    run_files.copy_run_files(
+        tmp_path / "here" / "3", {p.name: p.read_bytes() for p in (tmp_path / "there" / "3").iterdir()}
+    )
+    assert saved_runs.read_run(tmp_path / "here" / "3").rows == saved_runs.read_run(tmp_path / "there" / "3").rows
 
 
 def test_a_failure_from_another_disk_is_told_as_one(tmp_path: Path) -> None:
-    files.bring(tmp_path / "3", {files.FAILURE: b"out of memory\n"})
+    run_files.copy_run_files(tmp_path / "3", {run_files.FAILURE_FILE: b"out of memory\n"})
     with pytest.raises(FlowError, match="out of memory"):
-        variants.read(tmp_path / "3")
+        saved_runs.read_run(tmp_path / "3")
 
 
 def test_the_summary_comes_last_whatever_order_the_files_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, path: written.append(path.name) or replace(self, path))
-    files.bring(tmp_path, {"summary.json": b"{}", "results.jsonl": b"", "config.json": b"{}"})
+    run_files.copy_run_files(tmp_path, {"summary.json": b"{}", "results.jsonl": b"", "config.json": b"{}"})
     assert written[-1] == "summary.json"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "results.jsonl", "summary.json"]
 
 
 def test_a_path_is_shown_from_here_where_it_lies_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert files.near(tmp_path / "multirun" / "3") == Path("multirun/3")
-    assert files.near(Path("/elsewhere")) == Path("/elsewhere")
+    assert run_files.relative_path(tmp_path / "multirun" / "3") == Path("multirun/3")
+    assert run_files.relative_path(Path("/elsewhere")) == Path("/elsewhere")

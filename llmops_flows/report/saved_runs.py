@@ -11,9 +11,9 @@ from typing import Any
 from llmops_flows.core.errors import FlowError
 from llmops_flows.core.record import question_id
 
-from .files import FAILURE, SUMMARY
+from .run_files import FAILURE_FILE, SUMMARY_FILE
 
-_FILES = ("results.jsonl", "config.json", SUMMARY)
+_FILES = ("results.jsonl", "config.json", SUMMARY_FILE)
 _FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
 
 
@@ -44,7 +44,7 @@ class SavedRun:
         return stage.partition(".")[0] not in (self.config.get("evaluator") or {})
 
 
-def question(row: Mapping[str, Any]) -> str:
+def row_question(row: Mapping[str, Any]) -> str:
     """The id of a row's question."""
     return question_id(str(row.get("id", "")), row.get("sample"))
 
@@ -52,14 +52,14 @@ def question(row: Mapping[str, Any]) -> str:
 # -- output folders --------------------------------------------------------------------------------------------------
 
 
-def read(folder: Path, name: str = "") -> SavedRun:
+def read_run(folder: Path, name: str = "") -> SavedRun:
     """The variant of an output folder (results.jsonl, config.json, summary.json; the first one must be there).
 
     Raises:
         FlowError: the folder holds no results, or a file of it cannot be read.
     """
-    if (folder / FAILURE).is_file():
-        raise FlowError(_file(folder, FAILURE, str.strip))
+    if (folder / FAILURE_FILE).is_file():
+        raise FlowError(_file(folder, FAILURE_FILE, str.strip))
     rows = _file(folder, "results.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line])
     config, summary = (_file(folder, file, json.loads, missing={}) for file in _FILES[1:])
     chosen = summary.get("choices") or _choices(folder)
@@ -67,16 +67,16 @@ def read(folder: Path, name: str = "") -> SavedRun:
     return SavedRun(name or folder.name, str(summary.get("run") or ""), config, rows, summary, chosen, folder)
 
 
-def sweep(folder: Path) -> tuple[list[SavedRun], dict[str, str]]:
+def read_sweep(folder: Path) -> tuple[list[SavedRun], dict[str, str]]:
     """The points of a sweep's folder in the order of their numbers; for those without results, what is wrong.
 
     Raises:
         FlowError: the folder holds no point at all.
     """
     found, lost = [], {}
-    for point in points(folder):
+    for point in point_folders(folder):
         try:
-            found.append(read(point))
+            found.append(read_run(point))
         except FlowError as error:
             lost[point.name] = str(error)
     if not found:
@@ -85,7 +85,7 @@ def sweep(folder: Path) -> tuple[list[SavedRun], dict[str, str]]:
     return found, lost
 
 
-def latest(root: Path) -> Path:
+def latest_sweep(root: Path) -> Path:
     """The folder of the sweep that was run last: `DATE/TIME` below `root`.
 
     An earlier one that was gone on with since counts: its `multirun.yaml` was written then.
@@ -93,21 +93,21 @@ def latest(root: Path) -> Path:
     Raises:
         FlowError: there is none.
     """
-    sweeps = [time for date in _folders(root) for time in _folders(date) if points(time)]
+    sweeps = [time for date in _folders(root) for time in _folders(date) if point_folders(time)]
     if not sweeps:
         raise FlowError(f"there is no sweep in {str(root)!r}; {_FIRST}")
     return max(sweeps, key=lambda path: (_begun(path), path.parent.name, path.name))
 
 
-def _begun(sweep: Path) -> int:
+def _begun(read_sweep: Path) -> int:
     """When a sweep was begun or gone on with; 0 where nothing tells."""
     try:
-        return (sweep / "multirun.yaml").stat().st_mtime_ns
+        return (read_sweep / "multirun.yaml").stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def points(folder: Path) -> list[Path]:
+def point_folders(folder: Path) -> list[Path]:
     """The folders of a sweep's points in the order of their numbers, whatever lies in them."""
     return sorted((path for path in _folders(folder) if path.name.isdigit()), key=lambda path: int(path.name))
 
@@ -141,4 +141,4 @@ def _choices(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-SWEEPS = Path("multirun")
+SWEEPS_FOLDER = Path("multirun")

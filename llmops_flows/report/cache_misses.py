@@ -12,21 +12,21 @@ from llmops_flows.core.fingerprint import decode
 from llmops_flows.core.record import question_id
 from llmops_flows.core.redaction import MASK
 
-from .differences import ABSENT, DifferingKey, differing
+from .config_differences import ABSENT, DifferingKey, differing_leaves
 
-Kind = Literal["setting", "input", "row", "sample", "tenant", "first", "again", "lost", "unrecorded"]
+MissKind = Literal["setting", "input", "row", "sample", "tenant", "first", "again", "lost", "unrecorded"]
 Contents = Callable[[Iterable[str]], Mapping[str, bytes]]
 """The bytes that are kept under addresses, as `TraceStore.contents` gives them."""
 Stored = Mapping[str, Any]
 """A trace as it is kept (`core.trace.told`)."""
 
-MOST = 5_000
+MAX_EARLIER_TRACES = 5_000
 """How many earlier traces are looked through."""
 _REFUSED = ("refusal", "content_filter")
 
 
 @dataclass(frozen=True)
-class Cause:
+class MissCause:
     """One thing that was new.
 
     kind: `setting` (a field of the stage's identity: `name`, values `before` and `after`), `input` (the slot `name`
@@ -35,7 +35,7 @@ class Cause:
     not help), `lost` (it was kept once), `unrecorded` (what was new is not on record).
     """
 
-    kind: Kind
+    kind: MissKind
     name: str = ""
     before: Any = None
     after: Any = None
@@ -43,16 +43,16 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class Reason:
+class MissGroup:
     """Rows of a stage that were computed for the same causes. `run`: the nearest earlier run; "" if there is none."""
 
-    causes: tuple[Cause, ...]
+    causes: tuple[MissCause, ...]
     rows: tuple[str, ...]
     run: str = ""
 
 
 @dataclass(frozen=True)
-class Told:
+class StageMisses:
     """One stage of a run: how many of its answers were known, computed …; why those were not known.
 
     errors: what went wrong, and how often. Failures are never kept.
@@ -60,16 +60,16 @@ class Told:
 
     stage: str
     states: Mapping[str, int]
-    reasons: tuple[Reason, ...] = ()
+    groups: tuple[MissGroup, ...] = ()
     errors: Mapping[str, int] = field(default_factory=dict)
 
 
-def why(stored: Sequence[Stored], earlier: Iterable[Stored], contents: Contents) -> list[Told]:
+def explain_misses(stored: Sequence[Stored], earlier: Iterable[Stored], contents: Contents) -> list[StageMisses]:
     """Each stage of a run in the order in which they ran. earlier: traces from before the run, the last one first."""
     steps = [(trace, n, step) for trace in stored for n, step in enumerate(trace["steps"])]
     computed = {step["stage"] for _, _, step in steps if step["state"] == "computed"}
     past = _Past(earlier if computed else (), computed, contents)
-    found: dict[str, dict[tuple[Any, ...], tuple[tuple[Cause, ...], str, list[str]]]] = {}
+    found: dict[str, dict[tuple[Any, ...], tuple[tuple[MissCause, ...], str, list[str]]]] = {}
     states: dict[str, Counter[str]] = {}
     errors: dict[str, Counter[str]] = {}
     for trace, n, step in steps:
@@ -81,26 +81,26 @@ def why(stored: Sequence[Stored], earlier: Iterable[Stored], contents: Contents)
             alike = found.setdefault(step["stage"], {})
             alike.setdefault(_mark(causes), (causes, run, []))[2].append(str(trace["record"]))
     return [
-        Told(stage, dict(counts), tuple(_reasons(found.get(stage, {}).values())), dict(errors.get(stage, {})))
+        StageMisses(stage, dict(counts), tuple(_reasons(found.get(stage, {}).values())), dict(errors.get(stage, {})))
         for stage, counts in states.items()
     ]
 
 
-def _mark(causes: Sequence[Cause]) -> tuple[Any, ...]:
+def _mark(causes: Sequence[MissCause]) -> tuple[Any, ...]:
     """What makes causes of two rows the same: of an input its slot and its writer, not its value."""
     return tuple(
         (c.kind, c.name, c.by, "" if c.kind in ("input", "row") else repr((c.before, c.after))) for c in causes
     )
 
 
-def _reasons(found: Iterable[tuple[tuple[Cause, ...], str, list[str]]]) -> Iterator[Reason]:
+def _reasons(found: Iterable[tuple[tuple[MissCause, ...], str, list[str]]]) -> Iterator[MissGroup]:
     for causes, run, rows in sorted(found, key=lambda one: -len(one[2])):
         told = causes if len(rows) == 1 else tuple(_valueless(cause) for cause in causes)
-        yield Reason(told, tuple(rows), run)
+        yield MissGroup(told, tuple(rows), run)
 
 
-def _valueless(cause: Cause) -> Cause:
-    return Cause(cause.kind, cause.name, by=cause.by) if cause.kind in ("input", "row") else cause
+def _valueless(cause: MissCause) -> MissCause:
+    return MissCause(cause.kind, cause.name, by=cause.by) if cause.kind in ("input", "row") else cause
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class _Past:
         self._rows: dict[tuple[str, str], dict[tuple[Any, ...], _Seen]] = {}
         self._kinds: dict[str, dict[str, _Seen]] = {}
         self._read: dict[str, Any] = {}
-        self._fields: dict[tuple[str, str], tuple[Cause, ...]] = {}
+        self._fields: dict[tuple[str, str], tuple[MissCause, ...]] = {}
         for trace in earlier:
             for step in trace["steps"]:
                 if step["stage"] in stages and step["key"]:
@@ -139,7 +139,7 @@ class _Past:
             self._rows.setdefault((step["stage"], _row(trace)), {}).setdefault(mark, seen)
             self._kinds.setdefault(step["stage"], {}).setdefault(step["identity"], seen)
 
-    def explain(self, trace: Stored, place: int) -> tuple[tuple[Cause, ...], str]:
+    def explain(self, trace: Stored, place: int) -> tuple[tuple[MissCause, ...], str]:
         """What was new about a step, and the run that it is compared with."""
         step = trace["steps"][place]
         same = self._keys.get(_base(step))
@@ -148,12 +148,12 @@ class _Past:
         row = [(self._differ(trace, place, seen), seen) for seen in self._of_row(trace, step)]
         if row:
             causes, seen = min(row, key=lambda pair: len(pair[0]))
-            return causes or (Cause("unrecorded"),), seen.run
+            return causes or (MissCause("unrecorded"),), seen.run
         kinds = self._kinds.get(step["stage"], {})
         if not kinds:
-            return (Cause("first"),), ""
+            return (MissCause("first"),), ""
         asked = self._value(trace["inputs"].get("question"))
-        new = Cause("row", after=asked if isinstance(asked, str) else None)
+        new = MissCause("row", after=asked if isinstance(asked, str) else None)
         others = [(self._changed(seen.step, step), seen) for seen in kinds.values()]
         causes, seen = min(others, key=lambda pair: len(pair[0]))
         return (causes, seen.run) if causes else ((new,), "")
@@ -163,7 +163,7 @@ class _Past:
 
     # -- what differs --------------------------------------------------------------------------------------------
 
-    def _differ(self, trace: Stored, place: int, seen: _Seen) -> tuple[Cause, ...]:
+    def _differ(self, trace: Stored, place: int, seen: _Seen) -> tuple[MissCause, ...]:
         step, before = trace["steps"][place], seen.step
         found = list(self._changed(before, step))
         for slot in dict.fromkeys([*before["reads"], *step["reads"]]):
@@ -171,14 +171,14 @@ class _Past:
             if one != other:
                 by = _writer(trace, place, slot)
                 values = (None, None) if by else (self._value(one), self._value(other))
-                found.append(Cause("input", slot, values[0], values[1], by))
+                found.append(MissCause("input", slot, values[0], values[1], by))
         if trace["tenant"] != seen.trace["tenant"]:
-            found.append(Cause("tenant", "", seen.trace["tenant"], trace["tenant"]))
+            found.append(MissCause("tenant", "", seen.trace["tenant"], trace["tenant"]))
         if not found and trace["sample"] != seen.trace["sample"]:
-            found.append(Cause("sample", "", seen.trace["sample"], trace["sample"]))
+            found.append(MissCause("sample", "", seen.trace["sample"], trace["sample"]))
         return tuple(found)
 
-    def _changed(self, before: Mapping[str, Any], step: Mapping[str, Any]) -> tuple[Cause, ...]:
+    def _changed(self, before: Mapping[str, Any], step: Mapping[str, Any]) -> tuple[MissCause, ...]:
         """The fields in which two identities of a stage differ."""
         pair = before["identity"], step["identity"]
         if pair[0] == pair[1]:
@@ -187,32 +187,32 @@ class _Past:
             docs = [_mapped(self._value(identity)) for identity in pair]
             if not all(isinstance(doc, Mapping) for doc in docs):
                 docs = [before["settings"], step["settings"]]
-            axes = differing(docs)
-            self._fields[pair] = tuple(_once(map(_setting, _told(axes)))) or (Cause("unrecorded"),)
+            axes = differing_leaves(docs)
+            self._fields[pair] = tuple(_once(map(_setting, _told(axes)))) or (MissCause("unrecorded"),)
         return self._fields[pair]
 
     # -- asked before --------------------------------------------------------------------------------------------
 
-    def _again(self, trace: Stored, step: Mapping[str, Any], seen: _Seen) -> Cause:
+    def _again(self, trace: Stored, step: Mapping[str, Any], seen: _Seen) -> MissCause:
         """Why an answer that was given before was not known."""
         now, then = self._caching(trace), self._caching(seen.trace)
         if seen.step["state"] == "failed":
-            return Cause("again", f"it failed then: {seen.step['error']}")
+            return MissCause("again", f"it failed then: {seen.step['error']}")
         if now.get("mode") == "none":
-            return Cause("again", "cache=none looks nothing up")
+            return MissCause("again", "cache=none looks nothing up")
         if then.get("mode") == "none":
-            return Cause("again", "cache=none kept nothing then")
+            return MissCause("again", "cache=none kept nothing then")
         if now.get("refresh"):
-            return Cause("again", "cache.refresh computes anew")
+            return MissCause("again", "cache.refresh computes anew")
         if "#" in step["key"]:
-            return Cause("again", "what is sampled without a seed is never kept")
+            return MissCause("again", "what is sampled without a seed is never kept")
         if "fallback_for" in seen.step["notes"]:
-            return Cause("again", "a fallback answered then, which is never kept")
+            return MissCause("again", "a fallback answered then, which is never kept")
         if seen.step["notes"].get("finish_reason") in _REFUSED:
-            return Cause("again", "it was refused then, which is never kept")
+            return MissCause("again", "it was refused then, which is never kept")
         if MASK.encode() in self._contents([seen.step["address"]]).get(seen.step["address"], b""):
-            return Cause("again", "the answer holds something like a secret, and is never kept")
-        return Cause("lost")
+            return MissCause("again", "the answer holds something like a secret, and is never kept")
+        return MissCause("lost")
 
     def _caching(self, trace: Stored) -> Mapping[str, Any]:
         config = self._value(trace["config"])
@@ -267,14 +267,14 @@ def _told(axes: Sequence[DifferingKey]) -> list[DifferingKey]:
     return [axis for axis in axes if f".{axis.key}".endswith(".class") or not axis.key.startswith(other or ".")]
 
 
-def _setting(axis: DifferingKey) -> Cause:
+def _setting(axis: DifferingKey) -> MissCause:
     before, after = (None if value is ABSENT else value for value in axis.values)
-    return Cause("setting", axis.key, before, after)
+    return MissCause("setting", axis.key, before, after)
 
 
-def _once(causes: Iterable[Cause]) -> list[Cause]:
+def _once(causes: Iterable[MissCause]) -> list[MissCause]:
     """Each change once: of fields that tell the same (`validators.x.params.share`, `rules.x.share`) the first."""
-    found: dict[tuple[Any, ...], Cause] = {}
+    found: dict[tuple[Any, ...], MissCause] = {}
     for cause in causes:
         found.setdefault((cause.name.rpartition(".")[2], repr((cause.before, cause.after))), cause)
     return list(found.values())

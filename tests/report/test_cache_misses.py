@@ -10,103 +10,103 @@ import pytest
 from llmops_flows import Call, Outcome
 from llmops_flows.core.cache_policy import Cache
 from llmops_flows.core.record import Record
-from llmops_flows.report.why import Cause, Told
+from llmops_flows.report.cache_misses import MissCause, StageMisses
 from tests.support.parts import Find, Guard, Say, Write, asked, rag
-from tests.support.records import Place
+from tests.support.records import RecordedRuns
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> RecordedRuns:
+    return RecordedRuns(tmp_path)
 
 
-def causes(told: Told) -> list[Cause]:
+def causes(told: StageMisses) -> list[MissCause]:
     """The causes of a stage that computed for one reason only."""
-    [reason] = told.reasons
+    [reason] = told.groups
     return list(reason.causes)
 
 
-def test_the_first_run_of_a_stage_says_so(place: Place) -> None:
+def test_the_first_run_of_a_stage_says_so(place: RecordedRuns) -> None:
     place.run()
-    assert all(causes(told) == [Cause("first")] and not told.reasons[0].run for told in place.why().values())
+    assert all(causes(told) == [MissCause("first")] and not told.groups[0].run for told in place.why().values())
 
 
-def test_what_is_known_needs_no_reason(place: Place) -> None:
+def test_what_is_known_needs_no_reason(place: RecordedRuns) -> None:
     place.run()
     place.run()
-    assert all(not told.reasons and told.states == {"known": 2} for told in place.why().values())
+    assert all(not told.groups and told.states == {"known": 2} for told in place.why().values())
 
 
-def test_a_changed_setting_is_named_with_both_values_and_the_run_before(place: Place) -> None:
+def test_a_changed_setting_is_named_with_both_values_and_the_run_before(place: RecordedRuns) -> None:
     place.run()
     place.run(rag(model=Say(name="other")))
     told = place.why()
-    assert causes(told["model"]) == [Cause("setting", "name", "fake", "other")]
-    assert told["model"].reasons[0].run == place.runs[0] and told["model"].reasons[0].rows == ("q0", "q1")
+    assert causes(told["model"]) == [MissCause("setting", "name", "fake", "other")]
+    assert told["model"].groups[0].run == place.runs[0] and told["model"].groups[0].rows == ("q0", "q1")
     assert told["retrieve"].states == {"known": 2}
 
 
-def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: Place) -> None:
+def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: RecordedRuns) -> None:
     place.run()
     place.run(rag(retrieve=Find(k=3)))
     told = place.why()
-    assert causes(told["retrieve"]) == [Cause("setting", "k", 2, 3)]
-    assert causes(told["prompt"]) == [Cause("input", "documents", by="retrieve")]
-    assert causes(told["model"]) == [Cause("input", "messages", by="prompt")]
-    assert causes(told["length"]) == [Cause("input", "answer", by="model")]
+    assert causes(told["retrieve"]) == [MissCause("setting", "k", 2, 3)]
+    assert causes(told["prompt"]) == [MissCause("input", "documents", by="retrieve")]
+    assert causes(told["model"]) == [MissCause("input", "messages", by="prompt")]
+    assert causes(told["length"]) == [MissCause("input", "answer", by="model")]
 
 
-def test_a_new_question_was_never_asked_before(place: Place) -> None:
+def test_a_new_question_was_never_asked_before(place: RecordedRuns) -> None:
     place.run()
     place.run(records=asked("why?", "who?", "when?"))
     told = place.why()
-    assert causes(told["model"]) == [Cause("row", after="when?")] and told["model"].reasons[0].rows == ("q2",)
+    assert causes(told["model"]) == [MissCause("row", after="when?")] and told["model"].groups[0].rows == ("q2",)
 
 
-def test_a_row_whose_text_changed_names_its_slot(place: Place) -> None:
+def test_a_row_whose_text_changed_names_its_slot(place: RecordedRuns) -> None:
     place.run()
     place.run(records=asked("why?", "whom?"))
-    assert causes(place.why()["retrieve"]) == [Cause("input", "question", "who?", "whom?")]
+    assert causes(place.why()["retrieve"]) == [MissCause("input", "question", "who?", "whom?")]
 
 
-def test_a_changed_reference_concerns_the_evaluator_only(place: Place) -> None:
+def test_a_changed_reference_concerns_the_evaluator_only(place: RecordedRuns) -> None:
     def rows(reference: str) -> list[Record]:
         return [Record.of("q0", {"question": "why?", "reference": reference})]
 
     place.run(records=rows("so"))
     place.run(records=rows("because"))
     told = place.why()
-    assert causes(told["length"]) == [Cause("input", "reference", "so", "because")]
+    assert causes(told["length"]) == [MissCause("input", "reference", "so", "because")]
     assert told["model"].states == {"known": 1}
 
 
-def test_the_nearest_run_is_the_one_that_differs_least_not_the_latest(place: Place) -> None:
+def test_the_nearest_run_is_the_one_that_differs_least_not_the_latest(place: RecordedRuns) -> None:
     place.run(rag(prompt=Write(text="Say")))
     place.run(rag(prompt=Write(text="Shout"), model=Say(name="other")))
     place.run(rag(prompt=Write(text="Say"), model=Say(name="third")))
     told = place.why()
-    assert causes(told["model"]) == [Cause("setting", "name", "fake", "third")]
-    assert told["model"].reasons[0].run == place.runs[0]
+    assert causes(told["model"]) == [MissCause("setting", "name", "fake", "third")]
+    assert told["model"].groups[0].run == place.runs[0]
 
 
-def test_another_tenant_shares_nothing(place: Place) -> None:
+def test_another_tenant_shares_nothing(place: RecordedRuns) -> None:
     place.run(tenant="a")
     place.run(tenant="b")
-    assert causes(place.why()["retrieve"]) == [Cause("tenant", "", "a", "b")]
+    assert causes(place.why()["retrieve"]) == [MissCause("tenant", "", "a", "b")]
 
 
-def test_what_was_sampled_without_a_seed_is_asked_again(place: Place) -> None:
+def test_what_was_sampled_without_a_seed_is_asked_again(place: RecordedRuns) -> None:
     for _ in range(2):
         place.run(rag(model=Say(temperature=0.5)))
     [cause] = causes(place.why()["model"])
     assert cause.kind == "again" and "without a seed" in cause.name
 
 
-def test_a_further_sample_is_told_as_one(place: Place) -> None:
+def test_a_further_sample_is_told_as_one(place: RecordedRuns) -> None:
     model = Say(temperature=0.5)
     place.run(rag(model=model), [Record.of("q0.0", {"question": "why?"}, sample=0)])
     place.run(rag(model=model), [Record.of("q0.1", {"question": "why?"}, sample=1)])
-    assert causes(place.why()["model"]) == [Cause("sample", "", 0, 1)]
+    assert causes(place.why()["model"]) == [MissCause("sample", "", 0, 1)]
 
 
 class Moody(Say):
@@ -120,7 +120,7 @@ class Moody(Say):
         return super().run(messages, call)
 
 
-def test_a_failure_is_tried_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_tried_again(place: RecordedRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run(rag(model=Moody()))
     assert place.why()["model"].states == {"failed": 2} and "out of luck" in str(place.why()["model"].errors)
     monkeypatch.setattr(Moody, "glad", True)
@@ -137,20 +137,22 @@ def test_a_failure_is_tried_again(place: Place, monkeypatch: pytest.MonkeyPatch)
         (Cache(mode="none"), Cache(), "cache=none kept nothing then"),
     ],
 )
-def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(place: Place, first: Cache, then: Cache, told: str) -> None:
+def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(
+    place: RecordedRuns, first: Cache, then: Cache, told: str
+) -> None:
     place.run(cache=first)
     place.run(cache=then)
-    assert causes(place.why()["model"]) == [Cause("again", told)]
+    assert causes(place.why()["model"]) == [MissCause("again", told)]
 
 
-def test_an_answer_that_was_evicted_is_told_as_lost(place: Place) -> None:
+def test_an_answer_that_was_evicted_is_told_as_lost(place: RecordedRuns) -> None:
     place.run()
     place.store.evict(max_bytes=0)
     place.run()
-    assert all(causes(told) == [Cause("lost")] for told in place.why().values())
+    assert all(causes(told) == [MissCause("lost")] for told in place.why().values())
 
 
-def test_an_answer_that_holds_a_secret_is_never_kept(place: Place) -> None:
+def test_an_answer_that_holds_a_secret_is_never_kept(place: RecordedRuns) -> None:
     rows = [Record.of("q0", {"question": "why? password=hunter2hunter2"})]
     for _ in range(2):
         place.run(records=[Record.of(r.id, {"question": r.get("question")}) for r in rows])
@@ -158,7 +160,7 @@ def test_an_answer_that_holds_a_secret_is_never_kept(place: Place) -> None:
     assert cause.kind == "again" and "secret" in cause.name
 
 
-def test_stages_that_are_new_to_a_flow_never_ran_before(place: Place) -> None:
+def test_stages_that_are_new_to_a_flow_never_ran_before(place: RecordedRuns) -> None:
     place.run()
     place.run(rag(second=Guard(wants="said")))
-    assert causes(place.why()["second"]) == [Cause("first")]
+    assert causes(place.why()["second"]) == [MissCause("first")]

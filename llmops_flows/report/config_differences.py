@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .variants import SavedRun
+from .saved_runs import SavedRun
 
 TARGET = "_target_"
 
@@ -32,10 +32,10 @@ class DifferingKey:
 
     def text(self, variant: int) -> str:
         """A variant's value as one line."""
-        return shown(self.values[variant])
+        return one_line(self.values[variant])
 
 
-def axes(variants: Sequence[SavedRun]) -> list[DifferingKey]:
+def differing_keys(variants: Sequence[SavedRun]) -> list[DifferingKey]:
     """The keys that vary, each told once.
 
     A group for which different options were chosen is one axis (`retriever`: bm25, hybrid); what the option alone
@@ -44,7 +44,7 @@ def axes(variants: Sequence[SavedRun]) -> list[DifferingKey]:
     """
     if len(variants) < 2:
         return []
-    found = [axis for axis in differing([v.config for v in variants]) if not _copied(axis.key, variants)]
+    found = [axis for axis in differing_leaves([v.config for v in variants]) if not _copied(axis.key, variants)]
     groups = _chosen(variants)
     for axis in sorted(found, key=_depth):
         if axis.key.endswith(f".{TARGET}") and not _within(groups, axis):
@@ -55,7 +55,7 @@ def axes(variants: Sequence[SavedRun]) -> list[DifferingKey]:
     return sorted(told, key=lambda axis: axis.key.partition(".")[0])
 
 
-def differing(configs: Sequence[Mapping[str, Any]]) -> list[DifferingKey]:
+def differing_leaves(configs: Sequence[Mapping[str, Any]]) -> list[DifferingKey]:
     """Every leaf in which configs differ, in the order in which the keys first occur."""
     flat = [dict(leaves(config)) for config in configs]
     keys = dict.fromkeys(key for one in flat for key in one)
@@ -75,7 +75,7 @@ def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, config
 
 
-def shown(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A config value as one line without control characters."""
     if value is ABSENT:
         return repr(value)

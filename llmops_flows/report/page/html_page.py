@@ -15,24 +15,24 @@ from pathlib import Path
 from llmops_flows.core.plural import plural
 
 from ..leaderboard import Leaderboard
-from ..variants import SavedRun
-from .page_data import data
+from ..saved_runs import SavedRun
+from .page_data import page_data
 
 _PARTS = Path(__file__).parent / "html"
-_SCRIPTS = ("draw.js", "board.js", "plots.js", "answers.js", "stages.js", "main.js")
+_SCRIPTS = ("draw.js", "leaderboard.js", "plots.js", "answers.js", "stages.js", "main.js")
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _SPECIAL = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
-def write(path: Path, variants: Sequence[SavedRun], board: Leaderboard) -> Path:
+def write_page(path: Path, variants: Sequence[SavedRun], board: Leaderboard) -> Path:
     """Write the page, whole or not at all. Raises OSError where that is not possible."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(page(variants, board), encoding="utf-8")
+    draft.write_text(render_page(variants, board), encoding="utf-8")
     draft.replace(path)
     return path
 
 
-def page(variants: Sequence[SavedRun], board: Leaderboard) -> str:
+def render_page(variants: Sequence[SavedRun], board: Leaderboard) -> str:
     """The page as text. Its policy lets it run its own script and style, by their digests, and load nothing.
 
     Data stands in it as JSON that cannot end its element; the script shows it as text, never as markup.
@@ -43,15 +43,15 @@ def page(variants: Sequence[SavedRun], board: Leaderboard) -> str:
     )
     filled = {
         "POLICY": policy,
-        "TITLE": html.escape(_printable(f"{board.flow or 'sweep'}: {plural(len(board.lines), 'variant')}")),
+        "TITLE": html.escape(_printable(f"{board.flow or 'sweep'}: {plural(len(board.rows), 'variant')}")),
         "STYLE": style,
         "SCRIPT": script,
-        "DATA": inert(data(variants, board)),
+        "DATA": script_json(page_data(variants, board)),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], _part("page.html"))
 
 
-def inert(value: object) -> str:
+def script_json(value: object) -> str:
     """JSON that may stand in a script element of an HTML page: no markup, no halves of characters."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04x}", text)

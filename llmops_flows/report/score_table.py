@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import MissingExtra
 
-from ..variants import SavedRun, question
-from .paired import holm, p_values
+from .metrics import lower_is_better
+from .saved_runs import SavedRun, row_question
+from .statistics.paired_tests import holm, p_values
 
 if TYPE_CHECKING:
-    from .paired import Floats
+    from .statistics.paired_tests import Floats
 
 RESAMPLES = 2000
 SEED = 20
 ALPHA = 0.05
 FEWEST = 6
 """With fewer questions, no test can find a difference: of 2^5 signs, one in 16 is as far from zero as can be."""
-LOWER = frozenset({"over_refusal", "toxicity", "harm", "cost_usd", "seconds", "tokens"})
-"""Measures of which less is better."""
-
 Row = Mapping[str, Any]
 Measure = Callable[[SavedRun, Row], Mapping[str, Any]]
 
@@ -64,17 +62,12 @@ class Difference:
     regressed: int = 0
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether less of a measure is better."""
-    return metric in LOWER
-
-
-def scored(variant: SavedRun, row: Row) -> Mapping[str, Any]:
+def row_scores(variant: SavedRun, row: Row) -> Mapping[str, Any]:
     """The scores of a row."""
     return row.get("scores") or {}
 
 
-class Table:
+class ScoreTable:
     """Measures x questions x variants, each cell the mean over its samples (NaN: not scored).
 
     Args:
@@ -85,9 +78,9 @@ class Table:
         MissingExtra: numpy is not installed.
     """
 
-    def __init__(self, variants: Sequence[SavedRun], measure: Measure = scored) -> None:
+    def __init__(self, variants: Sequence[SavedRun], measure: Measure = row_scores) -> None:
         np = _numpy()
-        rows = [[(question(row), row) for row in v.rows if not row.get("error")] for v in variants]
+        rows = [[(row_question(row), row) for row in v.rows if not row.get("error")] for v in variants]
         self.variants = variants
         self.questions = list(dict.fromkeys(name for part in rows for name, _ in part))
         said = [[measure(v, row) for _, row in part] for v, part in zip(variants, rows, strict=True)]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from llmops_flows.core.errors import FlowError
-from llmops_flows.report.differences import ABSENT, axes, differing
-from llmops_flows.report.variants import SavedRun, latest, question, read, sweep
+from llmops_flows.report.config_differences import ABSENT, differing_keys, differing_leaves
+from llmops_flows.report.saved_runs import SavedRun, latest_sweep, read_run, read_sweep, row_question
 from tests.support.sweeps import row
 
 
@@ -26,7 +26,7 @@ def save(folder: Path, *, config: dict[str, Any] | None = None, summary: dict[st
 def varying(*configs: dict[str, Any], choices: tuple[dict[str, str], ...] = ()) -> dict[str, tuple[Any, ...]]:
     chosen = choices or ({},) * len(configs)
     variants = [SavedRun(str(n), config=c, choices=o) for n, (c, o) in enumerate(zip(configs, chosen, strict=True))]
-    return {axis.key: axis.values for axis in axes(variants)}
+    return {axis.key: axis.values for axis in differing_keys(variants)}
 
 
 # -- folders ---------------------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def varying(*configs: dict[str, Any], choices: tuple[dict[str, str], ...] = ()) 
 def test_the_points_of_a_sweep_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (0, 2, 10):
         save(tmp_path / str(number))
-    found, lost = sweep(tmp_path)
+    found, lost = read_sweep(tmp_path)
     assert [variant.name for variant in found] == ["0", "2", "10"] and not lost
 
 
@@ -43,7 +43,7 @@ def test_a_point_that_was_killed_is_told_and_the_others_are_read(tmp_path: Path)
     save(tmp_path / "0")
     (tmp_path / "1").mkdir()
     (save(tmp_path / "2") / "results.jsonl").write_text('{"id": "a"')
-    found, lost = sweep(tmp_path)
+    found, lost = read_sweep(tmp_path)
     assert [variant.name for variant in found] == ["0"]
     assert "did not end" in lost["1"] and "cannot read" in lost["2"]
 
@@ -52,7 +52,7 @@ def test_the_last_sweep_is_the_latest_by_date_and_time(tmp_path: Path) -> None:
     for place in ("2026-11-24/22-00-00/0", "2026-11-24/23-00-00/0", "2026-11-23/23-59-59/0"):
         save(tmp_path / place)
     (tmp_path / "2026-11-25" / "00-00-00").mkdir(parents=True)
-    assert latest(tmp_path) == tmp_path / "2026-11-24" / "23-00-00"
+    assert latest_sweep(tmp_path) == tmp_path / "2026-11-24" / "23-00-00"
 
 
 def test_a_sweep_that_was_gone_on_with_is_the_last_one(tmp_path: Path) -> None:
@@ -61,26 +61,26 @@ def test_a_sweep_that_was_gone_on_with_is_the_last_one(tmp_path: Path) -> None:
         config = tmp_path / "2026-11-24" / time / "multirun.yaml"
         config.touch()
         os.utime(config, (100 - number, 100 - number))
-    assert latest(tmp_path).name == "22-00-00"
+    assert latest_sweep(tmp_path).name == "22-00-00"
 
 
 def test_without_a_sweep_it_is_said_how_to_make_one(tmp_path: Path) -> None:
-    for ask in (latest, sweep):
+    for ask in (latest_sweep, read_sweep):
         with pytest.raises(FlowError, match="run one first"):
             ask(tmp_path / "multirun")
 
 
 def test_choices_are_read_from_the_summary_or_from_what_hydra_wrote(tmp_path: Path) -> None:
-    ours = read(save(tmp_path / "0", summary={"choices": {"prompt": "shop/v1"}, "run": "abc"}))
+    ours = read_run(save(tmp_path / "0", summary={"choices": {"prompt": "shop/v1"}, "run": "abc"}))
     assert (ours.choices, ours.run) == ({"prompt": "shop/v1"}, "abc")
     (save(tmp_path / "1") / ".hydra").mkdir()
     written = "hydra:\n  runtime:\n    choices:\n      prompt: shop/v2\n      hydra/output: default\n      x: null\n"
     (tmp_path / "1" / ".hydra" / "hydra.yaml").write_text(written)
-    assert read(tmp_path / "1").choices == {"prompt": "shop/v2"}
+    assert read_run(tmp_path / "1").choices == {"prompt": "shop/v2"}
 
 
 def test_samples_of_one_question_share_its_id() -> None:
-    assert [question(r) for r in ({"id": "a.1", "sample": 1}, {"id": "v1.2", "sample": None})] == ["a", "v1.2"]
+    assert [row_question(r) for r in ({"id": "a.1", "sample": 1}, {"id": "v1.2", "sample": None})] == ["a", "v1.2"]
 
 
 # -- what varies -----------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_elements_of_a_list_of_parts_go_by_number() -> None:
 
 
 def test_equal_looking_values_of_different_kinds_differ() -> None:
-    assert [axis.key for axis in differing([{"a": 1, "b": 0}, {"a": True, "b": 0.0}])] == ["a", "b"]
+    assert [axis.key for axis in differing_leaves([{"a": 1, "b": 0}, {"a": True, "b": 0.0}])] == ["a", "b"]
 
 
 def test_a_class_goes_by_the_key_of_its_part_and_takes_its_own_keys_along() -> None:
