@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.cli.main import main
-from tests.support.browser import needs_browser, show
+from tests.support.browser import show
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,6 @@ def test_the_csv_has_a_line_for_every_point(swept: Swept) -> None:
     }
 
 
-@needs_browser
 def test_the_report_is_written_beside_the_points_and_opens(swept: Swept) -> None:
     done = swept.run("board", "--report")
     written = swept.folder / done.stdout.splitlines()[-1]

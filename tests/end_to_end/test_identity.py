@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Annotated
 
 from llmops_flows import OPERATIONAL, Stage
-from llmops_flows.testing.fakes import note
+from llmops_flows.testing.fakes import append_line
 
 
 class Polish(Stage):
@@ -35,7 +35,7 @@ class Polish(Stage):
     end: str = "."
 
     def run(self, answer: str) -> str:
-        note(self.log, answer)
+        append_line(self.log, answer)
         return answer + self.end
 '''
 FLOW = """

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 from llmops_flows import OPERATIONAL, Model
-from llmops_flows.testing.fakes import note
+from llmops_flows.testing.fakes import append_line
 
 
 class Job(Model):
@@ -30,7 +30,7 @@ class Job(Model):
     trouble: Annotated[dict[str, str], OPERATIONAL] = {}
 
     def run(self, messages):
-        note(Path("begun.txt"), str(self.number))
+        append_line(Path("begun.txt"), str(self.number))
         kind = None if Path("mended").exists() else self.trouble.get(str(self.number))
         if kind == "raise":
             raise ValueError("no luck today")
