@@ -128,7 +128,7 @@ def pii(folder: Path) -> Rows:
 
 def demo() -> Rows:
     """Right and over-refusals of the flow itself, without a language model."""
-    from llmops_flows.config.load import load_experiment, opened
+    from llmops_flows.config.load import load_experiment, open_runner
     from llmops_flows.core.record import Record
 
     rows = lines(DEMO)
@@ -138,7 +138,7 @@ def demo() -> Rows:
             experiment = load_experiment(
                 "flow=rag_support", "model=extractive", f"guardrail={option}", f"home={home}", "tracer=none"
             )
-            with opened(experiment) as (runner, flow):
+            with open_runner(experiment) as (runner, flow):
                 records = [Record.of(row["id"], {"question": row["question"]}) for row in rows]
                 runner.run(flow, records)
         refused = [is_refusal(record.answer or "") for record in records]

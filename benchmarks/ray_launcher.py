@@ -149,13 +149,13 @@ def flows(work: float) -> None:
 
 
 def _flow(*overrides: str) -> list[str]:
-    from llmops_flows.config.load import load_experiment, opened
+    from llmops_flows.config.experiment_identity import question_rows
+    from llmops_flows.config.load import load_experiment, open_runner
     from llmops_flows.config.questions import records
-    from llmops_flows.config.work_identity import rows
 
     experiment = load_experiment(*overrides)
-    with opened(experiment) as (runner, flow):
-        asked = records(rows(experiment.settings), 1)
+    with open_runner(experiment) as (runner, flow):
+        asked = records(question_rows(experiment.settings), 1)
         return [str(record.answer) for record in runner.run(flow, asked, config=experiment.config)]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from llmops_flows.config import schema
+from llmops_flows.config import json_schema
 from llmops_flows.sweeps.search.settings import SearchSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,15 +35,17 @@ def targets() -> list[str]:
 
 def expected() -> dict[Path, str]:
     """Path to text of every schema, and of every option file with its header."""
-    classes = schema.named(targets())
-    schemas: dict[str, Any] = {f"{cls.__module__}.{cls.__qualname__}.json": schema.component(cls) for cls in classes}
+    classes = json_schema.component_classes(targets())
+    schemas: dict[str, Any] = {
+        f"{cls.__module__}.{cls.__qualname__}.json": json_schema.component_schema(cls) for cls in classes
+    }
     schemas |= {
-        schema.PARTS: schema.parts(classes),
-        schema.FLOW: schema.flow(),
-        schema.SEARCH: schema.settings("Search", SearchSettings),
+        json_schema.PARTS: json_schema.parts_schema(classes),
+        json_schema.FLOW: json_schema.flow_schema(),
+        json_schema.SEARCH: json_schema.settings_schema("Search", SearchSettings),
     }
     found = {
-        CONF / schema.FOLDER / name: json.dumps(text, indent=1, ensure_ascii=False) + "\n"
+        CONF / json_schema.FOLDER / name: json.dumps(text, indent=1, ensure_ascii=False) + "\n"
         for name, text in schemas.items()
     }
     return found | {file: with_header(file) for file in option_files()}
@@ -53,7 +55,7 @@ def with_header(file: Path) -> str:
     """The file's text with the line that names its schema: behind `# @package`, which Hydra wants first."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith(HEADER)]
     place = next((n for n, line in enumerate(lines) if not line.startswith("# @")), len(lines))
-    where = os.path.relpath(CONF / schema.FOLDER / schema_name(file), file.parent)
+    where = os.path.relpath(CONF / json_schema.FOLDER / schema_name(file), file.parent)
     return "\n".join([*lines[:place], f"{HEADER}{Path(where).as_posix()}", *lines[place:]]) + "\n"
 
 
@@ -62,19 +64,19 @@ def schema_name(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
     data = yaml.safe_load(text)
     if "# @package _global_" in text or file.parent == CONF:
-        return schema.FLOW
+        return json_schema.FLOW
     if file.parent == CONF / "hydra" / "sweeper":
-        return schema.SEARCH
+        return json_schema.SEARCH
     if isinstance(data, dict) and "_target_" in data:
         return f"{data['_target_']}.json"
-    return schema.PARTS
+    return json_schema.PARTS
 
 
 def stale() -> Iterator[Path]:
     """What is not as it would be written now; schemas of components that are gone too."""
     wanted = expected()
     yield from (p for p, text in wanted.items() if not p.is_file() or p.read_text(encoding="utf-8") != text)
-    yield from (p for p in (CONF / schema.FOLDER).glob("*.json") if p not in wanted)
+    yield from (p for p in (CONF / json_schema.FOLDER).glob("*.json") if p not in wanted)
 
 
 def main() -> int:
@@ -84,7 +86,7 @@ def main() -> int:
             print(f"not up to date: {path.relative_to(ROOT)}; run make schemas")
         return 1 if found else 0
     wanted = expected()
-    (CONF / schema.FOLDER).mkdir(exist_ok=True)
+    (CONF / json_schema.FOLDER).mkdir(exist_ok=True)
     for path in found:
         if path in wanted:
             path.write_text(wanted[path], encoding="utf-8")

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 NAME = "llmops_flows"
 LINE = "command line"
@@ -31,14 +32,14 @@ def run(arguments: Sequence[str]) -> int:
 
     from llmops_flows.config import redacted_output
     from llmops_flows.config.checks import diagnosis
-    from llmops_flows.config.composition import composed
+    from llmops_flows.config.composition import composed, override_parser
 
-    redacted_output.logs()
+    redacted_output.redact_logs()
     wanted, parser = _parsed(arguments)
-    ours = composed.loader()
-    overrides = composed.expanded(wanted.overrides)
+    ours = composed.config_loader()
+    overrides = override_parser.expand_globs(wanted.overrides)
     wanted.multirun = wanted.multirun or "hydra.mode=MULTIRUN" in overrides
-    refused = [] if wanted.shell_completion else diagnosis.refused(overrides, owner=True)
+    refused = [] if wanted.shell_completion else diagnosis.refused_overrides(overrides, owner=True)
     if refused:
         raise ConfigError(
             diagnosis.diagnose(ours, overrides, ConfigError(refused), owner=True, several=wanted.multirun)
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
         config = _without_rules(overrides) if wanted.multirun else overrides
-        told = diagnosis.diagnose(composed.loader(), config, error, owner=True, several=wanted.multirun)
+        told = diagnosis.diagnose(composed.config_loader(), config, error, owner=True, several=wanted.multirun)
         raise ConfigError(told) from None
     finally:
         GlobalHydra.instance().clear()
@@ -66,11 +67,11 @@ def _parsed(arguments: Sequence[str]) -> tuple[Namespace, Any]:
     from hydra import version
     from hydra._internal.utils import get_args_parser
 
-    from llmops_flows.config.composition.quoting import quoted
+    from llmops_flows.config.composition.quoting import quote_overrides
 
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
-    wanted = parser.parse_intermixed_args(quoted(arguments))
+    wanted = parser.parse_intermixed_args(quote_overrides(arguments))
     _refuse(wanted)
     if hydra.__version__.startswith("1.3."):
         version.setbase("1.3")  # later versions have one behaviour only
@@ -110,7 +111,7 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
 
 def _multirun(app: Any, root: str, overrides: list[str]) -> int:
     """A sweeper of Hydra's, for which each point is a job; a budget holds for all jobs together."""
-    from llmops_flows.config.saved_config import masked_saves
+    from llmops_flows.config.saved_config import redacted_saves
     from llmops_flows.engine.plan import PlanCheck
     from llmops_flows.sweeps import sweep
     from llmops_flows.sweeps.budget import sweep_budget
@@ -124,7 +125,7 @@ def _multirun(app: Any, root: str, overrides: list[str]) -> int:
         points = cells(_own(overrides))
     except ConfigError:  # not a sweep in our grammar; a job with a budget refuses to begin without an account
         points = []
-    with masked_saves(), heard() as found, sweep_budget() as budget:
+    with redacted_saves(), heard() as found, sweep_budget() as budget:
         budget.of(points)
         app.multirun(config_name=root, task_function=HydraTask(budget.account), overrides=overrides)
     sweep.show(found.cells, found.folder, found.outcomes, 0, time.perf_counter() - begun, PlanCheck())

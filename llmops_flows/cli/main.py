@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from llmops_flows.core.errors import ConfigError, FlowError, Problem, nearest
+from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.sweeps.exit_codes import FAILED, INTERRUPTED, OK, WRONG
+from llmops_flows.text.suggestions import nearest
 
 from .command_table import VERBS
 
@@ -133,7 +134,7 @@ def script() -> None:
     """The console script. Leaves without waiting for threads that an interrupted call may still hold."""
     from llmops_flows.config import redacted_output
 
-    redacted_output.streams()
+    redacted_output.redact_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them reads every installed package
     code = main()

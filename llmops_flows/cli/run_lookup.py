@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import FlowError, nearest
+from llmops_flows.core.errors import FlowError
 from llmops_flows.report.saved_runs import SWEEPS_FOLDER
+from llmops_flows.text.suggestions import nearest
 
 if TYPE_CHECKING:
     from llmops_flows.report.saved_runs import SavedRun
@@ -65,9 +66,9 @@ def points(word: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _traces() -> TraceStore:
-    from llmops_flows.config.tracing import exit_of
+    from llmops_flows.config.tracing import load_outbox
 
-    return exit_of(["tracer=[local]", "name=runs"])[0]
+    return load_outbox(["tracer=[local]", "name=runs"])[0]
 
 
 def _own(variant: SavedRun, usual: TraceStore) -> TraceStore | None:

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from llmops_flows.artifacts.resources import shared
-from llmops_flows.core.errors import unknown_reference_hint
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.redaction import register_secret
 from llmops_flows.core.roles import Model, Prices, Usage
 from llmops_flows.core.stage import OPERATIONAL, Part
 from llmops_flows.engine.event_loop import background_loop
+from llmops_flows.text.suggestions import unknown_reference_hint
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

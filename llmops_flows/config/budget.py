@@ -39,7 +39,7 @@ def budget_meter(experiment: Experiment, store: Any) -> BudgetMeter | None:
     return BudgetMeter(budget, LEDGER, new_owner())
 
 
-def paid(experiment: Experiment, account: str) -> Experiment:
+def with_account(experiment: Experiment, account: str) -> Experiment:
     """A point of a sweep, paid from its account. Raises ConfigError: it has a budget, and there is no account."""
     if experiment.settings.budget.limited and not account:
         hint = "leave hydra/sweeper out (a launcher may stay), or the budget"
@@ -52,7 +52,7 @@ def _ledger(store: Any) -> Ledger:
     return store if isinstance(store, Ledger) else LEDGER
 
 
-def notes(experiment: Experiment) -> list[str]:
+def budget_warnings(experiment: Experiment) -> list[str]:
     """A sentence for each model that the budget cannot limit, or does not allow a single call."""
     budget, found = experiment.settings.budget, dict[str, None]()
     if not budget.limited:

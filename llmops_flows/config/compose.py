@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmops_flows.core.errors import ConfigError
 
-from .composition.composed import Composed, composing, loader
+from .composition.composed import Composed, compose_with, config_loader
 
 
 def compose(overrides: Sequence[str] = (), *, owner: bool = False, typed: bool = True) -> Composed:
@@ -20,15 +20,15 @@ def compose(overrides: Sequence[str] = (), *, owner: bool = False, typed: bool =
     Raises:
         ConfigError: with every fault of the overrides and files, not only the first.
     """
-    from .checks.diagnosis import FAILURES, diagnose, refused
-    from .composition.quoting import quoted
+    from .checks.diagnosis import FAILURES, diagnose, refused_overrides
+    from .composition.quoting import quote_overrides
 
-    listed = quoted(overrides) if typed else list(overrides)
-    ours = loader()
+    listed = quote_overrides(overrides) if typed else list(overrides)
+    ours = config_loader()
     try:
-        problems = refused(listed, owner=owner)
+        problems = refused_overrides(listed, owner=owner)
         if problems:
             raise ConfigError(problems)
-        return composing(ours, listed)
+        return compose_with(ours, listed)
     except FAILURES as error:
         raise ConfigError(diagnose(ours, listed, error, owner=owner)) from None

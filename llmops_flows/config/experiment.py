@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmops_flows.calls.budget import Budget
 from llmops_flows.core.cache_policy import Cache
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.flow import Composite, Flow
 from llmops_flows.core.stage import Part, Stage
 from llmops_flows.core.trace import Exporter
 from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.text.suggestions import did_you_mean
 
-from .build import Builder
-from .field_errors import TARGET, no_component, told
+from .builder import Builder
+from .field_errors import NO_FLOW, TARGET, field_problems, not_a_component
 from .questions import Questions
+
+if TYPE_CHECKING:
+    from .composition.composed import Composed
 
 _COMPONENTS: dict[str, type[Part]] = {"cache": Cache, "store": StoreConfig}
 
@@ -65,7 +69,7 @@ GROUPS = (
 )  # fmt: skip
 
 
-def build(
+def build_resolved(
     config: Mapping[str, Any], *, names: Mapping[str, str] | None = None, made: dict[str, Part] | None = None
 ) -> Experiment:
     """The experiment of a resolved config.
@@ -77,7 +81,7 @@ def build(
     Raises:
         ConfigError: with every fault that was found.
     """
-    builder = Builder(trusted=trusted(config), made={} if made is None else made)
+    builder = Builder(trusted=trusted_packages(config), made={} if made is None else made)
     settings = _settings(config, builder)
     stages = {n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)}
     evaluators = {n: _stage(c, f"evaluator.{n}", builder) for n, c in _items(config, "evaluator", builder)}
@@ -86,7 +90,7 @@ def build(
     if not stages:
         builder.problems.append(Problem("a flow needs at least one stage", key="stages"))
     listening = {name: part for name, part in tracers.items() if part is not None}
-    builder.problems += outlet_problems(config, listening)
+    builder.problems += tracer_problems(config, listening)
     if settings is None or builder.problems:
         builder.done()
     assert settings is not None
@@ -97,7 +101,7 @@ def build(
     return Experiment(settings, flow, scorers, cache or Cache(), store, listening, dict(config))
 
 
-def outlet_problems(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Problem]:
+def tracer_problems(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Problem]:
     """Exporters deliver what the local trace store keeps; without one they would never have anything to deliver."""
     exporters = [name for name, part in tracers.items() if isinstance(part, Exporter)]
     if not exporters or "local" in (config.get("tracer") or {}):
@@ -106,7 +110,7 @@ def outlet_problems(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> l
     return [Problem("exporters deliver what the local trace store keeps, and there is none", key="tracer", hint=hint)]
 
 
-def trusted(config: Mapping[str, Any]) -> tuple[str, ...]:
+def trusted_packages(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The packages whose components a config may name."""
     from .files.plugins import plugins
 
@@ -124,7 +128,7 @@ def _settings(config: Mapping[str, Any], builder: Builder) -> RunSettings | None
     try:
         settings = RunSettings(**wanted)
     except ValidationError as error:
-        builder.problems += told(error, RunSettings, "", wanted)
+        builder.problems += field_problems(error, RunSettings, "", wanted)
         return None
     if settings.question == "":  # as `question="$Q"` without a Q
         hint = "question=TEXT asks one; without question= the question set is asked"
@@ -149,7 +153,7 @@ def _component(
     if config is None:
         return None
     if not isinstance(config, Mapping) or TARGET not in config:
-        builder.problems.append(no_component(config, key))
+        builder.problems.append(not_a_component(config, key))
         return None
     part = builder.part(config, key)
     if part is not None and not isinstance(part, kind):
@@ -167,4 +171,41 @@ def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
     return found
 
 
-__all__ = ["ConfigError", "Experiment", "RunSettings", "build"]
+__all__ = ["ConfigError", "Experiment", "RunSettings", "build_experiment", "build_resolved"]
+
+
+def build_experiment(composed: Composed) -> Experiment:
+    """The experiment of a composed config.
+
+    Raises:
+        ConfigError: with every value that is missing or leads nowhere, and everything that is wrong with the rest;
+            each fault says in which file and line, or by which override, its key was set.
+    """
+    from .composition.provenance import locate_problems
+    from .composition.unused_overrides import unused_part_problems
+
+    config, problems = composed.loose
+    problems = [*problems, *unused_part_problems(composed)]
+    try:
+        experiment = build_resolved(config, names=composed.names)
+    except ConfigError as error:
+        problems = _sorted(problems, error.problems)
+    if problems:
+        raise ConfigError(locate_problems(problems, composed))
+    return replace(experiment, choices=composed.choices)
+
+
+def _sorted(unresolved: Sequence[Problem], built: Sequence[Problem]) -> list[Problem]:
+    """The faults of values that are missing or lead nowhere, and of what was built: no place twice."""
+    unknown = {f.key for f in built if " has no field " in f.what or f.what.startswith("there is no key ")}
+    if any(f.what == NO_FLOW for f in unresolved):
+        built = [f for f in built if f.key != "stages"]
+    own = [f for f in unresolved if not any(f.key == key or f.key.startswith(f"{key}.") for key in unknown)]
+    return [*own, *(f for f in built if f.key in unknown or not any(_same(f, g.key or "name") for g in own))]
+
+
+def _same(problem: Problem, key: str) -> bool:
+    """Whether a fault is about a key that is wrong anyway, or about what lies in it."""
+    above, _, name = key.rpartition(".")
+    below = problem.key == key or problem.key.startswith(f"{key}.")
+    return below or (above != "" and problem.key == above and name in problem.what) or "'???'" in problem.what

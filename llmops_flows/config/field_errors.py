@@ -8,10 +8,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from llmops_flows.core.errors import Problem, did_you_mean, nearest
+from llmops_flows.core.errors import Problem
 from llmops_flows.core.stage import Part
+from llmops_flows.text.suggestions import did_you_mean, nearest
 
 TARGET = "_target_"
+NO_FLOW = "no flow was chosen"
 NOTHING = "nothing is chosen"
 MISSING = "this field must be given"
 _WORDS = {
@@ -22,7 +24,7 @@ _WORDS = {
 """What pydantic says in words of Python, in words of a config."""
 
 
-def told(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Problem]:
+def field_problems(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Problem]:
     """pydantic's findings as faults. `given` are the fields of `cls` as they were given, at `key`."""
     problems: dict[str, Problem] = {}
     for found in error.errors(include_url=False, include_context=False):
@@ -47,7 +49,7 @@ def told(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[
     return list(problems.values())
 
 
-def bare(cls: type[BaseModel], given: Mapping[str, Any], key: str) -> dict[str, list[Problem]]:
+def component_problems(cls: type[BaseModel], given: Mapping[str, Any], key: str) -> dict[str, list[Problem]]:
     """Fields that hold a component which is none, each with its faults."""
     found = {}
     for name, value in given.items():
@@ -63,7 +65,7 @@ def _bare(kinds: list[Any], value: Any, key: str, beside: Sequence[str] = ()) ->
         return
     if any(isinstance(kind, type) and issubclass(kind, Part) for kind in kinds):
         if isinstance(value, Mapping):
-            yield no_component(value, key, beside)
+            yield not_a_component(value, key, beside)
     elif isinstance(value, (Mapping, list)):
         names = [str(name) for name in value] if isinstance(value, Mapping) else []
         for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
@@ -71,7 +73,7 @@ def _bare(kinds: list[Any], value: Any, key: str, beside: Sequence[str] = ()) ->
             yield from _bare(below, inner, f"{key}.{step}", [name for name in names if name != step])
 
 
-def no_component(value: Any, key: str, beside: Sequence[str] = ()) -> Problem:
+def not_a_component(value: Any, key: str, beside: Sequence[str] = ()) -> Problem:
     """The fault of something that should be a component and is none; `beside` are the names it stands beside."""
     what = f"this is no component: it has no {TARGET}" if isinstance(value, Mapping) else "this is no component"
     if not isinstance(value, Mapping):

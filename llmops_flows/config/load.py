@@ -11,8 +11,7 @@ from llmops_flows.core.events import Sink
 from llmops_flows.core.flow import Flow
 from llmops_flows.stores.settings import StoreConfig
 
-from .assemble import assembled
-from .experiment import Experiment
+from .experiment import Experiment, build_experiment
 
 if TYPE_CHECKING:
     from llmops_flows.engine.runner import Runner
@@ -46,8 +45,8 @@ def load_flow(name: str, *overrides: str) -> FlowRunnable:
 def _runnable(composed: Composed) -> FlowRunnable:
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
 
-    experiment = assembled(composed)
-    return FlowRunnable(experiment.flow, runner(experiment), lambda: (_again, _pickled(composed)))
+    experiment = build_experiment(composed)
+    return FlowRunnable(experiment.flow, make_runner(experiment), lambda: (_again, _pickled(composed)))
 
 
 def _pickled(composed: Composed) -> tuple[Any, ...]:
@@ -69,9 +68,10 @@ def _again(raw: dict[str, Any], overrides: tuple[str, ...], choices: dict[str, s
     """A loaded flow from its pickle."""
     from omegaconf import OmegaConf
 
-    from .composition.composed import Composed, register
+    from .composition.composed import Composed
+    from .composition.resolvers import register_resolvers
 
-    register()
+    register_resolvers()
     return _runnable(Composed(OmegaConf.create(raw), overrides, choices))
 
 
@@ -82,15 +82,15 @@ def load_experiment(*overrides: str, owner: bool = False) -> Experiment:
     """
     from .compose import compose
 
-    return assembled(compose(overrides, owner=owner))
+    return build_experiment(compose(overrides, owner=owner))
 
 
-def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
+def make_runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
     from llmops_flows.engine.runner import Runner
 
     from . import budget, tracing
-    from .checks import writable
+    from .checks import unwritable_folders
 
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
     running = Runner(
@@ -101,14 +101,14 @@ def runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
         tenant=experiment.settings.tenant,
         budget_meter=budget.budget_meter(experiment, store),
     )
-    writable.tell(experiment, running)
+    unwritable_folders.warn_about_unwritable_folders(experiment, running)
     return running
 
 
 @contextmanager
-def opened(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Iterator[tuple[Runner, Flow]]:
+def open_runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Iterator[tuple[Runner, Flow]]:
     """A runner and its flow; everything is closed at the end."""
-    with runner(experiment, sinks) as running:
+    with make_runner(experiment, sinks) as running:
         try:
             yield running, experiment.flow
         finally:

@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.record import Record
+from llmops_flows.text.suggestions import did_you_mean
 
-MOST_PROBLEMS = 20
-LONGEST_ROW = 10_000_000
+MAX_PROBLEMS = 20
+MAX_ROW_CHARS = 10_000_000
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "id": ((str, int), "text"),
     "question": ((str,), "text"),
@@ -105,7 +106,7 @@ def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[d
             lines.setdefault(name, number)
             rows.append(row)
         problems += [Problem(what, "questions.path", f"{path}:{number}") for what in wrong]
-        if len(problems) > MOST_PROBLEMS:
+        if len(problems) > MAX_PROBLEMS:
             problems.append(Problem("and more after that", "questions.path", str(path)))
             break
     if problems:
@@ -131,8 +132,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:
     """A row and what is wrong with it."""
-    if len(line) > LONGEST_ROW:
-        return None, [f"this line has {len(line):,} characters; a row has at most {LONGEST_ROW:,}"]
+    if len(line) > MAX_ROW_CHARS:
+        return None, [f"this line has {len(line):,} characters; a row has at most {MAX_ROW_CHARS:,}"]
     try:
         row = json.loads(line, parse_constant=_no_number)
     except RecursionError:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from llmops_flows.core.redaction import redact
 
 
-class Masked:
+class RedactedStream:
     """A text stream that masks secrets line by line; everything else is left to the stream that it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -39,7 +39,7 @@ class Masked:
         return getattr(self._stream, name)
 
 
-def streams() -> None:
+def redact_streams() -> None:
     """Mask standard output and standard error from now on.
 
     What their encoding does not have is shown as "?"; a stream that was closed takes everything, and shows none.
@@ -48,10 +48,10 @@ def streams() -> None:
         stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-        setattr(sys, name, Masked(stream))
+        setattr(sys, name, RedactedStream(stream))
 
 
-def logs() -> None:
+def redact_logs() -> None:
     """Mask what is logged from now on, whatever handlers write it; harmless when repeated."""
     make = logging.getLogRecordFactory()
     if getattr(make, "masks", False):

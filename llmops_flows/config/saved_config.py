@@ -36,7 +36,7 @@ def write_sweep(folder: Path, config: DictConfig) -> None:
 
 
 @contextmanager
-def masked_saves() -> Iterator[None]:
+def redacted_saves() -> Iterator[None]:
     """Within the block, whatever is saved through OmegaConf is masked: sweepers save the whole config that way."""
     original = OmegaConf.save
 

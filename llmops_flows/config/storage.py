@@ -10,12 +10,12 @@ from llmops_flows.components.tracer.local import Local
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.stores.settings import StoreConfig
 
-from .build import Builder
-from .experiment import trusted
+from .builder import Builder
+from .experiment import trusted_packages
 
 
 @dataclass(frozen=True)
-class Kept:
+class Storage:
     """Where a config keeps things. `traces`: None where none are kept."""
 
     store: StoreConfig
@@ -23,7 +23,7 @@ class Kept:
     traces: Local | None
 
 
-def kept(overrides: Sequence[str]) -> Kept:
+def load_storage(overrides: Sequence[str]) -> Storage:
     """What the config keeps that overrides describe; no other part of it is built, and no flow is needed.
 
     Raises:
@@ -38,10 +38,10 @@ def kept(overrides: Sequence[str]) -> Kept:
         raise ConfigError(
             [problem for problem in error.problems if problem.key != "stages"] or error.problems
         ) from None
-    builder = Builder(trusted=trusted(config))
+    builder = Builder(trusted=trusted_packages(config))
     store = builder.value(config.get("store"), "store")
     local = builder.value((config.get("tracer") or {}).get("local"), "tracer.local")
     builder.done()
     if not isinstance(store, StoreConfig):
         raise ConfigError(Problem("no answers are kept", key="store", hint="store=sqlite"))
-    return Kept(store, Path(str(config["home"])), local if isinstance(local, Local) else None)
+    return Storage(store, Path(str(config["home"])), local if isinstance(local, Local) else None)

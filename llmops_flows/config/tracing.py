@@ -15,8 +15,8 @@ from llmops_flows.stores.settings import StoreConfig
 from llmops_flows.tracing.shipper import Shipper
 from llmops_flows.tracing.trace_store import TraceStore
 
-from .build import Builder
-from .experiment import trusted
+from .builder import Builder
+from .experiment import trusted_packages
 
 _NEEDED = ("tracer", "store", "trust")
 
@@ -41,20 +41,20 @@ def sinks(
     ]
 
 
-def exit_of(overrides: Sequence[str]) -> tuple[TraceStore, dict[str, Exporter]]:
+def load_outbox(overrides: Sequence[str]) -> tuple[TraceStore, dict[str, Exporter]]:
     """The outbox and the exporters that overrides describe. Raises ConfigError with everything that is wrong."""
     from .compose import compose
 
-    return exit_from(compose(overrides).plain)
+    return open_outbox(compose(overrides).plain)
 
 
-def exit_from(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Exporter]]:
+def open_outbox(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Exporter]]:
     """The outbox and the exporters of a resolved config; no other part of it is built.
 
     Raises:
         ConfigError: an exporter is set up wrongly, or no traces are kept.
     """
-    builder = Builder(trusted=trusted(config))
+    builder = Builder(trusted=trusted_packages(config))
     parts = {str(n): builder.value(c, f"tracer.{n}") for n, c in (config.get("tracer") or {}).items()}
     answers = builder.value(config.get("store"), "store")
     builder.done()

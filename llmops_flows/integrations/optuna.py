@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows.artifacts.lazy_import import load
-from llmops_flows.core.errors import ConfigError, Problem, StoreError, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem, StoreError
 from llmops_flows.core.redaction import redact, redact_value
+from llmops_flows.text.suggestions import did_you_mean
 
 EXTRA = "optuna"
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "nsga2": "NSGAIISampler", "cmaes": "CmaEsSampler"}

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_flows.core.errors import FlowError, did_you_mean
+from llmops_flows.core.errors import FlowError
+from llmops_flows.text.suggestions import did_you_mean
 
 from .config_differences import DifferingKey, differing_keys
 from .metrics import METRIC_ORDER, lower_is_better

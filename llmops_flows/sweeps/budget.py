@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_flows.calls.budget import Budget, Statement
 from llmops_flows.calls.budget_meter import BudgetMeter
-from llmops_flows.config.budget import _ledger, log, notes, paid
+from llmops_flows.config.budget import _ledger, budget_warnings, log, with_account
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.stores.settings import StoreConfig
@@ -65,14 +65,14 @@ class SharedBudget:
         experiments = [cell.experiment for cell in cells if cell.experiment is not None]
         for experiment in experiments:
             self._join(experiment)
-        for told in dict.fromkeys(note for experiment in experiments for note in notes(experiment)):
+        for told in dict.fromkeys(note for experiment in experiments for note in budget_warnings(experiment)):
             if told not in self._noted:
                 log.warning("%s", told)
             self._noted.add(told)
         if not self.account:
             return list(cells)
         return [
-            cell if cell.experiment is None else replace(cell, experiment=paid(cell.experiment, self.account))
+            cell if cell.experiment is None else replace(cell, experiment=with_account(cell.experiment, self.account))
             for cell in cells
         ]
 

@@ -70,7 +70,7 @@ class EarlyStopping:
 
     def run(self) -> Generator[PointOutcome, None, None]:
         """What came of each point, when all are through or have stopped. An interrupt keeps what is done."""
-        from llmops_flows.config.work_identity import work
+        from llmops_flows.config.experiment_identity import experiment_identity
 
         for cell, lane in zip(self.cells, lanes(self.cells), strict=True):
             self.racers.append(RacingPoint(cell, lane, self.rules.block * experiment(cell).settings.samples))
@@ -89,17 +89,17 @@ class EarlyStopping:
             records = one.lane.records[: one.asked]
             stopped = {"asked": one.asked, "of": len(one.lane.records), "behind": one.behind}
             if one.behind is None:
-                yield write(one.cell, self.folder, one.lane, records, work(experiment(one.cell)))
+                yield write(one.cell, self.folder, one.lane, records, experiment_identity(experiment(one.cell)))
             else:
                 yield write(one.cell, self.folder, one.lane, records, more={"stopped": stopped})
 
     def _block(self) -> None:
-        from llmops_flows.config.load import opened
+        from llmops_flows.config.load import open_runner
 
         of = {one.cell.number: one for one in self.racers if one.running}
         for wave in waves([one.cell for one in of.values()], self.rules.block):
             parts = [of[cell.number].next for cell in wave]
-            with opened(experiment(wave[0]), [self.pace]) as (runner, _):
+            with open_runner(experiment(wave[0]), [self.pace]) as (runner, _):
                 runner.run_all(parts)
             if self.foreseen is not None:
                 self.foreseen.add(parts, kept_at(wave))
@@ -137,12 +137,12 @@ class EarlyStopping:
 
     def _saved(self) -> None:
         """Tell who stopped, and what that saved."""
-        from llmops_flows.config.load import opened
+        from llmops_flows.config.load import open_runner
 
         of = {one.cell.number: one for one in self.racers if one.behind is not None}
         new: dict[str, set[str]] = {}
         for wave in waves([one.cell for one in of.values()]):
-            with opened(experiment(wave[0])) as (runner, _):
+            with open_runner(experiment(wave[0])) as (runner, _):
                 for name, count in runner.plan([of[cell.number].rest for cell in wave]).items():
                     new.setdefault(name, set()).update(count.new)
         for one in of.values():

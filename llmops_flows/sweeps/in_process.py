@@ -28,7 +28,7 @@ def waves(cells: Sequence[Point], most: int | None = None) -> Iterator[list[Poin
 
     most: how many questions of a cell walk at once; None: all of them.
     """
-    from llmops_flows.config.work_identity import rows
+    from llmops_flows.config.experiment_identity import question_rows
 
     groups: dict[str, list[Point]] = {}
     for cell in cells:
@@ -38,7 +38,7 @@ def waves(cells: Sequence[Point], most: int | None = None) -> Iterator[list[Poin
         size = 0
         for cell in group:
             settings = experiment(cell).settings
-            asked = len(rows(settings))
+            asked = len(question_rows(settings))
             count = min(asked, most or asked) * settings.samples
             if wave and size + count > WAVE:
                 yield wave
@@ -51,12 +51,12 @@ def waves(cells: Sequence[Point], most: int | None = None) -> Iterator[list[Poin
 
 def lanes(cells: Sequence[Point]) -> list[Run]:
     """A lane for each cell, with fresh records."""
+    from llmops_flows.config.experiment_identity import question_rows
     from llmops_flows.config.questions import records
-    from llmops_flows.config.work_identity import rows
 
     found = []
     for one in map(experiment, cells):
-        asked = records(rows(one.settings), one.settings.samples)
+        asked = records(question_rows(one.settings), one.settings.samples)
         found.append(Run(one.flow, asked, one.evaluators, config=one.config, choices=one.choices))
     return found
 
@@ -88,9 +88,9 @@ def walk(
     runner: Runner, cells: Sequence[Point], folder: Path, foreseen: PlanCheck | None = None
 ) -> Iterator[PointOutcome]:
     """Run cells side by side, and leave the results of each in `folder/NUMBER`; an interrupt keeps what is done."""
-    from llmops_flows.config.work_identity import work
+    from llmops_flows.config.experiment_identity import experiment_identity
 
-    running, works = lanes(cells), [work(experiment(cell)) for cell in cells]
+    running, works = lanes(cells), [experiment_identity(experiment(cell)) for cell in cells]
     try:
         runner.run_all(running)
     except KeyboardInterrupt:

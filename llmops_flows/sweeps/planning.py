@@ -22,7 +22,7 @@ _RECORDED = 500
 
 def counted(cells: Sequence[Point], *, alone: bool = False) -> dict[str, StagePlan]:
     """Stage to what it would do for the cells, none of which is wrong. `alone`: each of them by itself."""
-    from llmops_flows.config.load import opened
+    from llmops_flows.config.load import open_runner
     from llmops_flows.engine.plan import StagePlan
 
     from .in_process import experiment, kept_at, lanes, waves
@@ -30,7 +30,7 @@ def counted(cells: Sequence[Point], *, alone: bool = False) -> dict[str, StagePl
     total: dict[str, StagePlan] = {}
     for number, wave in enumerate([[cell] for cell in cells] if alone else waves(cells)):
         place = kept_at(wave) or f"{number}:"
-        with opened(experiment(wave[0])) as (runner, _):
+        with open_runner(experiment(wave[0])) as (runner, _):
             for name, count in runner.plan(lanes(wave)).items():
                 total.setdefault(name, StagePlan()).add(count, place)
     return total

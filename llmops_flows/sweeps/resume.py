@@ -84,7 +84,7 @@ def taken(sweep: Sweep) -> Iterator[Taken]:
 
 def manifest(sweep: Sweep) -> Manifest:
     """What the sweep is now."""
-    from llmops_flows.config.work_identity import details, parts, work
+    from llmops_flows.config.experiment_identity import experiment_identity, part_details, part_identities
     from llmops_flows.core.fingerprint import address
 
     points: dict[int, ManifestPoint] = {}
@@ -93,10 +93,10 @@ def manifest(sweep: Sweep) -> Manifest:
         if cell.experiment is None:
             points[cell.number] = ManifestPoint(list(cell.overrides), "", {})
         else:
-            named = parts(cell.experiment)
+            named = part_identities(cell.experiment)
             short = {name: found[:_SHORT] for name, found in named.items()}
-            behind.update((s, details(cell.experiment, name)) for name, s in short.items() if s not in behind)
-            points[cell.number] = ManifestPoint(list(cell.overrides), work(cell.experiment), short)
+            behind.update((s, part_details(cell.experiment, name)) for name, s in short.items() if s not in behind)
+            points[cell.number] = ManifestPoint(list(cell.overrides), experiment_identity(cell.experiment), short)
     identity = address([list(sweep.command), [list(cell.overrides) for cell in sweep.cells]])
     return Manifest(identity, points, behind)
 

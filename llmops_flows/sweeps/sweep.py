@@ -114,7 +114,7 @@ def _here(
     cells: Sequence[Point], folder: Path, rules: SweepSettings, foreseen: PlanCheck | None
 ) -> Generator[PointOutcome, None, None]:
     """All points side by side in this process; one after the other if the first failure is the last."""
-    from llmops_flows.config.load import opened
+    from llmops_flows.config.load import open_runner
 
     from .early_stopping import EarlyStopping
     from .in_process import walk
@@ -125,7 +125,7 @@ def _here(
         yield from EarlyStopping(cells, folder, rules, pace, foreseen).run()
         return
     for wave in [[cell] for cell in cells] if rules.alone else waves(cells):
-        with opened(experiment(wave[0]), [pace]) as (runner, _):
+        with open_runner(experiment(wave[0]), [pace]) as (runner, _):
             yield from list(walk(runner, wave, folder, foreseen))
 
 

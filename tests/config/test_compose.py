@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from llmops_flows import ConfigError
 from llmops_flows.config.compose import compose
-from llmops_flows.config.composition.composed import expanded, resolve_leniently
+from llmops_flows.config.composition.interpolation import resolve_leniently
+from llmops_flows.config.composition.override_parser import expand_globs
 from llmops_flows.config.composition.quoting import quote
 from llmops_flows.config.files.paths import data_dir
 from llmops_flows.config.load import load_experiment
@@ -190,7 +191,7 @@ def test_a_projects_own_configs_come_first(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_glob_reaches_options_in_folders() -> None:
-    [found] = expanded(["prompt=glob(rag_support/*)"])
+    [found] = expand_globs(["prompt=glob(rag_support/*)"])
     assert found.startswith("prompt=rag_support/v1,rag_support/v2")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from llmops_flows import ConfigError
 from llmops_flows.config.compose import compose
-from llmops_flows.config.composition.provenance import keys
+from llmops_flows.config.composition.provenance import config_keys
 from llmops_flows.config.experiment import Experiment
 from llmops_flows.config.files.groups import groups, options
 from llmops_flows.config.load import load_experiment
@@ -104,7 +104,7 @@ def test_every_name_in_the_files_of_conf(tmp_path: Path, monkeypatch: pytest.Mon
 
 def misspelt_keys(chance: random.Random, count: int) -> Iterator[tuple[str, str, str]]:
     """A key of a config, the same key with a slip in one of its names, and the name that was meant."""
-    known = list(keys(compose(["flow=rag_support"]).raw))
+    known = list(config_keys(compose(["flow=rag_support"]).raw))
     for key in chance.sample(known, min(count, len(known))):
         steps = key.split(".")
         number = chance.choice([n for n, step in enumerate(steps) if not step.isdigit()])

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from llmops_flows.config.assemble import assembled
 from llmops_flows.config.compose import compose
-from llmops_flows.config.experiment import Experiment
+from llmops_flows.config.experiment import Experiment, build_experiment
 from llmops_flows.config.load import load_experiment
 from llmops_flows.config.promotion.promote import Promotion, promote
 from llmops_flows.core.errors import ConfigError
@@ -31,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ran(*overrides: str) -> Experiment:
     """What a run of these overrides was."""
-    return assembled(compose(overrides))
+    return build_experiment(compose(overrides))
 
 
 def promoted(run: Experiment, name: str = "winner", **options: Any) -> Promotion:

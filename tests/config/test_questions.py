@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmops_flows import ConfigError
-from llmops_flows.config.questions import LONGEST_ROW, Questions, records
+from llmops_flows.config.questions import MAX_ROW_CHARS, Questions, records
 
 GOOD = {"id": "a", "question": "A?", "reference": "yes", "gold": ["p#page=1"], "answerable": True}
 
@@ -44,7 +44,7 @@ def told(path: Path, text: str | bytes) -> str:
         ('{"id": "a", "question": "B?"}', "the id 'a' stands in line 1 too"),
         ('{"question": "B?", "weight": NaN}', "NaN is no number of JSON"),
         ("[" * 100_000, "nests too deep"),
-        ('{"question": "' + "x" * LONGEST_ROW + '"}', "a row has at most"),
+        ('{"question": "' + "x" * MAX_ROW_CHARS + '"}', "a row has at most"),
     ],
 )
 def test_a_bad_row_is_named_with_its_line(tmp_path: Path, line: str, words: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from llmops_flows.cli.main import main
 from llmops_flows.config.compose import compose
-from llmops_flows.config.composition.unused_overrides import idle
+from llmops_flows.config.composition.unused_overrides import unused_override_warnings
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from llmops_flows.config.composition.unused_overrides import idle
     ],
 )
 def test_parts_that_nothing_takes_are_told(overrides: list[str], told: list[str]) -> None:
-    assert [sentence.partition(" ")[0] for sentence in idle(compose(overrides))] == told
+    assert [sentence.partition(" ")[0] for sentence in unused_override_warnings(compose(overrides))] == told
 
 
 def test_check_and_a_run_say_it(

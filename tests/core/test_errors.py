@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from llmops_flows.core import errors
-from llmops_flows.core.errors import BackendError, ConfigError, FlowError, MissingExtra, Problem, did_you_mean
+from llmops_flows.core.errors import BackendError, ConfigError, FlowError, MissingExtra, Problem
 
 
 def test_a_config_error_tells_all_its_problems() -> None:
@@ -34,8 +34,3 @@ def test_every_error_can_be_rebuilt(name: str) -> None:
 
 def test_a_missing_extra_names_the_install_line() -> None:
     assert "pip install 'llmops-flows[chroma]'" in str(MissingExtra("chromadb", "chroma", "retriever=chroma"))
-
-
-def test_the_nearest_name_is_offered() -> None:
-    assert did_you_mean("smolm2", ["smollm2", "openai"]).startswith("did you mean 'smollm2'?")
-    assert did_you_mean("xyz", ["a"]) == "choose from: a"

@@ -13,7 +13,7 @@ import pytest
 
 from llmops_flows import Record
 from llmops_flows.artifacts.resources import release_all
-from llmops_flows.config.load import load_experiment, opened
+from llmops_flows.config.load import load_experiment, open_runner
 from llmops_flows.config.questions import records
 from llmops_flows.core import fingerprint
 from llmops_flows.testing.embedders import WordVectors
@@ -126,7 +126,7 @@ class Project:
         release_all()
         experiment = load_experiment("flow=shop", *overrides)
         asked = records(experiment.settings.questions.rows())
-        with opened(experiment) as (runner, flow):
+        with open_runner(experiment) as (runner, flow):
             runner.run(flow, asked)
         assert [record.error for record in asked] == [None] * len(asked)
         return {record.id: [record] for record in asked}

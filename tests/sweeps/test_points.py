@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from llmops_flows import ConfigError
 from llmops_flows.config.compose import compose
 from llmops_flows.config.composition import composed as composing
-from llmops_flows.config.composition.composed import options, resolve, resolve_plain
+from llmops_flows.config.composition.interpolation import resolve, resolve_plain
+from llmops_flows.config.files.groups import options
 from llmops_flows.sweeps.grid import composer as pointing
 from llmops_flows.sweeps.grid.axes import grid
 from llmops_flows.sweeps.grid.composer import points

@@ -133,6 +133,6 @@ def test_none_keeps_nothing(home: Path) -> None:
 
 
 def test_exporters_without_a_local_store_are_refused() -> None:
-    from llmops_flows.config.experiment import outlet_problems
+    from llmops_flows.config.experiment import tracer_problems
 
-    assert "local" in str(outlet_problems({"tracer": {"there": {}}}, {"there": Nowhere()})[0])
+    assert "local" in str(tracer_problems({"tracer": {"there": {}}}, {"there": Nowhere()})[0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from llmops_flows.config.composition.composed import Composed
@@ -16,7 +17,7 @@ _FURTHEST = 10
 def main(arguments: Sequence[str]) -> int:
     """Print the value of a key and everything that set it, the winner first."""
     from llmops_flows.config.compose import compose
-    from llmops_flows.config.composition.provenance import followed, keys, origins
+    from llmops_flows.config.composition.provenance import config_keys, follow, origins
 
     from ..argv import flagless
 
@@ -27,11 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     key = named[0]
     composed = compose([word for word in arguments if word is not key], owner=True)
     plain = composed.loose[0]
-    known = list(dict.fromkeys([*keys(plain), *keys(composed.raw)]))
+    known = list(dict.fromkeys([*config_keys(plain), *config_keys(composed.raw)]))
     if key not in known and not origins(key, composed):
         raise ConfigError(Problem(f"there is no key {key!r}", hint=did_you_mean(key, _near(key, known))))
     print(f"{key}: {_value(plain, key)}")
-    place, leads = followed(key, composed)
+    place, leads = follow(key, composed)
     if place != key:
         print(f"  it stands in {place}")
     for line in _told(place, composed):
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         if not leads:
             break
         print(f"  {'  ' * step}its value is that of {leads}")
-        place, leads = followed(leads, composed)
+        place, leads = follow(leads, composed)
         for line in _told(place, composed):
             print(f"  {'  ' * (step + 1)}{line}")
     return 0

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the plan of a sweep, or of a single run. Returns 0, or 2 when a point's config is wrong."""
-    from llmops_flows.config.budget import notes
-    from llmops_flows.config.composition.composed import expanded
-    from llmops_flows.config.composition.quoting import quoted
+    from llmops_flows.config.budget import budget_warnings
+    from llmops_flows.config.composition.override_parser import expand_globs
+    from llmops_flows.config.composition.quoting import quote_overrides
     from llmops_flows.sweeps.grid.points import cells
     from llmops_flows.sweeps.grid.settings import rules
 
@@ -31,12 +31,12 @@ def main(arguments: Sequence[str]) -> int:
     if any(word.lstrip("+").startswith("hydra/sweeper=") for word in overrides):
         hint = "leave hydra/sweeper out, and what the search is after: then every point is counted"
         raise ConfigError(Problem("a search chooses its points as it goes: there is no plan of it", hint=hint))
-    asked = expanded(quoted(overrides))
+    asked = expand_globs(quote_overrides(overrides))
     found = cells(asked)
     able = [cell for cell in found if cell.experiment is not None and cell.same_as is None]
     total = counted(able, alone=rules(asked)[1].alone)
     _show(found, total, estimates(able, total))
-    for told in dict.fromkeys(note for cell in able if cell.experiment for note in notes(cell.experiment)):
+    for told in dict.fromkeys(note for cell in able if cell.experiment for note in budget_warnings(cell.experiment)):
         print(f"\n{told}")
     return WRONG if any(cell.experiment is None for cell in found) else OK
 

@@ -69,36 +69,37 @@ def _job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
     from hydra.core.hydra_config import HydraConfig
 
     from llmops_flows.config import budget, redacted_output, saved_config
-    from llmops_flows.config.assemble import assembled
-    from llmops_flows.config.composition.composed import Composed, register
-    from llmops_flows.config.composition.unused_overrides import idle
+    from llmops_flows.config.composition.composed import Composed
+    from llmops_flows.config.composition.resolvers import register_resolvers
+    from llmops_flows.config.composition.unused_overrides import unused_override_warnings
+    from llmops_flows.config.experiment import build_experiment
 
-    register()
-    redacted_output.logs()
+    register_resolvers()
+    redacted_output.redact_logs()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     saved_config.write(folder, config, hydra)
     chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
     composed = Composed(config, tuple(hydra.overrides.task), chosen)
-    experiment = assembled(composed)
-    for told in (*idle(composed), *budget.notes(experiment)):
+    experiment = build_experiment(composed)
+    for told in (*unused_override_warnings(composed), *budget.budget_warnings(experiment)):
         log.warning("%s", told)
     if account is not None:
-        experiment = budget.paid(experiment, account)
+        experiment = budget.with_account(experiment, account)
     return execute(experiment, folder)
 
 
 def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """Run an experiment, show it, and leave its files in `folder`. Returns its summary."""
-    from llmops_flows.config.load import opened
+    from llmops_flows.config.experiment_identity import question_rows
+    from llmops_flows.config.load import open_runner
     from llmops_flows.config.questions import records
-    from llmops_flows.config.work_identity import rows
 
     from ..progress import progress
 
-    asked = records(rows(experiment.settings), experiment.settings.samples)
+    asked = records(question_rows(experiment.settings), experiment.settings.samples)
     begun, run = time.perf_counter(), uuid.uuid4().hex
-    with opened(experiment, progress()) as (runner, flow):
+    with open_runner(experiment, progress()) as (runner, flow):
         try:
             runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config, run=run)
         except KeyboardInterrupt as stop:

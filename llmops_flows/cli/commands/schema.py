@@ -11,8 +11,8 @@ from llmops_flows.core.errors import ConfigError, Problem
 
 def main(arguments: Sequence[str]) -> int:
     """Print the schema of the component class that is named; your own from the current folder too."""
-    from llmops_flows.config.build import Builder
-    from llmops_flows.config.schema import component
+    from llmops_flows.config.builder import Builder
+    from llmops_flows.config.json_schema import component_schema
 
     if len(arguments) != 1:
         raise ConfigError(Problem("one component is described at a time", hint="schema my_package.module.Class"))
@@ -23,5 +23,5 @@ def main(arguments: Sequence[str]) -> int:
     cls = builder.component(target, "schema")
     builder.done()
     assert cls is not None
-    print(json.dumps(component(cls), indent=1, ensure_ascii=False))
+    print(json.dumps(component_schema(cls), indent=1, ensure_ascii=False))
     return 0

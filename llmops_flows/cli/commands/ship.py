@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from llmops_flows.core.trace import Exporter
@@ -57,8 +58,8 @@ def _want(store: TraceStore, exporters: Mapping[str, Exporter], run: str) -> Non
 
 def _configured(named: Sequence[str], overrides: Sequence[str]) -> tuple[TraceStore, dict[str, Exporter]]:
     """The outbox, and the exporters that were named; all that have something pending when none was."""
-    from llmops_flows.config.composition.composed import options
-    from llmops_flows.config.tracing import exit_of
+    from llmops_flows.config.files.groups import options
+    from llmops_flows.config.tracing import load_outbox
 
     known = [name for name in options("tracer") if name not in ("local", "none")]
     for name in named:
@@ -66,10 +67,10 @@ def _configured(named: Sequence[str], overrides: Sequence[str]) -> tuple[TraceSt
             raise ConfigError(Problem(f"there is no exporter {name!r}", hint=did_you_mean(name, known)))
     flow = [] if any(word.startswith("flow=") for word in overrides) else ["name=ship"]
     if not named:
-        store, _ = exit_of(["tracer=[local]", *flow, *(w for w in overrides if not w.startswith("tracer."))])
+        store, _ = load_outbox(["tracer=[local]", *flow, *(w for w in overrides if not w.startswith("tracer."))])
         named = [name for name in store.waiting() if name in known]
         store.close()
-    return exit_of([f"tracer=[{','.join(['local', *named])}]", *flow, *overrides])
+    return load_outbox([f"tracer=[{','.join(['local', *named])}]", *flow, *overrides])
 
 
 # -- beside a running app --------------------------------------------------------------------------------------------
@@ -81,10 +82,10 @@ def follow() -> int:
     The first line of standard input is the config, every further one means that there is more. What was delivered
     goes to standard output, a JSON object for each attempt.
     """
-    from llmops_flows.config.tracing import exit_from
+    from llmops_flows.config.tracing import open_outbox
     from llmops_flows.tracing.delivery import Backoff, deliver
 
-    store, exporters = exit_from(json.loads(sys.stdin.readline()))
+    store, exporters = open_outbox(json.loads(sys.stdin.readline()))
     woken, ended = threading.Event(), threading.Event()
     patience = max((exporter.shutdown_timeout for exporter in exporters.values()), default=0.0)
     threading.Thread(target=_read, args=(woken, ended, patience), daemon=True).start()

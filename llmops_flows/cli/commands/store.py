@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.store import EvictionReport, MaintainedStore, StoreStats
 from llmops_flows.report.text import amounts
+from llmops_flows.text.suggestions import did_you_mean
 
 from ..argv import parse
 
 if TYPE_CHECKING:
-    from llmops_flows.config.storage import Kept
+    from llmops_flows.config.storage import Storage
 
 USAGE = (
     "store stats, store verify [--repair], or store evict [max_size=2GB] [older_than=90d] [stage=NAME] [tenant=NAME] "
@@ -44,16 +45,24 @@ def stats(words: Sequence[str], given: set[str]) -> int:
     from llmops_flows.artifacts.inventory import list_artifacts
     from llmops_flows.report.text import store_text
 
-    kept = _kept(words)
-    found = _with(kept, lambda store: store.stats()) or StoreStats(0, 0, 0, 0.0, 0.0, {}, {}, {})
-    indexes = list_artifacts(kept.home)
-    traces = _traces(kept)
+    storage = _storage(words)
+    found = _with(storage, lambda store: store.stats()) or StoreStats(0, 0, 0, 0.0, 0.0, {}, {}, {})
+    indexes = list_artifacts(storage.home)
+    traces = _traces(storage)
     if "--json" in given:
         kinds = {kind: sum(one.kind == kind for one in indexes) for kind in sorted({one.kind for one in indexes})}
         more = {"count": kinds, "bytes": sum(one.bytes for one in indexes)}
-        _json({"store": kept.store.place, "home": str(kept.home), **asdict(found), "indexes": more, "traces": traces})
+        _json(
+            {
+                "store": storage.store.place,
+                "home": str(storage.home),
+                **asdict(found),
+                "indexes": more,
+                "traces": traces,
+            }
+        )
     else:
-        print(store_text.format_stats(kept.store.place, str(kept.home), found, indexes, traces))
+        print(store_text.format_stats(storage.store.place, str(storage.home), found, indexes, traces))
     return 0
 
 
@@ -63,16 +72,16 @@ def verify(words: Sequence[str], given: set[str]) -> int:
     from llmops_flows.report.text import store_text
     from llmops_flows.tracing import verification
 
-    kept, repair = _kept(words), "--repair" in given
-    answers = _with(kept, lambda store: store.verify(repair=repair))
-    indexes = inventory.list_artifacts(kept.home, check=True)
-    traces, bad = verification.verify(kept.traces.path, repair=repair) if kept.traces else (0, {})
+    storage, repair = _storage(words), "--repair" in given
+    answers = _with(storage, lambda store: store.verify(repair=repair))
+    indexes = inventory.list_artifacts(storage.home, check=True)
+    traces, bad = verification.verify(storage.traces.path, repair=repair) if storage.traces else (0, {})
     broken = [one for one in indexes if one.problems]
     if repair:
         for one in broken:
-            inventory.remove_artifact(kept.home, one)
+            inventory.remove_artifact(storage.home, one)
     found = store_text.StoreCheck(
-        kept.store.place, answers.entries if answers else 0, answers.values if answers else 0,
+        storage.store.place, answers.entries if answers else 0, answers.values if answers else 0,
         len(indexes) - len(broken), traces, store_text.damaged_items(answers.lost if answers else {}, broken, bad),
     )  # fmt: skip
     if "--json" in given:
@@ -93,16 +102,16 @@ def evict(words: Sequence[str], given: set[str]) -> int:
     room = amounts.parse_size(said["max_size"], "max_size") if "max_size" in said else None
     old = amounts.parse_age(said["older_than"], "older_than") if "older_than" in said else None
     stage, tenant, dry = said.get("stage"), said.get("tenant"), "--dry-run" in given
-    kept = _kept([word for word in words if word.partition("=")[0] not in CONDITIONS])
+    storage = _storage([word for word in words if word.partition("=")[0] not in CONDITIONS])
 
     def work(store: MaintainedStore) -> EvictionReport:
         if stage is not None or tenant is not None:
             _there(store.stats(), stage, tenant)
         return store.evict(max_bytes=room, older_than=old, stage=stage, tenant=tenant, dry=dry)
 
-    gone = _with(kept, work) or EvictionReport(0, 0, 0, {})
+    gone = _with(storage, work) or EvictionReport(0, 0, 0, {})
     if "--json" in given:
-        _json({"store": kept.store.place, **asdict(gone), "dry_run": dry})
+        _json({"store": storage.store.place, **asdict(gone), "dry_run": dry})
     else:
         print(store_text.format_evicted(gone, dry=dry))
     return 0
@@ -115,18 +124,18 @@ _VERBS: dict[str, tuple[tuple[str, ...], Callable[[Sequence[str], set[str]], int
 }
 
 
-def _kept(overrides: Sequence[str]) -> Kept:
-    from llmops_flows.config.composition.quoting import quoted
-    from llmops_flows.config.storage import kept
+def _storage(overrides: Sequence[str]) -> Storage:
+    from llmops_flows.config.composition.quoting import quote_overrides
+    from llmops_flows.config.storage import load_storage
 
-    return kept(quoted(overrides))
+    return load_storage(quote_overrides(overrides))
 
 
-def _with(kept: Kept, work: Callable[[MaintainedStore], Any]) -> Any:
+def _with(storage: Storage, work: Callable[[MaintainedStore], Any]) -> Any:
     """What work gives for the opened store; None where nothing was kept yet, and no store is made for it."""
-    if not kept.store.begun:
+    if not storage.store.begun:
         return None
-    store = kept.store.open()
+    store = storage.store.open()
     try:
         if not isinstance(store, MaintainedStore):
             what = f"{type(store).__name__} cannot be looked after: it has no stats, verify and evict"
@@ -136,13 +145,18 @@ def _with(kept: Kept, work: Callable[[MaintainedStore], Any]) -> Any:
         store.close()
 
 
-def _traces(kept: Kept) -> dict[str, Any] | None:
+def _traces(storage: Storage) -> dict[str, Any] | None:
     from llmops_flows.tracing import verification
 
-    if kept.traces is None or not kept.traces.path.exists():
+    if storage.traces is None or not storage.traces.path.exists():
         return None
-    traces, runs = verification.counts(kept.traces.path)
-    return {"path": str(kept.traces.path), "traces": traces, "runs": runs, "bytes": kept.traces.path.stat().st_size}
+    traces, runs = verification.counts(storage.traces.path)
+    return {
+        "path": str(storage.traces.path),
+        "traces": traces,
+        "runs": runs,
+        "bytes": storage.traces.path.stat().st_size,
+    }
 
 
 def _known(words: Sequence[str]) -> None:

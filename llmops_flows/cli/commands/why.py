@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, FlowError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.core.plural import plural
+from llmops_flows.text.suggestions import did_you_mean
 
 from ..argv import parse
 from ..run_lookup import named

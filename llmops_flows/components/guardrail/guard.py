@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from llmops_flows.core.errors import did_you_mean
 from llmops_flows.core.roles import Guardrail
 from llmops_flows.core.stage import Outcome
 from llmops_flows.integrations.guardrails_ai.engine import ThroughGuard
 from llmops_flows.integrations.guardrails_ai.library import EXTRA, installed, packages, pip
 from llmops_flows.text.overlap import REFUSAL
+from llmops_flows.text.suggestions import did_you_mean
 from llmops_flows.text.validation import ON_FAIL, OnFail, Rule, Validator, check, released
 from llmops_flows.text.validators import VALIDATORS
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import Field, SerializeAsAny
 
-from llmops_flows.core.errors import did_you_mean
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
 from llmops_flows.text.heading import scored
+from llmops_flows.text.suggestions import did_you_mean
 
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 

@@ -12,12 +12,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.text.suggestions import did_you_mean
 
-from ..composition.composed import NO_FLOW
 from ..composition.defaults_list import entry_problems, groups, option_problem, options
-from ..composition.override_parser import LINE, parse
-from ..field_errors import NOTHING
+from ..composition.override_parser import COMMAND_LINE, parse_override
+from ..field_errors import NO_FLOW, NOTHING
 from ..files.paths import ROOT
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def diagnose(
     """
     from ..composition.hydra_loader import hydra_problems
 
-    problems = refused(overrides, owner=owner)
+    problems = refused_overrides(overrides, owner=owner)
     if problems:
         overrides = [o for o in overrides if not hydra_problems([o], owner=owner)]
     good, unreadable = _parsed(overrides, several)
@@ -76,31 +76,33 @@ def diagnose(
         ]
     elif problem is not None and not problems:
         error = problem
-    return [problem for problem in _unique(problems) if not (several and problem.what == SEVERAL)] or told(error)
+    return [problem for problem in _unique(problems) if not (several and problem.what == SEVERAL)] or error_problems(
+        error
+    )
 
 
-def refused(overrides: Sequence[str], *, owner: bool) -> list[Problem]:
+def refused_overrides(overrides: Sequence[str], *, owner: bool) -> list[Problem]:
     """Faults of overrides that Hydra would take without a word: those that reach into Hydra, and two flows."""
     from ..composition.hydra_loader import hydra_problems
 
     flows = [o for o in overrides if o.lstrip("+").startswith("flow=")]
-    twice = Problem(f"two flows were chosen: {' and '.join(flows)}", "flow", LINE, "leave one of them")
+    twice = Problem(f"two flows were chosen: {' and '.join(flows)}", "flow", COMMAND_LINE, "leave one of them")
     return hydra_problems(overrides, owner=owner) + ([twice] if len(flows) > 1 else [])
 
 
 def _beyond(ours: HydraConfigLoader, overrides: list[str], keys: list[str], known: list[Problem]) -> list[Problem]:
     """What is wrong with the config that the good overrides give."""
-    from ..assemble import assembled
-    from ..composition.composed import composing
+    from ..composition.composed import compose_with
+    from ..experiment import build_experiment
 
     try:
-        composed = composing(ours, overrides)
+        composed = compose_with(ours, overrides)
     except FAILURES as error:
         one_by_one = [problem for key in keys for problem in _alone(ours, overrides, keys, key)]
-        return one_by_one or ([] if known else told(error))
+        return one_by_one or ([] if known else error_problems(error))
     unread = any(found for folder in ours.folders() for found in folder.problems.values())
     try:
-        assembled(composed)
+        build_experiment(composed)
     except ConfigError as error:
         # A file that could not be read counts as empty: what is missing because of that is no news.
         dropped = any(folder.dropped for folder in ours.folders())
@@ -117,12 +119,16 @@ def _alone(ours: HydraConfigLoader, overrides: list[str], keys: list[str], key: 
     """The fault of one override among others, which are taken as right."""
     others = [o for o in overrides if o not in keys]
     _, problem = _try(ours, [*others, key])
-    return [] if problem is None else [dataclasses.replace(f, key=f.key or key, where=LINE) for f in told(problem)]
+    return (
+        []
+        if problem is None
+        else [dataclasses.replace(f, key=f.key or key, where=COMMAND_LINE) for f in error_problems(problem)]
+    )
 
 
 def _parsed(overrides: Sequence[str], several: bool) -> tuple[list[tuple[str, Any]], list[Problem]]:
     """The overrides that can be read, each as text (the first of `several` values) and parsed; the others' faults."""
-    read = [(text, *parse(text)) for text in overrides]
+    read = [(text, *parse_override(text)) for text in overrides]
     good = [(_one(text, parsed) if several else text, parsed) for text, parsed, _ in read if parsed is not None]
     return good, [problem for _, _, problem in read if problem is not None]
 
@@ -148,16 +154,20 @@ def _option_problems(ours: HydraConfigLoader, parsed: Any) -> list[Problem]:
     else:
         values = parsed.value()
     if (isinstance(values, str) and not values) or (values is None and group == "flow"):
-        return [Problem(f"no {group} is named", f"{group}=", LINE, did_you_mean("", options(ours, group)))]
+        return [Problem(f"no {group} is named", f"{group}=", COMMAND_LINE, did_you_mean("", options(ours, group)))]
     if not isinstance(values, (str, list)):
         known = options(ours, group)
         off = f"to switch it off: {group}=none; " if "none" in known else ""
-        return [Problem(f"{values!r} is no option of {group}", parsed.input_line, LINE, off + did_you_mean("", known))]
+        return [
+            Problem(
+                f"{values!r} is no option of {group}", parsed.input_line, COMMAND_LINE, off + did_you_mean("", known)
+            )
+        ]
     return [
-        option_problem(ours, group, name, where=LINE, key=f"{group}={name}")
+        option_problem(ours, group, name, where=COMMAND_LINE, key=f"{group}={name}")
         if isinstance(name, str)
         else Problem(
-            f"{name!r} is no option of {group}", f"{group}={name}", LINE, did_you_mean("", options(ours, group))
+            f"{name!r} is no option of {group}", f"{group}={name}", COMMAND_LINE, did_you_mean("", options(ours, group))
         )
         for name in (values if isinstance(values, list) else [values])
         if not isinstance(name, str) or not ours.repository.config_exists(f"{group}/{name}")
@@ -182,7 +192,7 @@ def _key_problems(config: DictConfig | None, known_groups: Iterable[str], parsed
     node: Any = config
     steps = [step for step in key.replace("[", ".").replace("]", "").split(".") if step]
     if not steps:
-        return [Problem("there is no key before the =", parsed.input_line, LINE, "write key=value")]
+        return [Problem("there is no key before the =", parsed.input_line, COMMAND_LINE, "write key=value")]
     for depth, name in enumerate(steps):
         known = names(node)
         if name not in known:
@@ -192,7 +202,7 @@ def _key_problems(config: DictConfig | None, known_groups: Iterable[str], parsed
             place = f"in {'.'.join(steps[:depth])!r}" if depth else "at the top of the config"
             several = "sweep.* says how several points are run: add -m"
             hint = several if key.startswith("sweep.") else did_you_mean(name, dict.fromkeys(choices))
-            return [Problem(f"there is no key {name!r} {place}", key=key, where=LINE, hint=hint)]
+            return [Problem(f"there is no key {name!r} {place}", key=key, where=COMMAND_LINE, hint=hint)]
         node = _inner(node, name)
     return []
 
@@ -213,7 +223,7 @@ def _inner(node: Any, name: str) -> Any:
         return None
 
 
-def told(error: BaseException) -> list[Problem]:
+def error_problems(error: BaseException) -> list[Problem]:
     """An error of Hydra, OmegaConf or YAML as faults, without its advice to add dead keys."""
     if isinstance(error, ConfigError):
         return list(error.problems)
@@ -224,7 +234,9 @@ def told(error: BaseException) -> list[Problem]:
         cause = cause.__cause__
     several = _SEVERAL.search(str(cause))
     if several is not None:
-        return [Problem(SEVERAL, several[1], LINE, "run them all: -m; as one list: key=[a,b]; as text: key='a,b'")]
+        return [
+            Problem(SEVERAL, several[1], COMMAND_LINE, "run them all: -m; as one list: key=[a,b]; as text: key='a,b'")
+        ]
     lines = [
         line
         for line in str(cause).splitlines()

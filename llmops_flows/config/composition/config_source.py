@@ -10,7 +10,8 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
-from llmops_flows.core.errors import Problem, nearest
+from llmops_flows.core.errors import Problem
+from llmops_flows.text.suggestions import nearest
 
 from ..files import paths, yaml_file
 from ..files.paths import ROOT
@@ -149,7 +150,7 @@ def _lacks(page: yaml_file.YamlDocument, folder: Path) -> Iterator[Problem]:
     if missing:
         what = f"a file of this name is the root config, in place of the shipped one; it lacks {_few(missing)}"
         own = "what is yours goes into conf/flow/NAME.yaml or conf/GROUP/OPTION.yaml"
-        hint = f"rename it: {own}; or begin with a copy of {yaml_file.shown(shipped)}"
+        hint = f"rename it: {own}; or begin with a copy of {yaml_file.display_path(shipped)}"
         yield Problem(what, where=page.name, hint=hint)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import Problem, did_you_mean
+from llmops_flows.core.errors import Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 from ..files.paths import ROOT
 

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmops_flows.core.errors import Problem, did_you_mean
+from llmops_flows.core.errors import Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 from ..files.yaml_file import YamlDocument
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+
+from llmops_flows.core.errors import Problem
 
 from ..files import yaml_file
 from .composed import Composed
@@ -34,11 +37,11 @@ def origins(key: str, composed: Composed) -> list[Origin]:
         inside = _inside(steps, _steps(package))
         node = yaml_file.read(file).node(inside) if inside is not None else None
         if node is not None:
-            found.append(Origin(f"{yaml_file.shown(file)}:{node[1]}", _written(node[0]), chosen))
+            found.append(Origin(f"{yaml_file.display_path(file)}:{node[1]}", _written(node[0]), chosen))
     return found + [origin for override in composed.overrides for origin in _in_override(override, steps)]
 
 
-def followed(key: str, composed: Composed) -> tuple[str, str]:
+def follow(key: str, composed: Composed) -> tuple[str, str]:
     """Where a key lies if what it stands in is an interpolation, and where its value leads ("": nowhere).
 
     `stages.retrieve.k` lies at `retriever.k`; the value of `retriever.documents` leads to `documents`.
@@ -62,9 +65,9 @@ def followed(key: str, composed: Composed) -> tuple[str, str]:
     return key, ""
 
 
-def place(key: str, composed: Composed) -> str:
+def last_origin(key: str, composed: Composed) -> str:
     """Where a key was set last, as `file:line` or as an override; failing that, what it stands in."""
-    steps = _steps(followed(key, composed)[0])
+    steps = _steps(follow(key, composed)[0])
     while steps:
         inside = [o for o in composed.overrides if o.lstrip("+~").startswith(".".join(steps) + ".")]
         found = origins(".".join(steps), composed)
@@ -88,9 +91,9 @@ def _inside(steps: list[str], package: list[str]) -> list[str] | None:
 
 
 def _in_override(override: str, steps: list[str]) -> Iterator[Origin]:
-    from .override_parser import parse
+    from .override_parser import parse_override
 
-    parsed, _ = parse(override)
+    parsed, _ = parse_override(override)
     if parsed is None:
         return
     named = _steps(parsed.key_or_group)
@@ -124,7 +127,7 @@ def _written(node: Any) -> str:
     return "{…}" if isinstance(node, yaml.MappingNode) else "[…]"
 
 
-def keys(config: Any, prefix: str = "") -> Iterator[str]:
+def config_keys(config: Any, prefix: str = "") -> Iterator[str]:
     """Every key of a plain config, dotted; list items by number."""
     pairs: Sequence[tuple[Any, Any]] = ()
     if isinstance(config, dict):
@@ -133,4 +136,40 @@ def keys(config: Any, prefix: str = "") -> Iterator[str]:
         pairs = list(enumerate(config))
     for name, value in pairs:
         yield f"{prefix}{name}"
-        yield from keys(value, f"{prefix}{name}.")
+        yield from config_keys(value, f"{prefix}{name}.")
+
+
+_FURTHEST = 10
+"""Interpolations in a row that are followed to where a value comes from."""
+
+
+def locate_problems(problems: Iterable[Problem], composed: Composed) -> list[Problem]:
+    """The faults with the file and line, or the override, that set their keys. Each place is told once."""
+    found: dict[tuple[str, str], Problem] = {}
+    rest: list[Problem] = []
+    for problem in problems:
+        led = _overridden(problem, composed)
+        if led is not None:
+            found.setdefault((led.key, led.where), led)
+        elif problem.where or not problem.key:
+            rest.append(problem)
+        else:
+            rest.append(dataclasses.replace(problem, where=last_origin(problem.key, composed)))
+    told = {(problem.key, problem.where) for problem in rest}
+    return [*rest, *(problem for at, problem in found.items() if at not in told)]
+
+
+def _overridden(problem: Problem, composed: Composed) -> Problem | None:
+    """The fault at the override that its value comes from, where it comes from there by interpolation."""
+    field, colon, rest = problem.what.partition(": ")
+    named = bool(colon) and field.isidentifier()
+    start, what = (f"{problem.key}.{field}", rest) if named else (problem.key, problem.what)
+    key, leads = follow(start, composed)
+    for _ in range(_FURTHEST):
+        if not leads:
+            break
+        key, leads = follow(leads, composed)
+    set_by = origins(key, composed) if key != start else []
+    if not set_by or not set_by[-1].where.startswith("override"):
+        return None
+    return dataclasses.replace(problem, what=what, key=key, where=set_by[-1].where)

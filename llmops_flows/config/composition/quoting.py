@@ -9,19 +9,19 @@ FREE_TEXT = ("question", "sweep.where")
 """Keys whose value is text, never grammar: no sweep, no interpolation, no quoting by hand."""
 
 
-def quoted(overrides: Sequence[str]) -> list[str]:
+def quote_overrides(overrides: Sequence[str]) -> list[str]:
     """The overrides with the values of free-text keys quoted for Hydra's grammar."""
     return [_quoted(override) for override in overrides]
 
 
-def is_text(override: str) -> bool:
+def is_free_text(override: str) -> bool:
     """Whether the value of an override is free text."""
     return override.partition("=")[0].lstrip("+") in FREE_TEXT
 
 
 def _quoted(override: str) -> str:
     key, equals, text = override.partition("=")
-    if not equals or not is_text(override) or text in ("", "null"):
+    if not equals or not is_free_text(override) or text in ("", "null"):
         return override
     return f"{key}={quote(text)}"
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_flows.core.errors import Problem, did_you_mean, unknown_reference_hint
+from llmops_flows.core.errors import Problem
+from llmops_flows.text.suggestions import did_you_mean, unknown_reference_hint
 
 Path = tuple[str, ...]
 MOST_TEXT = 2_000_000

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import Problem, did_you_mean
+from llmops_flows.core.errors import Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 from ..field_errors import TARGET
 
@@ -19,7 +20,7 @@ PARTS = ("model", "embedder", "splitter", "retriever", "reranker", "prompt", "gu
 _NAMED = re.compile(r"\$\{\.*([A-Za-z_]\w*)")
 
 
-def idle(composed: Composed) -> list[str]:
+def unused_override_warnings(composed: Composed) -> list[str]:
     """A sentence for each override of a part that nothing takes, in the order of the overrides.
 
     Example: "guardrail=strict decides nothing: nothing in the flow takes ${guardrail}".
@@ -35,7 +36,7 @@ def idle(composed: Composed) -> list[str]:
     return found
 
 
-def untaken(composed: Composed) -> list[Problem]:
+def unused_part_problems(composed: Composed) -> list[Problem]:
     """A fault for each override that adds a part to a set of them (`+guardrail.contxt.on=…`) and nobody takes it."""
     raw, found = composed.raw, []
     texts = " ".join(_texts(raw)) if raw.get("stages") else ""

@@ -31,7 +31,7 @@ def groups() -> list[str]:
     return sorted(name for name in found if name != "hydra" and not name.startswith(".") and options(name))
 
 
-def shadows() -> Iterator[tuple[str, Path, Path]]:
+def shadowed_options() -> Iterator[tuple[str, Path, Path]]:
     """Options of the project that take the place of shipped ones: name, the project's file, the shipped file."""
     shipped = paths.data_dir("conf")
     for provider, folder in search_path():

@@ -70,7 +70,7 @@ class YamlDocument:
 
 def read(path: Path) -> YamlDocument:
     """The page that a file holds; what is wrong with it stands in its `faults`, each with its line."""
-    name = shown(path)
+    name = display_path(path)
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
@@ -106,7 +106,7 @@ def parse(text: str, name: str) -> YamlDocument:
     return YamlDocument(name, text, {} if data is None else data, root, problems)
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """A path as a person wants to read it: relative where it lies below the current folder."""
     try:
         return str(path.relative_to(Path.cwd()))

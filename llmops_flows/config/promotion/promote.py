@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.redaction import MASK, has_secret
 from llmops_flows.report.run_files import write_atomically
+from llmops_flows.text.suggestions import did_you_mean
 
-from ..assemble import assembled
 from ..compose import compose
 from ..composition.composed import Composed
+from ..experiment import build_experiment
 from ..field_errors import TARGET
 from ..files import groups, paths
 from .flow_file import APART, FlowFile, Reference, Unlike, Values, flow_only, is_path, put, unlike
@@ -87,7 +88,7 @@ def promote(
     _check(rest, config, composed)
     text = file.text(comments)
     _check_text(text)
-    experiment = assembled(composed)
+    experiment = build_experiment(composed)
     stages = {**dict(experiment.flow.leaves()), **experiment.evaluators}
     known = identities or {}
     changed = tuple(n for n, stage in stages.items() if known.get(n, stage.identity) != stage.identity)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from llmops_flows.artifacts.resources import shared
-from llmops_flows.core.errors import ConfigError, Problem, StageError, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem, StageError
+from llmops_flows.text.suggestions import did_you_mean
 from llmops_flows.text.validation import Facts, Failure, Place, Validator
 
 from .library import guardrails, installed, package

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmops_flows.core.errors import InputError, nearest
+from llmops_flows.core.errors import InputError
 from llmops_flows.core.flow import Flow
+from llmops_flows.text.suggestions import nearest
 
 
 def slots(flow: Flow, input: Any) -> dict[str, Any]:

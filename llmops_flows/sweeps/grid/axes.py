@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 LINE = "command line"
 
@@ -61,9 +62,9 @@ def grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid
 
 
 def _parsed(overrides: Sequence[str]) -> list[Any]:
-    from llmops_flows.config.composition.override_parser import parse
+    from llmops_flows.config.composition.override_parser import parse_override
 
-    found = [parse(text) for text in overrides]
+    found = [parse_override(text) for text in overrides]
     problems = [problem for _, problem in found if problem is not None]
     if problems:
         raise ConfigError(problems)

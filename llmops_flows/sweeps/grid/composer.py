@@ -12,7 +12,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from llmops_flows.config.compose import compose
-from llmops_flows.config.composition.composed import Composed, resolve_plain
+from llmops_flows.config.composition.composed import Composed
+from llmops_flows.config.composition.interpolation import resolve_plain
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.stage import Part
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmops_flows.config.assemble import assembled
 from llmops_flows.config.compose import compose
-from llmops_flows.config.experiment import Experiment, build
-from llmops_flows.config.work_identity import work
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.config.experiment import Experiment, build_experiment, build_resolved
+from llmops_flows.config.experiment_identity import experiment_identity
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.roles import Evaluator
+from llmops_flows.text.suggestions import did_you_mean
 
 from .axes import grid
 from .composer import ComposedPoint, points
@@ -91,7 +91,7 @@ def cell(number: int, point: ComposedPoint, fixed: Sequence[str], first: dict[st
     if found.experiment is None:
         return found
     try:
-        same = first.setdefault(work(found.experiment), number)
+        same = first.setdefault(experiment_identity(found.experiment), number)
     except ConfigError as error:
         return replace(found, experiment=None, problems=error.problems)
     return replace(found, same_as=same if same != number else None)
@@ -119,12 +119,12 @@ def holds(where: Where, point: ComposedPoint) -> bool:
 
 def _cell(number: int, point: ComposedPoint, fixed: Sequence[str]) -> Point:
     try:
-        built = build(point.config, names=point.names, made=point.memo.made)
+        built = build_resolved(point.config, names=point.names, made=point.memo.made)
         experiment = replace(built, choices=dict(point.choices))
     except ConfigError as error:
         problems = error.problems
         try:  # once more in full: then each fault knows its file and line
-            return Point(number, point.overrides, assembled(compose([*fixed, *point.overrides], typed=False)))
+            return Point(number, point.overrides, build_experiment(compose([*fixed, *point.overrides], typed=False)))
         except ConfigError as located:
             problems = located.problems
         return Point(number, point.overrides, None, problems)

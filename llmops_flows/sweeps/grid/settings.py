@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from llmops_flows.config.field_errors import told
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.config.field_errors import field_problems
+from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.text.suggestions import did_you_mean
 
 from .constraints import Where
 
@@ -103,4 +104,4 @@ def rules(overrides: Sequence[str]) -> tuple[list[str], SweepSettings]:
     try:
         return [text for text in overrides if text not in own], SweepSettings(**values)
     except ValidationError as error:
-        raise ConfigError(told(error, SweepSettings, SWEEP.rstrip("."), values)) from None
+        raise ConfigError(field_problems(error, SweepSettings, SWEEP.rstrip("."), values)) from None

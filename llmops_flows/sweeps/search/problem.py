@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from llmops_flows.config.composition.composed import expanded
+from llmops_flows.config.composition.override_parser import expand_globs
 from llmops_flows.config.experiment import Experiment
-from llmops_flows.config.field_errors import told
-from llmops_flows.config.work_identity import work
+from llmops_flows.config.experiment_identity import experiment_identity
+from llmops_flows.config.field_errors import field_problems
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.fingerprint import address
 
@@ -68,7 +68,7 @@ def search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> SearchProble
     """
     settings = _settings(sweeper)
     asked, own = rules(overrides)
-    params = expanded([f"{key}={value}" for key, value in settings.params.items()])
+    params = expand_globs([f"{key}={value}" for key, value in settings.params.items()])
     wanted = space([*params, *asked], own.zip)
     composer = Composer(wanted.fixed)
     probed = _probed(wanted, composer)
@@ -78,7 +78,9 @@ def search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> SearchProble
     found = _objectives(own, settings, right)
     _judges(own, found)
     about = {
-        "pipeline": address([work(e) if (e := one.experiment) else [str(f) for f in one.problems] for one in probed]),
+        "pipeline": address(
+            [experiment_identity(e) if (e := one.experiment) else [str(f) for f in one.problems] for one in probed]
+        ),
         "space": address([[repr(parameter) for parameter in wanted.parameters], own.where.text if own.where else ""]),
         "objectives": address([[one.name, one.maximize] for one in found]),
     }
@@ -106,7 +108,7 @@ def _settings(sweeper: Mapping[str, Any]) -> SearchSettings:
     try:
         return SearchSettings(**{str(key): value for key, value in sweeper.items()})
     except ValidationError as error:
-        raise ConfigError(told(error, SearchSettings, AT, sweeper)) from None
+        raise ConfigError(field_problems(error, SearchSettings, AT, sweeper)) from None
 
 
 def _probed(wanted: Space, composer: Composer) -> list[Point]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Problem, did_you_mean
+from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.integrations.optuna import Parameter, Value
+from llmops_flows.text.suggestions import did_you_mean
 
 from ..grid.axes import LINE, SweepAxis, grid
 
@@ -76,9 +77,9 @@ def space(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Spa
 
 
 def _parsed(overrides: Sequence[str]) -> list[Any]:
-    from llmops_flows.config.composition.override_parser import parse
+    from llmops_flows.config.composition.override_parser import parse_override
 
-    found = [parse(text) for text in overrides]
+    found = [parse_override(text) for text in overrides]
     problems = [problem for _, problem in found if problem is not None]
     if problems:
         raise ConfigError(problems)

@@ -33,9 +33,9 @@ _parent: list[int] = []
 
 def arrive(sender: str) -> None:
     """Called in each job: in another process than the sender's, streams are masked, and it ends with its starter."""
-    redacted_output.logs()
+    redacted_output.redact_logs()
     if sender != PROCESS and not _parent:
-        redacted_output.streams()
+        redacted_output.redact_streams()
         _parent.append(os.getppid())
         threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -50,13 +50,13 @@ class _WorkerTasks:
         return outcome
 
     def _walk(self, cell: Point, folder: Path) -> list[PointOutcome]:
-        from llmops_flows.config.load import opened
+        from llmops_flows.config.load import open_runner
 
         from ..in_process import experiment, means, walk
 
         found = experiment(cell)
         if means(found) not in self._runners:
-            self._runners[means(found)], _ = self._open.enter_context(opened(found))
+            self._runners[means(found)], _ = self._open.enter_context(open_runner(found))
         self._cells.append(cell)
         return list(walk(self._runners[means(found)], [cell], folder))
 
@@ -65,11 +65,11 @@ def cell(task: Mapping[str, Any]) -> Point:
     """The cell of a task. Raises ConfigError."""
     from dataclasses import replace
 
-    from llmops_flows.config.experiment import build
+    from llmops_flows.config.experiment import build_resolved
 
     from ..grid.points import Point
 
-    experiment = replace(build(task["config"]), choices=task["choices"], account=task["account"])
+    experiment = replace(build_resolved(task["config"]), choices=task["choices"], account=task["account"])
     return Point(task["number"], tuple(task["overrides"]), experiment)
 
 
@@ -112,8 +112,8 @@ def main(workers: str) -> int:
     GATE.processes = int(workers)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     line = _Channel()
-    redacted_output.streams()
-    redacted_output.logs()
+    redacted_output.redact_streams()
+    redacted_output.redact_logs()
     try:
         with ExitStack() as open:
             desk = _WorkerTasks(open)

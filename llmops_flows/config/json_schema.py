@@ -39,19 +39,19 @@ class _Schemas(GenerateJsonSchema):
         return {}
 
 
-def component(cls: type[Part]) -> dict[str, Any]:
+def component_schema(cls: type[Part]) -> dict[str, Any]:
     """The schema of an option file that names this class by `_target_`."""
     found = _model(cls)
     properties = {TARGET: {"const": f"{cls.__module__}.{cls.__qualname__}"}, "defaults": _DEFAULTS}
     return _whole(cls.__name__, {**properties, **found["properties"]}, cls, found["$defs"])
 
 
-def parts(classes: Iterable[type[Part]]) -> dict[str, Any]:
+def parts_schema(classes: Iterable[type[Part]]) -> dict[str, Any]:
     """The schema of a file that maps names to components (guardrails, evaluators, tracers)."""
-    named = [f"{cls.__module__}.{cls.__qualname__}" for cls in classes]
+    targets = [f"{cls.__module__}.{cls.__qualname__}" for cls in classes]
     chosen = [
         {"if": {"properties": {TARGET: {"const": name}}, "required": [TARGET]}, "then": {"$ref": f"{name}.json"}}
-        for name in named
+        for name in targets
     ]
     part = {"type": "object", "allOf": chosen}
     value = {"anyOf": [{"type": "null"}, REFERENCE, part]}
@@ -64,14 +64,14 @@ def parts(classes: Iterable[type[Part]]) -> dict[str, Any]:
     }
 
 
-def flow() -> dict[str, Any]:
+def flow_schema() -> dict[str, Any]:
     """The schema of a flow, of a debug file and of the root config: the settings and the groups."""
     found = _model(RunSettings)
     open_ = {group: {"type": ["object", "null", "string"]} for group in (*GROUPS, "hydra")}
     return _whole("Flow", {"defaults": _DEFAULTS, **found["properties"], **open_}, RunSettings, found["$defs"])
 
 
-def settings(title: str, cls: type[BaseModel]) -> dict[str, Any]:
+def settings_schema(title: str, cls: type[BaseModel]) -> dict[str, Any]:
     """The schema of a file that holds the settings of a class, such as those of a search."""
     schema = _model(cls)
     return _whole(title, {"defaults": _DEFAULTS, **schema["properties"]}, cls, schema["$defs"])
@@ -130,7 +130,7 @@ def _told(cls: type) -> dict[str, str]:
     return told
 
 
-def named(targets: Sequence[str]) -> list[type[Part]]:
+def component_classes(targets: Sequence[str]) -> list[type[Part]]:
     """The classes behind the targets of shipped files."""
     from importlib import import_module
 

@@ -19,7 +19,7 @@ log = logging.getLogger("llmops_flows")
 _TOPICS = {"traces": ("LocalTraces",), "answers": ("store read", "store write"), "indexes": ()}
 
 
-def tell(experiment: Experiment, runner: Runner) -> None:
+def warn_about_unwritable_folders(experiment: Experiment, runner: Runner) -> None:
     """Say which parts of a run cannot be kept, and why; the parts themselves then say nothing more of it."""
     for folder, parts in _folders(experiment).items():
         cause = unwritable(folder)

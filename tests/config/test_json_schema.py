@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
-from llmops_flows.config import schema
+from llmops_flows.config import json_schema
 from llmops_flows.config.files import yaml_file
 from llmops_flows.config.files.paths import data_dir
 from scripts import schemas
@@ -25,7 +25,7 @@ FILES = sorted(CONF.rglob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def registry() -> Registry[Any]:
-    folder = CONF / schema.FOLDER
+    folder = CONF / json_schema.FOLDER
     found = [(p.name, Resource.from_contents(json.loads(p.read_text()))) for p in folder.glob("*.json")]
     return Registry().with_resources(found)
 
@@ -75,7 +75,7 @@ def test_a_value_may_be_an_interpolation(registry: Registry[Any]) -> None:
 
 
 def test_a_field_is_described_by_the_docstring_of_its_class() -> None:
-    text = (CONF / schema.FOLDER / "llmops_flows.components.prompt.chat.ChatPrompt.json").read_text()
+    text = (CONF / json_schema.FOLDER / "llmops_flows.components.prompt.chat.ChatPrompt.json").read_text()
     assert "what stands between passages" in json.loads(text)["properties"]["separator"]["description"]
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.stage import Part, Stage
 
-from .field_errors import MISSING, TARGET, bare, told
+from .field_errors import MISSING, TARGET, component_problems, field_problems
 
 _DEEPEST = 40
 
@@ -66,7 +66,7 @@ class Builder:
             return None
         before = len(self.problems)
         fields = {str(k): self.value(v, f"{key}.{k}") for k, v in config.items() if k != TARGET}
-        broken = bare(cls, fields, key)
+        broken = component_problems(cls, fields, key)
         self.problems += [problem for found in broken.values() for problem in found]
         nested = len(self.problems) > before
         if nested:
@@ -74,7 +74,7 @@ class Builder:
         try:
             part = cls(**fields)
         except ValidationError as error:
-            self.problems += [f for f in told(error, cls, key, fields) if not (nested and _missing(f))]
+            self.problems += [f for f in field_problems(error, cls, key, fields) if not (nested and _missing(f))]
             self._libraries(cls, key)
             return None
         self._libraries(part, key)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.config.load import load_experiment, opened
+from llmops_flows.config.load import load_experiment, open_runner
 from llmops_flows.config.questions import records
 from llmops_flows.core.record import Record
 from tests.support.harm import read_only, small_disk
@@ -19,7 +19,7 @@ def run(home: Path, *overrides: str) -> list[Record]:
     words = ("flow=rag_support", "model=extractive", "retriever=bm25", "questions.limit=2", f"home={home}")
     experiment = load_experiment(*words, *overrides)
     asked = records(experiment.settings.questions.rows(experiment.settings.inputs))
-    with opened(experiment) as (runner, flow):
+    with open_runner(experiment) as (runner, flow):
         return runner.run(flow, asked)
 
 

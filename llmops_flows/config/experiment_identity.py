@@ -12,12 +12,12 @@ from .experiment import Experiment, RunSettings
 from .questions import Questions
 
 
-def work(experiment: Experiment) -> str:
+def experiment_identity(experiment: Experiment) -> str:
     """The address of what an experiment does: two of the same do the same work. Raises ConfigError: no questions."""
-    return address(parts(experiment))
+    return address(part_identities(experiment))
 
 
-def parts(experiment: Experiment) -> dict[str, str]:
+def part_identities(experiment: Experiment) -> dict[str, str]:
     """The address of everything that decides what an experiment does, by its name in the flow or config."""
     settings = experiment.settings
     return {
@@ -32,7 +32,7 @@ def parts(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def details(experiment: Experiment, name: str) -> Any:
+def part_details(experiment: Experiment, name: str) -> Any:
     """What lies behind the address of a part, as plain data: its fields, or each question's address by its id."""
     group, _, key = name.partition(".")
     if group == "stages":
@@ -44,11 +44,11 @@ def details(experiment: Experiment, name: str) -> Any:
     if group == "cache":
         return experiment.cache.fingerprint()
     if group == "questions":
-        return {str(row.get("id", "question")): address(row) for row in rows(experiment.settings)}
-    return parts(experiment)[name] if group in ("samples", "tenant") else list(experiment.flow.parts)
+        return {str(row.get("id", "question")): address(row) for row in question_rows(experiment.settings)}
+    return part_identities(experiment)[name] if group in ("samples", "tenant") else list(experiment.flow.parts)
 
 
-def rows(settings: RunSettings) -> list[dict[str, Any]]:
+def question_rows(settings: RunSettings) -> list[dict[str, Any]]:
     """The questions that are asked: the one, or the drawn ones of the question set."""
     if settings.question is not None:
         return [{"question": settings.question}]
@@ -57,11 +57,11 @@ def rows(settings: RunSettings) -> list[dict[str, Any]]:
 
 def _questions(settings: RunSettings) -> str:
     if settings.question is not None or settings.questions.path is None:
-        return address(rows(settings))
+        return address(question_rows(settings))
     try:
         found = Path(settings.questions.path).stat()
     except OSError:
-        return address(rows(settings))  # which says what is wrong
+        return address(question_rows(settings))  # which says what is wrong
     state = (found.st_mtime_ns, found.st_size, found.st_ino)
     return _drawn(settings.questions, settings.inputs, state)
 

@@ -1,0 +1,28 @@
+"""The resolvers that a config may use: `${flow_data:FLOW,FILE}` and `${llmops_home:}`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import omegaconf
+from omegaconf import OmegaConf
+
+from ..files import paths
+
+_OLD = omegaconf.__version__.startswith("2.3.")
+"""Before OmegaConf 2.4: there `register_resolver` is the name of something older, and deprecated."""
+
+
+def register_resolvers() -> None:
+    """Make our resolvers known to OmegaConf; harmless when repeated (workers do not inherit them)."""
+    add: Any = getattr(OmegaConf, "register_new_resolver" if _OLD else "register_resolver")
+    if not OmegaConf.has_resolver("flow_data"):
+        add("flow_data", _flow_data)
+    if not OmegaConf.has_resolver("llmops_home"):
+        add("llmops_home", lambda: str(paths.home()))
+
+
+def _flow_data(flow: str, name: str) -> str:
+    folder = paths.flow_dir(flow)
+    return str((folder or Path("flows") / flow) / name)
