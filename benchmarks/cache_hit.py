@@ -9,7 +9,7 @@ from pathlib import Path
 from llmops_flows.core.cache_policy import Cache
 from llmops_flows.core.stage import Outcome
 from llmops_flows.engine.answer_cache import AnswerCache
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 
 from .measure import functions, say
 

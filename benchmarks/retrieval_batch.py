@@ -14,7 +14,7 @@ from llmops_flows.config.files.paths import flow_dir
 from llmops_flows.config.load import load_experiment
 from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call, Stage
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 
 from .measure import say
 

@@ -20,9 +20,9 @@ from llmops_flows.components.prompt.chat import ChatPrompt
 from llmops_flows.components.store.postgres import Postgres
 from llmops_flows.components.store.redis import Redis
 from llmops_flows.components.store.sqlite import SQLite
-from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.stores.store_config import StoreConfig
 from llmops_flows.testing.fakes import CountedModel, logged_calls
-from tests.support.engines import POSTGRES, REDIS, PostgresEngine, RedisEngine
+from tests.support.store_servers import POSTGRES, REDIS, PostgresServer, RedisServer
 
 from .measure import say
 
@@ -53,7 +53,7 @@ def stores() -> Iterator[dict[str, StoreConfig]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         found: dict[str, StoreConfig] = {"sqlite": SQLite(path=folder / "store.sqlite")}
-        servers = [(REDIS, "redis", RedisEngine, Redis), (POSTGRES, "psycopg", PostgresEngine, Postgres)]
+        servers = [(REDIS, "redis", RedisServer, Redis), (POSTGRES, "psycopg", PostgresServer, Postgres)]
         for program, library, engine, config in servers:
             if program and find_spec(library):
                 running = stack.enter_context(engine())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 
 from .measure import say
 

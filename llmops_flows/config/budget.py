@@ -14,7 +14,7 @@ from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.core.roles import Model
 from llmops_flows.core.stage import Part
-from llmops_flows.stores.memory import LEDGER
+from llmops_flows.stores.memory_store import LEDGER
 
 if TYPE_CHECKING:
     from .experiment import Experiment

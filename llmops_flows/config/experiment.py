@@ -15,7 +15,7 @@ from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.flow import Composite, Flow
 from llmops_flows.core.stage import Part, Stage
 from llmops_flows.core.trace import Exporter
-from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.stores.store_config import StoreConfig
 from llmops_flows.text.suggestions import did_you_mean
 
 from .builder import Builder

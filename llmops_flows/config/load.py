@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.events import Sink
 from llmops_flows.core.flow import Flow
-from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.stores.store_config import StoreConfig
 
 from .experiment import Experiment, build_experiment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmops_flows.components.tracer.local import Local
 from llmops_flows.core.errors import ConfigError, Problem
-from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.stores.store_config import StoreConfig
 
 from .builder import Builder
 from .experiment import trusted_packages

@@ -11,8 +11,8 @@ from llmops_flows.core.events import Sink
 from llmops_flows.core.stage import Part
 from llmops_flows.core.store import Store
 from llmops_flows.core.trace import Exporter
-from llmops_flows.stores.settings import StoreConfig
-from llmops_flows.tracing.shipper import Shipper
+from llmops_flows.stores.store_config import StoreConfig
+from llmops_flows.tracing.delivery_process import DeliveryProcess
 from llmops_flows.tracing.trace_store import TraceStore
 
 from .builder import Builder
@@ -32,10 +32,10 @@ def sinks(
     store: where answers are kept. choices: config group to chosen option.
     """
     exporters = {name: part for name, part in tracers.items() if isinstance(part, Exporter)}
-    shipper = Shipper({key: config.get(key) for key in _NEEDED}, exporters) if exporters else None
-    elsewhere = store.values if store is not None else None
+    process = DeliveryProcess({key: config.get(key) for key in _NEEDED}, exporters) if exporters else None
+    read_values = store.values if store is not None else None
     return [
-        part.sink(config, choices=choices, exporters=exporters, shipper=shipper, elsewhere=elsewhere)
+        part.sink(config, choices=choices, exporters=exporters, process=process, read_values=read_values)
         for part in tracers.values()
         if isinstance(part, Local)
     ]
@@ -61,5 +61,5 @@ def open_outbox(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Export
     local = next((part for part in parts.values() if isinstance(part, Local)), None)
     if local is None:
         raise ConfigError(Problem("no traces are kept", key="tracer", hint="tracer=[local]"))
-    elsewhere = answers.open().values if isinstance(answers, StoreConfig) else None
-    return local.open(elsewhere), {n: part for n, part in parts.items() if isinstance(part, Exporter)}
+    read_values = answers.open().values if isinstance(answers, StoreConfig) else None
+    return local.open(read_values), {n: part for n, part in parts.items() if isinstance(part, Exporter)}

@@ -22,9 +22,9 @@ _CLOCK = ("seconds", "took")
 
 
 class TraceSource(Protocol):
-    """What a replay asks of the trace store. `elsewhere` gives bytes from where answers are kept."""
+    """What a replay asks of the trace store. `read_values` gives bytes from where answers are kept."""
 
-    elsewhere: Callable[[Sequence[str]], Mapping[str, bytes]] | None
+    read_values: Callable[[Sequence[str]], Mapping[str, bytes]] | None
 
     def stored(self, run: str) -> Mapping[str, Stored | None]: ...
 
@@ -117,10 +117,10 @@ def _wanted(one: Stored) -> Iterator[str]:
 
 def _elsewhere(kept: TraceSource, addresses: Sequence[str]) -> tuple[dict[str, Any], str]:
     """Values from where answers are kept (which proves them), secrets masked; and what is wrong with the others."""
-    if kept.elsewhere is None or not addresses:
+    if kept.read_values is None or not addresses:
         return {}, _GONE
     try:
-        return {address: redact_value(decode(data)) for address, data in kept.elsewhere(addresses).items()}, _GONE
+        return {address: redact_value(decode(data)) for address, data in kept.read_values(addresses).items()}, _GONE
     except StoreError as error:
         return {}, f"out of reach: {error}"
 

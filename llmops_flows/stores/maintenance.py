@@ -13,7 +13,7 @@ from typing import Any
 from llmops_flows.core.fingerprint import decode, digest
 from llmops_flows.core.store import Entry, EvictionReport, LostEntry, StorageShare, StoreStats, VerificationReport
 
-TOUCHED = 86_400.0
+TOUCH_SECONDS = 86_400.0
 """Seconds after which reading an entry counts as using it anew: one more write a day for what is in use."""
 BATCH = 500
 """Rows that are asked for, or removed, in one go: nobody else waits longer than that takes."""
@@ -49,66 +49,66 @@ class StoreMaintenance(ABC):
     # -- what a store gives ----------------------------------------------------------------------------------------
 
     @abstractmethod
-    def uses(self) -> Sequence[EntryUsage]:
+    def usages(self) -> Sequence[EntryUsage]:
         """Every entry, without looking at its seal."""
 
     @abstractmethod
-    def sizes(self) -> Mapping[str, int]:
+    def value_sizes(self) -> Mapping[str, int]:
         """Bytes of every value, by address."""
 
     @abstractmethod
-    def holders(self) -> Sequence[str]:
+    def lease_owners(self) -> Sequence[str]:
         """For every lease that is in force, who has it."""
 
     @abstractmethod
-    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+    def check_entries(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
         """Of at most BATCH keys: the entries that are as they were written, and the keys of those that are not."""
 
     @abstractmethod
-    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+    def check_values(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
         """Of at most BATCH addresses: the values that fit theirs, and the addresses of those that do not."""
 
     @abstractmethod
-    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+    def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         """Remove at most BATCH entries, and of the values those that no entry needs any more."""
 
-    def shrink(self) -> None:  # noqa: B027  # most stores have nothing to do
+    def compact(self) -> None:  # noqa: B027  # most stores have nothing to do
         """Give the room of what was removed back, where nobody else does."""
 
     # -- what comes of it ------------------------------------------------------------------------------------------
 
     def stats(self) -> StoreStats:
         """How much there is, and of what."""
-        uses, sizes = self.uses(), self.sizes()
-        ages = [max(0.0, use.age) for use in uses] or [0.0]
+        usages, value_sizes = self.usages(), self.value_sizes()
+        ages = [max(0.0, use.age) for use in usages] or [0.0]
         return StoreStats(
-            len(uses),
-            len(sizes),
-            sum(sizes.values()),
+            len(usages),
+            len(value_sizes),
+            sum(value_sizes.values()),
             max(ages),
             min(ages),
-            dict(Counter(self.holders())),
-            _shares(((use.stage, use.address) for use in uses), sizes),
-            _shares(((use.tenant, use.address) for use in uses), sizes),
+            dict(Counter(self.lease_owners())),
+            _shares(((use.stage, use.address) for use in usages), value_sizes),
+            _shares(((use.tenant, use.address) for use in usages), value_sizes),
         )
 
     def verify(self, *, repair: bool = True) -> VerificationReport:
         """Check every entry's seal, every value's address, and that no entry lacks its value."""
-        uses = self.uses()
-        known = {use.key: use for use in uses} | {use.address: use for use in uses}
-        values, broken = self._checked(self.sizes())
+        usages = self.usages()
+        known = {use.key: use for use in usages} | {use.address: use for use in usages}
+        values, broken = self._checked(self.value_sizes())
         entries: dict[str, Entry] = {}
         lost = {address: _lost("value", "its bytes do not fit its address", known.get(address)) for address in broken}
-        for part in batches(use.key for use in uses):
-            found, bad = self.look(part)
+        for part in batches(use.key for use in usages):
+            found, bad = self.check_entries(part)
             entries.update(found)
             lost |= {key: _lost("entry", "its seal does not fit, or is of another key", known[key]) for key in bad}
-        # What was written since the sizes were taken is not lost.
+        # What was written since the value_sizes were taken is not lost.
         values |= self._checked(e.address for e in entries.values() if e.address not in values)[0]
         orphans = [key for key, entry in entries.items() if entry.address not in values]
         lost |= {key: _lost("entry", "its value is lost", known[key]) for key in orphans}
         if repair and lost:
-            self._remove([use.key for use in uses if use.key in lost], broken)
+            self._remove([use.key for use in usages if use.key in lost], broken)
         return VerificationReport(len(entries) - len(orphans), len(values), lost)
 
     def evict(
@@ -121,40 +121,40 @@ class StoreMaintenance(ABC):
         dry: bool = False,
     ) -> EvictionReport:
         """Let go of what is too old, then of what is too much: the longest unused first."""
-        uses, sizes = self.uses(), self.sizes()
-        chosen = [use for use in uses if stage in (None, use.stage) and tenant in (None, use.tenant)]
-        everything = len(chosen) == len(uses)
+        usages, value_sizes = self.usages(), self.value_sizes()
+        chosen = [use for use in usages if stage in (None, use.stage) and tenant in (None, use.tenant)]
+        everything = len(chosen) == len(usages)
         if max_bytes is None and older_than is None and (stage, tenant) != (None, None):
             older_than = float("-inf")
         keys = {use.key for use in chosen}
-        stays = {use.address for use in uses if use.key not in keys}
-        leaving = _leaving(chosen, sizes, stays, max_bytes, older_than)
+        stays = {use.address for use in usages if use.key not in keys}
+        leaving = _leaving(chosen, value_sizes, stays, max_bytes, older_than)
         # What nobody refers to goes too, where all entries were looked at.
-        left = sizes if everything else dict.fromkeys(use.address for use in leaving)
-        addresses = [address for address in left if address in sizes and address not in stays]
+        left = value_sizes if everything else dict.fromkeys(use.address for use in leaving)
+        addresses = [address for address in left if address in value_sizes and address not in stays]
         if not dry:
             self._remove([use.key for use in leaving], addresses)
-            self.shrink()
-        gone = sum(sizes[address] for address in addresses)
+            self.compact()
+        gone = sum(value_sizes[address] for address in addresses)
         return EvictionReport(len(leaving), len(addresses), gone, dict(Counter(use.stage for use in leaving)))
 
     def _checked(self, addresses: Iterable[str]) -> tuple[set[str], list[str]]:
         values: set[str] = set()
         broken: list[str] = []
         for part in batches(addresses):
-            good, bad = self.check(part)
+            good, bad = self.check_values(part)
             values.update(good)
             broken += bad
         return values, broken
 
     def _remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         for part in batches(sorted(keys)):  # neighbours lie together
-            self.remove(part, [])
+            self.delete_rows(part, [])
         for part in batches(addresses):
-            self.remove([], part)
+            self.delete_rows([], part)
 
 
-def used(key: str, address: str, meta: Any, age: float) -> EntryUsage:
+def entry_usage(key: str, address: str, meta: Any, age: float) -> EntryUsage:
     """An entry whose facts say which stage computed it, and for which tenant; damaged ones say nothing."""
     try:
         facts = decode(meta)
@@ -166,7 +166,7 @@ def used(key: str, address: str, meta: Any, age: float) -> EntryUsage:
     )
 
 
-def sound(values: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
+def valid_values(values: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
     """The values that fit their addresses, and the addresses of those that do not."""
     good = {a: data for a, data in values.items() if type(data) is bytes and digest(data) == a}
     return good, [address for address in values if address not in good]
@@ -178,14 +178,14 @@ def batches(names: Iterable[str], most: int = BATCH) -> list[list[str]]:
     return [listed[first : first + most] for first in range(0, len(listed), most)]
 
 
-def _shares(parts: Iterable[tuple[str, str]], sizes: Mapping[str, int]) -> dict[str, StorageShare]:
+def _shares(parts: Iterable[tuple[str, str]], value_sizes: Mapping[str, int]) -> dict[str, StorageShare]:
     """Name to how many entries and bytes it has, the largest first."""
     entries: Counter[str] = Counter()
     values: dict[str, set[str]] = {}
     for name, address in parts:
         entries[name] += 1
         values.setdefault(name, set()).add(address)
-    found = {name: StorageShare(entries[name], sum(sizes.get(a, 0) for a in values[name])) for name in entries}
+    found = {name: StorageShare(entries[name], sum(value_sizes.get(a, 0) for a in values[name])) for name in entries}
     return dict(sorted(found.items(), key=lambda item: (-item[1].bytes, item[0])))
 
 
@@ -194,12 +194,16 @@ def _lost(what: str, why: str, use: EntryUsage | None) -> LostEntry:
 
 
 def _leaving(
-    uses: Iterable[EntryUsage], sizes: Mapping[str, int], stays: set[str], room: int | None, older_than: float | None
+    usages: Iterable[EntryUsage],
+    value_sizes: Mapping[str, int],
+    stays: set[str],
+    room: int | None,
+    older_than: float | None,
 ) -> list[EntryUsage]:
     """Those of the entries that must go, so that the others fit into the room; values of these join `stays`."""
     leaving = []
-    for use in sorted(uses, key=lambda use: use.age):
-        size = 0 if use.address in stays else sizes.get(use.address, 0)
+    for use in sorted(usages, key=lambda use: use.age):
+        size = 0 if use.address in stays else value_sizes.get(use.address, 0)
         old = older_than is not None and use.age > older_than
         full = room is not None and size > room
         if old or full:

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmops_flows.core.errors import StoreError
 
-LENGTH = 32
+SEAL_BYTES = 32
 """Bytes of a key, and of a seal."""
 ACCOUNT_SECONDS = 30 * 86_400.0
 """How long the account of a budget is kept after it was changed last."""
@@ -24,17 +24,17 @@ def seal(key: bytes, *parts: str | bytes) -> bytes:
     return hmac.digest(key, lengths + b":" + b"".join(listed), "sha256")
 
 
-def fits(kept: Any, key: bytes, table: str, *parts: Any) -> bool:
+def seal_matches(kept: Any, key: bytes, table: str, *parts: Any) -> bool:
     """Whether a row is as it was written: the right types (texts, and bytes last), and every bit."""
     *texts, data = parts
     if type(kept) is not bytes or type(data) is not bytes or any(type(text) is not str for text in texts):
         return False
-    return len(kept) == LENGTH and hmac.compare_digest(kept, seal(key, table, *parts))
+    return len(kept) == SEAL_BYTES and hmac.compare_digest(kept, seal(key, table, *parts))
 
 
-def account(key: bytes, name: str, kept: Any, data: Any) -> bytes:
+def read_account(key: bytes, name: str, kept: Any, data: Any) -> bytes:
     """The account of a row. Raises StoreError: it is not as it was written, so that nobody knows what was spent."""
-    if not fits(kept, key, "account", name, data):
+    if not seal_matches(kept, key, "account", name, data):
         raise StoreError(f"the account {name!r} of a budget is damaged: no call begins; start the command again")
     found: bytes = data
     return found
@@ -54,9 +54,9 @@ def sealing_key(path: Path) -> bytes:
     except FileNotFoundError:
         _make(path)
         key = path.read_bytes()
-    if len(key) != LENGTH:
+    if len(key) != SEAL_BYTES:
         raise StoreError(
-            f"the key {str(path)!r} is damaged ({len(key)} bytes, not {LENGTH}): put it back from a backup, or "
+            f"the key {str(path)!r} is damaged ({len(key)} bytes, not {SEAL_BYTES}): put it back from a backup, or "
             "remove it, and everything is computed again"
         )
     _narrow(path)
@@ -71,7 +71,7 @@ def write_key(path: Path, key: bytes) -> None:
 
 def _make(path: Path) -> None:
     """A new key, unless another process was faster."""
-    draft = _draft(path, secrets.token_bytes(LENGTH))
+    draft = _draft(path, secrets.token_bytes(SEAL_BYTES))
     try:
         os.link(draft, path)
     except FileExistsError:

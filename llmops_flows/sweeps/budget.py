@@ -13,7 +13,7 @@ from llmops_flows.calls.budget_meter import BudgetMeter
 from llmops_flows.config.budget import _ledger, budget_warnings, log, with_account
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.core.lease_owner import new_owner
-from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.stores.store_config import StoreConfig
 
 if TYPE_CHECKING:
     from llmops_flows.config.experiment import Experiment

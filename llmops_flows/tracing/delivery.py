@@ -1,10 +1,10 @@
-"""Delivers what waits in the outbox: exporter by exporter, each by one process at a time, within a time limit."""
+"""Delivers the traces in the outbox: one process at a time for each exporter, within a time limit."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,89 +14,88 @@ from llmops_flows.core.plural import plural
 from llmops_flows.core.redaction import redact
 from llmops_flows.core.trace import Exporter, Trace
 
-from .trace_store import TraceStore
+from .outbox import Outbox
 
 _BATCH = 20
-"""Traces that are sent at once."""
-_HOPELESS = (400, 409, 413, 422)
-"""What a service answers when it is one of the traces that it does not like."""
+"""Traces in one request."""
+_REJECTED = (400, 409, 413, 422)
+"""Status codes that mean that the service rejects a trace of the batch, not the whole delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What came of delivering: how many traces arrived and how many still wait, and why ("" when none does)."""
+    """The outcome of one attempt: how many traces arrived, how many are still pending, and why ("" if none is)."""
 
     exporter: str
-    arrived: int
-    waiting: int
+    delivered: int
+    pending: int
     error: str = ""
 
     def __str__(self) -> str:
-        if self.waiting:
-            why = f": {self.error}" if self.error else ""
-            return f"{self.exporter}: {plural(self.waiting, 'trace waits', 'traces wait')}{why}"
-        return f"{self.exporter}: {plural(self.arrived, 'trace')} delivered"
+        if self.pending:
+            return f"{self.exporter}: {plural(self.pending, 'trace')} pending{f': {self.error}' if self.error else ''}"
+        return f"{self.exporter}: {plural(self.delivered, 'trace')} delivered"
 
 
-def deliver(store: TraceStore, exporters: Mapping[str, Exporter], *, until: float) -> list[Delivery]:
-    """Deliver what is pending, until everything has arrived or `until` (of `time.monotonic`) has come.
+def deliver(outbox: Outbox, exporters: Mapping[str, Exporter], *, until: float) -> list[Delivery]:
+    """Deliver what is pending, until everything has arrived or `until` (of `time.monotonic`) has passed.
 
-    What fails is told, not raised; it stays pending.
+    Never raises for a failed delivery: the outcome has the error, and the traces stay pending.
     """
-    return [_one(store, name, exporter, until) for name, exporter in exporters.items()]
+    return [_deliver_for(outbox, name, exporter, until) for name, exporter in exporters.items()]
 
 
-def _one(store: TraceStore, name: str, exporter: Exporter, until: float) -> Delivery:
+def _deliver_for(outbox: Outbox, name: str, exporter: Exporter, until: float) -> Delivery:
     tried: set[str] = set()
-    arrived, error = 0, ""
-    with _alone(store.path, name, until) as alone:
-        while alone and not error and time.monotonic() < until:
-            batch = [t for t in store.pending(name, _BATCH + len(tried)) if t.id not in tried][:_BATCH]
+    delivered, error = 0, ""
+    with _delivery_lock(outbox.path, name, until) as acquired:
+        while acquired and not error and time.monotonic() < until:
+            batch = [t for t in outbox.pending(name, _BATCH + len(tried)) if t.id not in tried][:_BATCH]
             if not batch:
                 break
             tried.update(trace.id for trace in batch)
             ids, error = _send(exporter, batch)
-            store.shipped(name, ids)
-            arrived += len(ids)
-    waiting = store.waiting().get(name, 0)
-    if waiting and not error:
-        error = "not all of them arrived" if alone and time.monotonic() < until else "there was no time left"
-    return Delivery(name, arrived, waiting, error)
+            outbox.mark_delivered(name, ids)
+            delivered += len(ids)
+    pending = outbox.pending_counts().get(name, 0)
+    if pending and not error:
+        error = "some traces did not arrive" if acquired and time.monotonic() < until else "the time limit was reached"
+    return Delivery(name, delivered, pending, error)
 
 
 def _send(exporter: Exporter, batch: Sequence[Trace]) -> tuple[list[str], str]:
-    """The ids that arrived, and the trouble that makes it useless to go on. A bad trace does not hold up others."""
+    """The ids that arrived, and the error that stops the delivery. A rejected trace does not hold up the others."""
     try:
         return exporter.deliver(batch), ""
     except BackendError as error:
-        if error.status in _HOPELESS and len(batch) > 1:
-            return _singly(exporter, batch)
-        return [], "" if error.status in _HOPELESS else told(error)
+        if error.status in _REJECTED and len(batch) > 1:
+            return _send_singly(exporter, batch)
+        return [], "" if error.status in _REJECTED else _summary(error)
     except Exception as error:
-        return [], told(error)
+        return [], _summary(error)
 
 
-def _singly(exporter: Exporter, batch: Sequence[Trace]) -> tuple[list[str], str]:
-    arrived: list[str] = []
+def _send_singly(exporter: Exporter, batch: Sequence[Trace]) -> tuple[list[str], str]:
+    delivered: list[str] = []
     for trace in batch:
         ids, error = _send(exporter, [trace])
-        arrived += ids
+        delivered += ids
         if error:
-            return arrived, error
-    return arrived, ""
+            return delivered, error
+    return delivered, ""
 
 
-def told(error: Exception) -> str:
-    """An error in one line, secrets masked."""
+def _summary(error: Exception) -> str:
+    """An error in one line, secrets redacted."""
     text = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
     return redact(" ".join(text.split()))[:500]
 
 
 @contextmanager
-def _alone(path: Path, exporter: str, until: float) -> Iterator[bool]:
-    """The sole right to deliver for an exporter; False when another process had it all the time.
+def _delivery_lock(path: Path, exporter: str, until: float) -> Iterator[bool]:
+    """The exclusive right to deliver for an exporter; False if another process held it until the time limit.
 
-    It is the lock of an empty SQLite file: it works on every system, and dies with its process.
+    It is the lock of an empty SQLite file: SQLite waits for it with a time limit, and it ends with its process.
     """
     lock = path.with_name(f"{path.name}.{exporter}.lock")
     db = sqlite3.connect(lock, timeout=max(0.0, until - time.monotonic()), isolation_level=None)
@@ -111,12 +110,8 @@ def _alone(path: Path, exporter: str, until: float) -> Iterator[bool]:
         db.close()
 
 
-Tell = Callable[[Delivery], None]
-"""Hears of every attempt."""
-
-
 class Backoff:
-    """Seconds to wait after failures in a row: 1, 2, 4 … 60; none after a success."""
+    """Seconds to wait after consecutive failures: 1, 2, 4 … 60; 0 after a success."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

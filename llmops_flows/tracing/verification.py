@@ -11,10 +11,10 @@ from pathlib import Path
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import LostEntry
 from llmops_flows.core.trace import matches_address
-from llmops_flows.stores.salvage import complaints, put, rescued, set_aside
-from llmops_flows.stores.transaction import transaction
+from llmops_flows.stores.sqlite_repair import insert_rows, integrity_errors, move_aside, readable_rows
+from llmops_flows.stores.sqlite_transaction import transaction
 
-from .checksum import trace_of
+from .trace_checksum import decode_trace
 from .trace_file import connect
 
 _TABLES = {
@@ -26,7 +26,7 @@ _TABLES = {
 _NAMED = (("deliveries", "id"), ("traces", "id"), ("contents", "address"))
 
 
-def counts(path: Path) -> tuple[int, int]:
+def trace_counts(path: Path) -> tuple[int, int]:
     """How many traces there are, of how many runs. Raises StoreError."""
     try:
         with closing(connect(path)) as db:
@@ -48,11 +48,11 @@ def verify(path: Path, *, repair: bool = False) -> tuple[int, Mapping[str, LostE
         return 0, {}
     lost: dict[str, LostEntry] = {}
     try:
-        if torn := complaints(path, {}):
+        if torn := integrity_errors(path, {}):
             why = "; ".join(torn)
             if not repair:
                 return 0, {str(path): LostEntry("file", why)}
-            place, saved = _hint(path)
+            place, saved = _repair(path)
             lost[str(path)] = LostEntry("file", f"{why}; {saved} rows could be read, the old file is {place.name}")
         with closing(connect(path)) as db:
             good, bad = _damaged(db)
@@ -63,17 +63,17 @@ def verify(path: Path, *, repair: bool = False) -> tuple[int, Mapping[str, LostE
         raise StoreError(f"the trace store {str(path)!r} failed: {error}") from error
 
 
-def _hint(path: Path) -> tuple[Path, int]:
-    place = set_aside(path)
+def _repair(path: Path) -> tuple[Path, int]:
+    place = move_aside(path)
     with closing(connect(path)) as db:
-        parts = rescued(place, _TABLES)
-        return place, sum(transaction(db, partial(put, table=table, rows=rows)) for table, rows in parts)
+        parts = readable_rows(place, _TABLES)
+        return place, sum(transaction(db, partial(insert_rows, table=table, rows=rows)) for table, rows in parts)
 
 
 def _damaged(db: sqlite3.Connection) -> tuple[int, dict[str, LostEntry]]:
     good, lost = 0, {}
     for id, data in db.execute("SELECT id, data FROM traces"):
-        if (trace_of(data) or {}).get("id") == id:
+        if (decode_trace(data) or {}).get("id") == id:
             good += 1
         else:
             lost[str(id)] = LostEntry("trace", "its bytes are not those that were written")

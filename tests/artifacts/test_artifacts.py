@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.artifacts.artifact import artifact, damaged
-from tests.support.harm import harm, read_only
+from tests.support.file_damage import damage_file, read_only
 
 
 def write(folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_damage_anywhere_in_an_index_is_found(tmp_path: Path, places: int) -> No
     for _ in range(places):
         place = artifact(tmp_path, "a1", build, kind="many")
         file = chance.choice([*sorted(place.iterdir())])
-        harm(file, chance)
+        damage_file(file, chance)
         mended = artifact(tmp_path, "a1", build, kind="many")
         assert {name: (mended / name).read_bytes() for name in parts} == parts
     assert damaged["many"] >= places * 0.9

@@ -12,7 +12,7 @@ import pytest
 
 from llmops_flows.artifacts.disk_errors import disk_error, unwritable, with_disk_hint
 from llmops_flows.core.errors import StoreError
-from tests.support.harm import read_only, small_disk
+from tests.support.file_damage import read_only, small_disk
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 
 def test_a_store_on_a_full_disk_says_where_and_how_to_mend(tmp_path: Path) -> None:
     from llmops_flows.core.store import Entry
-    from llmops_flows.stores.sqlite import SQLiteStore
+    from llmops_flows.stores.sqlite_store import SQLiteStore
 
     with small_disk(tmp_path / "small") as disk:
         store = SQLiteStore(disk / "store.sqlite")

@@ -14,8 +14,8 @@ from llmops_flows.artifacts.loading import Loads
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.report.summary import summarize
 from llmops_flows.report.text.run_text import totals_text
-from tests.support.calling import span
-from tests.support.parts import asked
+from tests.support.http_models import span
+from tests.support.stub_stages import question_records
 
 LOAD, WORK = 0.4, 0.02
 
@@ -69,7 +69,7 @@ class Asks(Stage):
 
 def spans(stage: Stage, count: int = 1) -> list[Any]:
     with Runner() as runner:
-        records = runner.run(Flow(stages={"model": stage}), asked(*(f"q{n}" for n in range(count))))
+        records = runner.run(Flow(stages={"model": stage}), question_records(*(f"q{n}" for n in range(count))))
     return [span(record) for record in records]
 
 

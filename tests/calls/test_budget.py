@@ -21,11 +21,11 @@ from llmops_flows.calls.gate import Gate, Limits
 from llmops_flows.components.store.sqlite import SQLite
 from llmops_flows.core.errors import BackendError, BudgetExceeded, StoreError
 from llmops_flows.core.lease_owner import new_owner
-from llmops_flows.stores.memory import MemoryLedger
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.memory_store import MemoryLedger
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.clock import FakeClock
 from llmops_flows.testing.fakes import logged_calls
-from tests.support.spenders import priced, race
+from tests.support.budget_race import priced, race
 
 spawn = multiprocessing.get_context("spawn")
 USD = Amount(NANO, 0)

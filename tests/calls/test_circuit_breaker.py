@@ -10,7 +10,7 @@ from llmops_flows.calls.circuit_breaker import Breaker
 from llmops_flows.calls.gate import Gate, Limits
 from llmops_flows.core.errors import BackendError
 from llmops_flows.testing.clock import FakeClock
-from tests.support.services import Service, down
+from tests.support.stub_services import Service, down
 
 
 async def test_a_dead_backend_is_asked_five_times_and_then_once_per_cool_down(gate: Gate, clock: FakeClock) -> None:

@@ -10,7 +10,7 @@ from llmops_flows.calls.concurrency import FairSemaphore
 from llmops_flows.calls.gate import Gate, Limits
 from llmops_flows.core.errors import BackendError
 from llmops_flows.testing.clock import FakeClock
-from tests.support.services import Service, crowded, down
+from tests.support.stub_services import Service, crowded, down
 
 
 async def test_a_failure_is_tried_again_after_a_growing_pause(gate: Gate, clock: FakeClock) -> None:

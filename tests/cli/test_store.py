@@ -14,7 +14,7 @@ from llmops_flows.core.errors import ConfigError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
 from llmops_flows.report.text import amounts
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 
 FACTS = (b'{"stage":"model","tenant":"acme"}', b'{"stage":"retrieve"}')
 

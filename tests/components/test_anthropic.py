@@ -13,7 +13,7 @@ from llmops_flows.components.model.anthropic import Anthropic
 from llmops_flows.core.roles import Prices
 from llmops_flows.core.stage import Call
 from llmops_flows.engine.event_loop import run_sync
-from tests.support.servers import Reply, Server
+from tests.support.http_server import StubResponse, StubServer
 
 KEY = "sk-ant-ABCDEFGHIJKLMNOP0123"
 ASKED: Any = [
@@ -59,12 +59,12 @@ def loaded() -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(Reply(pieces=[START, text("Par"), text("is"), *end("end_turn")])) as running:
+def server() -> Iterator[StubServer]:
+    with StubServer(StubResponse(pieces=[START, text("Par"), text("is"), *end("end_turn")])) as running:
         yield running
 
 
-def model(server: Server, **fields: Any) -> Anthropic:
+def model(server: StubServer, **fields: Any) -> Anthropic:
     return Anthropic(base_url=server.url, **fields)
 
 
@@ -93,10 +93,10 @@ def test_too_long_a_prompt_is_an_error_that_names_the_tokens(llama: str, llama_k
         run_sync(asked.run([{"role": "user", "content": "word " * 3000}], Call()))
 
 
-def test_system_messages_stop_strings_and_schema_go_where_they_belong(server: Server) -> None:
+def test_system_messages_stop_strings_and_schema_go_where_they_belong(server: StubServer) -> None:
     schema = {"type": "object", "properties": {}, "additionalProperties": False}
     answer(model(server, stop=("x",), json_schema=schema, effort="low", extra_body={"top_k": 3}, max_tokens=7))
-    [asked] = server.asked
+    [asked] = server.requests
     assert asked.path == "/v1/messages"
     assert asked.body == {
         "model": "claude-haiku-4-5",
@@ -125,7 +125,7 @@ def test_a_temperature_goes_to_the_families_that_take_one(name: str, tempered: b
     assert Anthropic(name=name, takes_temperature=not tempered).tempered is not tempered
 
 
-def test_tokens_and_their_price_are_counted_kept_and_keeping_input_too(server: Server) -> None:
+def test_tokens_and_their_price_are_counted_kept_and_keeping_input_too(server: StubServer) -> None:
     found = answer(model(server, prices=Prices(input=1, cached_input=0.1, cache_write=1.25, output=10)))
     assert found.usage == {
         "input_tokens": 100,
@@ -139,15 +139,15 @@ def test_tokens_and_their_price_are_counted_kept_and_keeping_input_too(server: S
     assert found.notes == {"model": "claude-x", "finish_reason": "stop"}
 
 
-def test_a_refusal_is_an_answer_that_is_never_kept(server: Server) -> None:
+def test_a_refusal_is_an_answer_that_is_never_kept(server: StubServer) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "This could do harm."}
-    server.reply(Reply(pieces=[START, *end("refusal", stop_details=details)]))
+    server.reply(StubResponse(pieces=[START, *end("refusal", stop_details=details)]))
     found = answer(model(server))
     assert (found.value, found.cacheable, found.notes["finish_reason"]) == ("This could do harm.", False, "refusal")
 
 
-def test_an_answer_that_reached_max_tokens_says_so(server: Server) -> None:
-    server.reply(Reply(pieces=[START, text("Par"), *end("max_tokens")]))
+def test_an_answer_that_reached_max_tokens_says_so(server: StubServer) -> None:
+    server.reply(StubResponse(pieces=[START, text("Par"), *end("max_tokens")]))
     found = answer(model(server))
     assert (found.value, found.cacheable, found.notes["finish_reason"]) == ("Par", True, "length")
 
@@ -167,28 +167,28 @@ def test_an_answer_that_reached_max_tokens_says_so(server: Server) -> None:
     ],
 )
 def test_an_answer_that_broke_off_is_an_error_and_never_an_answer(
-    server: Server, pieces: list[str], cut: bool, status: int, words: str
+    server: StubServer, pieces: list[str], cut: bool, status: int, words: str
 ) -> None:
-    server.reply(Reply(pieces=pieces, cut=cut))
+    server.reply(StubResponse(pieces=pieces, cut=cut))
     with pytest.raises(BackendError, match=words) as caught:
         answer(model(server))
     assert (caught.value.status, caught.value.retryable) == (status, True)
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(400, False), (401, False), (413, False), (429, True), (529, True)])
-def test_a_status_says_whether_to_try_again(server: Server, status: int, retryable: bool) -> None:
+def test_a_status_says_whether_to_try_again(server: StubServer, status: int, retryable: bool) -> None:
     body = {"type": "error", "error": {"type": "x", "message": f"no, {KEY}"}}
-    server.reply(Reply(status, {"Retry-After": "3"}, body))
+    server.reply(StubResponse(status, {"Retry-After": "3"}, body))
     with pytest.raises(BackendError, match=f"claude-haiku-4-5 answered {status}") as caught:
         answer(model(server))
     assert (caught.value.status, caught.value.retryable, caught.value.retry_after) == (status, retryable, 3.0)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert KEY not in str(caught.value)
 
 
-def test_the_deadline_of_the_call_is_kept(server: Server) -> None:
+def test_the_deadline_of_the_call_is_kept(server: StubServer) -> None:
     import time
 
-    server.reply(Reply(hang=True))
+    server.reply(StubResponse(hang=True))
     with pytest.raises(DeadlineExceeded):
         answer(model(server), Call(deadline=time.monotonic() + 0.2))

@@ -10,7 +10,7 @@ from llmops_flows.components.retriever.chroma import Chroma
 from llmops_flows.components.splitter.sentences import Sentences
 from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
-from llmops_flows.stores.memory import MemoryStore
+from llmops_flows.stores.memory_store import MemoryStore
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
 

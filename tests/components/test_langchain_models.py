@@ -19,7 +19,7 @@ from llmops_flows.core.stage import Call
 from llmops_flows.engine.event_loop import run_sync
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
 from tests.components.test_openai import KEY, USAGE, everything, piece, said
-from tests.support.servers import Reply, Server
+from tests.support.http_server import StubResponse, StubServer
 
 ASKED: Any = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -36,12 +36,12 @@ def loaded() -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(said("Paris", ".")) as running:
+def server() -> Iterator[StubServer]:
+    with StubServer(said("Paris", ".")) as running:
         yield running
 
 
-def model(server: Server, params: dict[str, Any] | None = None, **fields: Any) -> LangChainModel:
+def model(server: StubServer, params: dict[str, Any] | None = None, **fields: Any) -> LangChainModel:
     given = {"base_url": f"{server.url}/v1", **(params or {})}
     return LangChainModel(**{"target": "langchain_openai.ChatOpenAI", "name": "gpt-4.1", "params": given, **fields})
 
@@ -62,20 +62,20 @@ def test_a_flow_runs_on_a_local_server(llama: str, monkeypatch: pytest.MonkeyPat
     assert "".join(pieces).strip() == found["answer"] != ""
 
 
-def test_fields_reach_the_class_and_params_come_first(server: Server) -> None:
+def test_fields_reach_the_class_and_params_come_first(server: StubServer) -> None:
     answer(model(server, {"temperature": 0.9}, temperature=0.1, max_tokens=33, seed=5, stop=("x",)))
-    body = server.asked[0].body
+    body = server.requests[0].body
     assert (body["temperature"], body["max_completion_tokens"], body["seed"], body["stop"]) == (0.9, 33, 5, ["x"])
     assert body["model"] == "gpt-4.1"
 
 
-def test_temperature_in_params_decides_whether_answers_are_random(server: Server) -> None:
+def test_temperature_in_params_decides_whether_answers_are_random(server: StubServer) -> None:
     assert model(server, {"temperature": 0.9}).random
     assert not model(server, {"temperature": 0}, temperature=0.5).random
     assert not model(server, {"temperature": 0.9, "seed": 1}).random
 
 
-def test_messages_of_every_kind_arrive_as_they_were(server: Server) -> None:
+def test_messages_of_every_kind_arrive_as_they_were(server: StubServer) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     messages: Any = [
         {"role": "system", "content": "Be brief."},
@@ -84,14 +84,14 @@ def test_messages_of_every_kind_arrive_as_they_were(server: Server) -> None:
         {"role": "tool", "content": "42", "tool_call_id": "c1"},
     ]
     answer(model(server), messages=messages)
-    arrived = server.asked[0].body["messages"]
+    arrived = server.requests[0].body["messages"]
     assert [m["role"] for m in arrived] == ["system", "user", "assistant", "tool"]
     assert arrived[1]["name"] == "ann"
     assert json.loads(arrived[2]["tool_calls"][0]["function"]["arguments"]) == {"a": 1}
     assert arrived[3]["tool_call_id"] == "c1"
 
 
-def test_tokens_are_counted_kept_input_and_thoughts_too(server: Server) -> None:
+def test_tokens_are_counted_kept_input_and_thoughts_too(server: StubServer) -> None:
     found = answer(model(server))
     assert found.value == "Paris."
     assert found.usage["input_tokens"] == USAGE["prompt_tokens"]
@@ -100,16 +100,16 @@ def test_tokens_are_counted_kept_input_and_thoughts_too(server: Server) -> None:
     assert found.notes == {"model": "gpt-x-2025", "finish_reason": "stop"}
 
 
-def test_nobody_retries_but_the_gate_whatever_params_say(server: Server) -> None:
-    server.reply(Reply(500, {}, {"error": {"message": "oops"}}))
+def test_nobody_retries_but_the_gate_whatever_params_say(server: StubServer) -> None:
+    server.reply(StubResponse(500, {}, {"error": {"message": "oops"}}))
     with pytest.raises(BackendError, match=r"gpt-4\.1 answered 500") as caught:
         answer(model(server, {"max_retries": 5}))
     assert caught.value.retryable
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
-def test_errors_keep_their_status_and_lose_the_key(server: Server) -> None:
-    server.reply(Reply(429, {"Retry-After": "9"}, {"error": {"message": f"slow down {KEY}"}}))
+def test_errors_keep_their_status_and_lose_the_key(server: StubServer) -> None:
+    server.reply(StubResponse(429, {"Retry-After": "9"}, {"error": {"message": f"slow down {KEY}"}}))
     with pytest.raises(BackendError) as caught:
         answer(model(server))
     assert (caught.value.status, caught.value.retry_after, caught.value.retryable) == (429, 9.0, True)
@@ -119,46 +119,46 @@ def test_errors_keep_their_status_and_lose_the_key(server: Server) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(pieces=[piece("Par"), piece("is")], cut=True),
-        Reply(pieces=[piece("Par"), piece("is"), "[DONE]"]),
-        Reply(cut=True),
+        StubResponse(pieces=[piece("Par"), piece("is")], cut=True),
+        StubResponse(pieces=[piece("Par"), piece("is"), "[DONE]"]),
+        StubResponse(cut=True),
     ],
     ids=["hung up", "no reason", "no word"],
 )
-def test_an_answer_that_broke_off_is_an_error_and_never_an_answer(server: Server, reply: Reply) -> None:
+def test_an_answer_that_broke_off_is_an_error_and_never_an_answer(server: StubServer, reply: StubResponse) -> None:
     server.reply(reply)
     with pytest.raises(BackendError) as caught:
         answer(model(server))
     assert caught.value.retryable
 
 
-def test_the_deadline_of_the_call_is_kept(server: Server) -> None:
+def test_the_deadline_of_the_call_is_kept(server: StubServer) -> None:
     import time
 
-    server.reply(Reply(hang=True))
+    server.reply(StubResponse(hang=True))
     with pytest.raises(DeadlineExceeded):
         answer(model(server), Call(deadline=time.monotonic() + 0.5))
 
 
-def whole(**message: Any) -> Reply:
+def whole(**message: Any) -> StubResponse:
     """A whole answer, not streamed."""
     choice = {"index": 0, "message": {"role": "assistant", "content": None, **message}, "finish_reason": "stop"}
     about = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": USAGE}
-    return Reply(body={**about, "choices": [choice]})
+    return StubResponse(body={**about, "choices": [choice]})
 
 
-def test_a_refusal_is_never_kept(server: Server) -> None:
+def test_a_refusal_is_never_kept(server: StubServer) -> None:
     server.reply(whole(refusal="I will not."))
     found = answer(model(server, json_schema={"type": "object"}))
     assert (found.value, found.cacheable, found.notes["finish_reason"]) == ("I will not.", False, "refusal")
 
 
-def test_a_json_schema_is_kept_to_by_the_means_of_the_class(server: Server) -> None:
+def test_a_json_schema_is_kept_to_by_the_means_of_the_class(server: StubServer) -> None:
     server.reply(whole(content='{"a": 1}'))
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     found = answer(model(server, json_schema=schema))
     assert json.loads(found.value) == {"a": 1}
-    assert server.asked[0].body["response_format"]["json_schema"]["schema"]["properties"] == schema["properties"]
+    assert server.requests[0].body["response_format"]["json_schema"]["schema"]["properties"] == schema["properties"]
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def tree(run: Any) -> Any:
     return {f"{run.name}:{run.run_type}": [tree(child) for child in run.child_runs]}
 
 
-def flow(server: Server) -> FlowRunnable:
+def flow(server: StubServer) -> FlowRunnable:
     return FlowRunnable(Flow(name="f", stages={"model": model(server)}, inputs=("messages",)), Runner())
 
 
 NESTED = {"f:chain": [{"model:chain": [{"ChatOpenAI:llm": []}]}]}
 
 
-def test_its_run_nests_in_the_callers_trace_once(server: Server) -> None:
+def test_its_run_nests_in_the_callers_trace_once(server: StubServer) -> None:
     runs = Runs()
     flow(server).invoke({"messages": ASKED}, {"callbacks": [runs], "tags": ["mine"], "metadata": {"who": "me"}})
     [root] = runs.roots
@@ -205,20 +205,20 @@ def test_its_run_nests_in_the_callers_trace_once(server: Server) -> None:
     assert inner.outputs["generations"][0][0]["message"]["kwargs"]["usage_metadata"]["input_tokens"] == 100
 
 
-async def test_it_nests_under_await_too(server: Server) -> None:
+async def test_it_nests_under_await_too(server: StubServer) -> None:
     runs = Runs()
     await flow(server).ainvoke({"messages": ASKED}, {"callbacks": [runs]})
     assert [tree(root) for root in runs.roots] == [NESTED]
 
 
-def test_each_record_of_a_batch_nests_under_its_own_run(server: Server) -> None:
+def test_each_record_of_a_batch_nests_under_its_own_run(server: StubServer) -> None:
     runs = Runs()
     asked = [{"messages": [{"role": "user", "content": text}]} for text in ("one", "two", "three")]
     flow(server).batch(asked, {"callbacks": [runs]})
     assert [tree(root) for root in runs.roots] == [NESTED] * 3
 
 
-def test_tokens_reach_the_callers_callbacks_once(server: Server) -> None:
+def test_tokens_reach_the_callers_callbacks_once(server: StubServer) -> None:
     class Tokens(BaseCallbackHandler):
         seen: list[str] = []
 
@@ -231,8 +231,8 @@ def test_tokens_reach_the_callers_callbacks_once(server: Server) -> None:
     assert [token for token in handler.seen if token] == ["Paris", "."]
 
 
-def test_tracing_by_environment_does_not_tell_a_run_twice(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server() as langsmith:
+def test_tracing_by_environment_does_not_tell_a_run_twice(server: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with StubServer() as langsmith:
         monkeypatch.setenv("LANGSMITH_TRACING", "true")
         monkeypatch.setenv("LANGSMITH_ENDPOINT", langsmith.url)
         monkeypatch.setenv("LANGSMITH_API_KEY", "lsv2_pt_0123456789abcdef0123456789abcdef")

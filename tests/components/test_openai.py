@@ -15,8 +15,8 @@ from llmops_flows.components.model.openai_compatible import OpenAICompatible
 from llmops_flows.core.roles import Model, Prices
 from llmops_flows.core.stage import Call
 from llmops_flows.engine.event_loop import run_sync
-from llmops_flows.stores.memory import MemoryStore
-from tests.support.servers import Reply, Server
+from llmops_flows.stores.memory_store import MemoryStore
+from tests.support.http_server import StubResponse, StubServer
 
 KEY = "sk-proj-ABCDEFGHIJKLMNOP0123"
 ASKED: Any = [
@@ -37,10 +37,10 @@ def piece(content: str | None = None, finish: str | None = None, **delta: Any) -
     return {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-x-2025", "choices": [choice]}
 
 
-def said(*texts: str, finish: str = "stop", usage: dict[str, Any] | None = USAGE, **more: Any) -> Reply:
+def said(*texts: str, finish: str = "stop", usage: dict[str, Any] | None = USAGE, **more: Any) -> StubResponse:
     """A whole streamed answer."""
     end = [] if usage is None else [{**piece(), "choices": [], "usage": usage}]
-    return Reply(pieces=[*(piece(t) for t in texts), piece(finish=finish), *end, "[DONE]"], **more)
+    return StubResponse(pieces=[*(piece(t) for t in texts), piece(finish=finish), *end, "[DONE]"], **more)
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +55,12 @@ def loaded() -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(said("Paris", ".")) as running:
+def server() -> Iterator[StubServer]:
+    with StubServer(said("Paris", ".")) as running:
         yield running
 
 
-def model(server: Server, **fields: Any) -> OpenAI:
+def model(server: StubServer, **fields: Any) -> OpenAI:
     return OpenAI(base_url=f"{server.url}/v1", **fields)
 
 
@@ -132,9 +132,9 @@ def test_a_wrong_key_is_told_without_showing_it(llama: str, monkeypatch: pytest.
 # -- what is asked ----------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_thinks_is_asked_as_its_family_demands(server: Server) -> None:
+def test_a_model_that_thinks_is_asked_as_its_family_demands(server: StubServer) -> None:
     answer(model(server, reasoning_effort="low", max_tokens=300))
-    [asked] = server.asked
+    [asked] = server.requests
     assert asked.body["max_completion_tokens"] == 300
     assert asked.body["reasoning_effort"] == "low"
     assert not {"temperature", "max_tokens", "stop"} & set(asked.body)
@@ -154,35 +154,35 @@ def test_whether_a_model_thinks_is_told_by_its_name(name: str, thinks: bool) -> 
     assert OpenAI(name=name, reasoning=not thinks).thinks is not thinks
 
 
-def test_a_model_that_does_not_think_takes_temperature_stop_and_seed(server: Server) -> None:
+def test_a_model_that_does_not_think_takes_temperature_stop_and_seed(server: StubServer) -> None:
     answer(model(server, name="gpt-4.1", temperature=0.3, stop=("x",), seed=4, reasoning_effort="low"))
-    body = server.asked[0].body
+    body = server.requests[0].body
     assert (body["temperature"], body["stop"], body["seed"]) == (0.3, ["x"], 4)
     assert "reasoning_effort" not in body
 
 
-def test_further_fields_organization_and_project_are_sent(server: Server) -> None:
+def test_further_fields_organization_and_project_are_sent(server: StubServer) -> None:
     answer(model(server, extra_body={"service_tier": "flex"}, organization="org-1", project="proj-1"))
-    [asked] = server.asked
+    [asked] = server.requests
     assert asked.body["service_tier"] == "flex"
     assert (asked.headers["OpenAI-Organization"], asked.headers["OpenAI-Project"]) == ("org-1", "proj-1")
     assert asked.headers["Authorization"] == f"Bearer {KEY}"
 
 
-def test_a_compatible_server_is_asked_in_the_old_names_and_needs_no_key(server: Server) -> None:
+def test_a_compatible_server_is_asked_in_the_old_names_and_needs_no_key(server: StubServer) -> None:
     assert answer(OpenAICompatible(name="m", base_url=f"{server.url}/v1")).value == "Paris."
-    [asked] = server.asked
+    [asked] = server.requests
     assert asked.body["max_tokens"] == 256
     assert "max_completion_tokens" not in asked.body
     assert KEY not in str(asked.headers)
 
 
-def test_a_changed_key_is_used_by_the_next_call(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_key_is_used_by_the_next_call(server: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = model(server)
     answer(asked)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-another-ABCDEFGHIJ\n")
     answer(asked)
-    assert [a.headers["Authorization"] for a in server.asked] == [
+    assert [a.headers["Authorization"] for a in server.requests] == [
         f"Bearer {KEY}",
         "Bearer sk-proj-another-ABCDEFGHIJ",
     ]
@@ -203,7 +203,7 @@ def test_a_schema_is_strict_where_openai_can_hold_an_answer_to_it() -> None:
 # -- what is answered -------------------------------------------------------------------------------------------
 
 
-def test_tokens_and_their_price_are_counted_kept_input_and_thoughts_too(server: Server) -> None:
+def test_tokens_and_their_price_are_counted_kept_input_and_thoughts_too(server: StubServer) -> None:
     found = answer(model(server, prices=Prices(input=1, cached_input=0.1, output=10)))
     assert found.usage == {
         "input_tokens": 100,
@@ -216,12 +216,12 @@ def test_tokens_and_their_price_are_counted_kept_input_and_thoughts_too(server: 
     assert found.notes == {"model": "gpt-x-2025", "finish_reason": "stop"}
 
 
-def test_a_server_that_counts_nothing_leaves_the_usage_empty(server: Server) -> None:
+def test_a_server_that_counts_nothing_leaves_the_usage_empty(server: StubServer) -> None:
     server.reply(said("Paris", usage=None))
     assert answer(model(server)).usage == {}
 
 
-def test_pieces_are_shown_as_they_come(server: Server) -> None:
+def test_pieces_are_shown_as_they_come(server: StubServer) -> None:
     shown: list[str] = []
     answer(model(server), Call(token=shown.append))
     assert shown == ["Paris", "."]
@@ -230,11 +230,13 @@ def test_pieces_are_shown_as_they_come(server: Server) -> None:
 @pytest.mark.parametrize(
     ("reply", "value", "finish"),
     [
-        (Reply(pieces=[piece(refusal="I will not."), piece(finish="stop"), "[DONE]"]), "I will not.", "refusal"),
+        (StubResponse(pieces=[piece(refusal="I will not."), piece(finish="stop"), "[DONE]"]), "I will not.", "refusal"),
         (said("A bad th", finish="content_filter"), "A bad th", "content_filter"),
     ],
 )
-def test_a_refusal_is_an_answer_that_is_never_kept(server: Server, reply: Reply, value: str, finish: str) -> None:
+def test_a_refusal_is_an_answer_that_is_never_kept(
+    server: StubServer, reply: StubResponse, value: str, finish: str
+) -> None:
     server.reply(reply)
     store, flow = MemoryStore(), Flow(stages={"model": model(server)}, inputs=("messages",))
     with Runner(store=store) as runner:
@@ -242,17 +244,17 @@ def test_a_refusal_is_an_answer_that_is_never_kept(server: Server, reply: Reply,
             [record] = runner.run(flow, [Record.of("1", {"messages": ASKED})])
             assert record.answer == value
             assert record.spans[-1].notes["finish_reason"] == finish
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
-def test_an_answer_that_reached_max_tokens_is_kept(server: Server) -> None:
+def test_an_answer_that_reached_max_tokens_is_kept(server: StubServer) -> None:
     server.reply(said("Paris is", finish="length"))
     flow = Flow(stages={"model": model(server)}, inputs=("messages",))
     with Runner(store=MemoryStore()) as runner:
         for _ in range(2):
             [record] = runner.run(flow, [Record.of("1", {"messages": ASKED})])
             assert record.answer == "Paris is"
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -263,7 +265,7 @@ def test_an_answer_that_reached_max_tokens_is_kept(server: Server) -> None:
         (said(finish="content_filter"), None, "content filter"),
     ],
 )
-def test_what_is_no_answer_is_an_error(server: Server, reply: Reply, schema: Any, words: str) -> None:
+def test_what_is_no_answer_is_an_error(server: StubServer, reply: StubResponse, schema: Any, words: str) -> None:
     server.reply(reply)
     with pytest.raises(BackendError, match=words) as caught:
         answer(model(server, json_schema=schema))
@@ -273,16 +275,16 @@ def test_what_is_no_answer_is_an_error(server: Server, reply: Reply, schema: Any
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(pieces=[piece("Par"), piece("is")], cut=True),
-        Reply(pieces=[piece("Par"), piece("is"), "[DONE]"]),
-        Reply(pieces=[piece("Par"), piece("is")]),
-        Reply(pieces=[piece("Par"), "{not json"]),
-        Reply(pieces=[piece("Par"), {"error": {"message": "overloaded", "type": "server_error", "code": None}}]),
-        Reply(cut=True),
+        StubResponse(pieces=[piece("Par"), piece("is")], cut=True),
+        StubResponse(pieces=[piece("Par"), piece("is"), "[DONE]"]),
+        StubResponse(pieces=[piece("Par"), piece("is")]),
+        StubResponse(pieces=[piece("Par"), "{not json"]),
+        StubResponse(pieces=[piece("Par"), {"error": {"message": "overloaded", "type": "server_error", "code": None}}]),
+        StubResponse(cut=True),
     ],
     ids=["hung up", "no reason", "no end", "garbage", "error inside", "no word"],
 )
-def test_an_answer_that_broke_off_is_an_error_and_never_an_answer(server: Server, reply: Reply) -> None:
+def test_an_answer_that_broke_off_is_an_error_and_never_an_answer(server: StubServer, reply: StubResponse) -> None:
     server.reply(reply)
     with pytest.raises(BackendError) as caught:
         answer(model(server))
@@ -304,18 +306,18 @@ def test_an_answer_that_broke_off_is_an_error_and_never_an_answer(server: Server
     ],
 )
 def test_a_status_says_whether_to_try_again_and_when(
-    server: Server, status: int, headers: dict[str, str], body: dict[str, str], retryable: bool, wait: float | None
+    server: StubServer, status: int, headers: dict[str, str], body: dict[str, str], retryable: bool, wait: float | None
 ) -> None:
-    server.reply(Reply(status, headers, {"error": body}))
+    server.reply(StubResponse(status, headers, {"error": body}))
     with pytest.raises(BackendError, match=f"gpt-5-mini answered {status}") as caught:
         answer(model(server))
     assert (caught.value.status, caught.value.retryable, caught.value.retry_after) == (status, retryable, wait)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert KEY not in everything(caught.value)
 
 
 def test_a_server_that_is_not_there_is_worth_another_try() -> None:
-    with Server() as server:
+    with StubServer() as server:
         gone = f"{server.url}/v1"
     with pytest.raises(BackendError, match="could not be reached") as caught:
         answer(OpenAICompatible(name="m", base_url=gone))
@@ -324,10 +326,10 @@ def test_a_server_that_is_not_there_is_worth_another_try() -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [Reply(hang=True), said(*"abcdefghij" * 3, every=0.1), Reply(pieces=[piece("a")], stall=True)],
+    [StubResponse(hang=True), said(*"abcdefghij" * 3, every=0.1), StubResponse(pieces=[piece("a")], stall=True)],
     ids=["silent", "dripping", "stalled"],
 )
-def test_the_deadline_of_the_call_is_kept(server: Server, reply: Reply) -> None:
+def test_the_deadline_of_the_call_is_kept(server: StubServer, reply: StubResponse) -> None:
     server.reply(reply)
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded, match="gpt-5-mini"):
@@ -335,13 +337,13 @@ def test_the_deadline_of_the_call_is_kept(server: Server, reply: Reply) -> None:
     assert time.monotonic() - began < 0.8
 
 
-def test_the_limits_keep_a_call_that_has_no_deadline(server: Server) -> None:
-    server.reply(Reply(hang=True))
+def test_the_limits_keep_a_call_that_has_no_deadline(server: StubServer) -> None:
+    server.reply(StubResponse(hang=True))
     with pytest.raises(DeadlineExceeded, match=r"limits\.timeout"):
         answer(model(server, limits={"timeout": 0.2}))
 
 
-def test_a_cancelled_call_hangs_up(server: Server) -> None:
+def test_a_cancelled_call_hangs_up(server: StubServer) -> None:
     server.reply(said(*"abcdefghij" * 10, every=0.02))
 
     async def interrupted() -> None:
@@ -353,23 +355,23 @@ def test_a_cancelled_call_hangs_up(server: Server) -> None:
 
     run_sync(interrupted())
     waited = time.monotonic() + 2
-    while not server.gone and time.monotonic() < waited:
+    while not server.disconnects and time.monotonic() < waited:
         time.sleep(0.01)
-    assert server.gone == 1
+    assert server.disconnects == 1
 
 
-def test_a_call_that_nobody_waits_for_ends(server: Server) -> None:
+def test_a_call_that_nobody_waits_for_ends(server: StubServer) -> None:
     with pytest.raises(BackendError, match="cancelled"):
         answer(model(server), Call(cancelled=lambda: True))
 
 
-def test_models_that_differ_in_how_they_ask_share_one_connection(server: Server) -> None:
+def test_models_that_differ_in_how_they_ask_share_one_connection(server: StubServer) -> None:
     assert model(server).connection.identity == model(server, name="gpt-4.1", temperature=0.5).connection.identity
     assert model(server).backend != model(server, name="gpt-4.1").backend
 
 
-def test_the_fallback_answers_and_says_for_whom(server: Server) -> None:
-    with Server(Reply(400, {}, {"error": {"message": "no"}})) as broken:
+def test_the_fallback_answers_and_says_for_whom(server: StubServer) -> None:
+    with StubServer(StubResponse(400, {}, {"error": {"message": "no"}})) as broken:
         first = model(broken, fallback=OpenAICompatible(name="second", base_url=f"{server.url}/v1"))
         flow = Flow(stages={"model": first}, inputs=("messages",))
         with Runner(store=MemoryStore()) as runner:

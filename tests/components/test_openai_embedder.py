@@ -17,9 +17,9 @@ from llmops_flows.components.embedder.openai import OpenAIEmbeddings
 from llmops_flows.components.embedder.sentence_transformers import SentenceTransformers
 from llmops_flows.core.errors import BackendError, BudgetExceeded, ConfigError, MissingExtra
 from llmops_flows.core.roles import Embedder, Prices
-from llmops_flows.stores.memory import MemoryLedger
+from llmops_flows.stores.memory_store import MemoryLedger
 from llmops_flows.testing.embedders import EmbedderContract, WordVectors
-from tests.support.servers import Reply, Server
+from tests.support.http_server import StubResponse, StubServer
 
 
 class Service(ThreadingHTTPServer):
@@ -115,7 +115,7 @@ def test_a_refusal_is_told_and_only_tried_again_where_that_can_help(
 )
 def test_what_is_no_answer_of_the_protocol_is_told(body: bytes, kind: str, words: str) -> None:
     told = pytest.raises(BackendError, match=f"{words}; look at base_url")
-    with Server(Reply(body=body, headers={"Content-Type": kind})) as server, told:
+    with StubServer(StubResponse(body=body, headers={"Content-Type": kind})) as server, told:
         OpenAIEmbeddings(base_url=server.url, limits=Limits(attempts=1)).embed(["x"])
 
 

@@ -19,7 +19,7 @@ from llmops_flows.components.tracer.local import Local
 from llmops_flows.components.tracer.otel import Otel
 from llmops_flows.tracing.delivery import Delivery, deliver
 from llmops_flows.tracing.trace_store import TraceStore
-from tests.support.parts import Length, Say, asked, rag
+from tests.support.stub_stages import Length, Say, question_records, rag_flow
 
 
 class Collector:
@@ -89,12 +89,12 @@ def store(tmp_path: Path) -> Iterator[TraceStore]:
 def run(store: TraceStore, *questions: str, **stages: Any) -> None:
     sink = Local(path=store.path).sink({"tags": ["trial"]}, exporters={"otel": Otel(service="s")})
     with Runner(sinks=[sink]) as runner:
-        runner.run(rag(**stages), asked(*questions), evaluators={"length": Length()})
+        runner.run(rag_flow(**stages), question_records(*questions), evaluators={"length": Length()})
     sink.close()
 
 
 def ship(store: TraceStore, **options: Any) -> Delivery:
-    [done] = deliver(store, {"otel": Otel(**options)}, until=time.monotonic() + 20)
+    [done] = deliver(store.outbox, {"otel": Otel(**options)}, until=time.monotonic() + 20)
     return done
 
 
@@ -104,7 +104,7 @@ def attributes(span: Any) -> dict[str, Any]:
 
 def test_a_trace_is_a_root_span_with_a_child_for_each_stage(store: TraceStore, collector: Collector) -> None:
     run(store, "why?")
-    [trace] = store.pending("otel")
+    [trace] = store.outbox.pending("otel")
     assert ship(store) == Delivery("otel", 1, 0)
     root = collector.named("flow")
     assert root.trace_id.hex() == trace.id and not root.parent_span_id
@@ -139,7 +139,7 @@ def test_content_stays_here_when_it_must(store: TraceStore, collector: Collector
 
 def test_sending_again_sends_the_same_spans(store: TraceStore, collector: Collector) -> None:
     run(store, "why?")
-    Otel().deliver(store.pending("otel"))
+    Otel().deliver(store.outbox.pending("otel"))
     ship(store)
     assert len({span.span_id for span in collector.spans}) == len(collector.spans) / 2
 
@@ -148,7 +148,7 @@ def test_sending_again_sends_the_same_spans(store: TraceStore, collector: Collec
 def test_what_is_refused_waits(store: TraceStore, collector: Collector, status: int) -> None:
     run(store, "why?")
     collector.status = status
-    assert ship(store).waiting == 1
+    assert ship(store).pending == 1
     collector.status = 200
     assert ship(store) == Delivery("otel", 1, 0)
 

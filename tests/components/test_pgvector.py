@@ -16,8 +16,8 @@ from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
-from tests.support.engines import PostgresEngine
 from tests.support.required import missing
+from tests.support.store_servers import PostgresEngine
 
 EXTENSIONS = [*Path("/usr/share").glob("postgresql*/**/vector.control")]
 

@@ -22,7 +22,7 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
 from llmops_flows.documents.corpus import Corpus
-from llmops_flows.stores.memory import MemoryStore
+from llmops_flows.stores.memory_store import MemoryStore
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
 from llmops_flows.text.ranking import Ranking

@@ -11,12 +11,12 @@ import pytest
 from llmops_flows import Record, Runner
 from llmops_flows.components.cache.semantic import QuestionLog, SemanticCache
 from llmops_flows.report.summary import results_row, stages
-from llmops_flows.stores.memory import MemoryStore
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.memory_store import MemoryStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.fakes import FailingStore
 from llmops_flows.text.question_match import same_facts
-from tests.support.parts import RAN, Find, Guard, Length, Say, Write, asked, rag, states
+from tests.support.stub_stages import RUN_COUNTS, Find, Guard, Length, Say, Write, question_records, rag_flow, states
 
 FIRST = "How do I reset the password of my account?"
 SAME = "How can I reset the password for my account?"
@@ -24,7 +24,7 @@ SAME = "How can I reset the password for my account?"
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    RAN.clear()
+    RUN_COUNTS.clear()
     yield
 
 
@@ -34,12 +34,12 @@ def cache(**fields: object) -> SemanticCache:
 
 def test_a_question_that_means_the_same_gets_the_earlier_answer_and_says_so() -> None:
     with Runner(store=MemoryStore(), cache=cache()) as runner:
-        [first] = runner.run(rag(), asked(FIRST))
-        [record] = runner.run(rag(), asked(SAME), evaluators={"length": Length()})
+        [first] = runner.run(rag_flow(), question_records(FIRST))
+        [record] = runner.run(rag_flow(), question_records(SAME), evaluators={"length": Length()})
     assert record.answer == first.answer
     assert record.get("question") == SAME
     assert {n: s for n, s in states(record).items() if n != "length"} == dict.fromkeys(states(first), "similar")
-    assert RAN["say"] == 1 and record.usage == {}
+    assert RUN_COUNTS["say"] == 1 and record.usage == {}
     assert record.spans[0].notes["similar_question"] == FIRST
     assert record.spans[0].notes["similarity"] >= 0.9
     assert results_row(record)["similar_to"] == FIRST
@@ -51,18 +51,18 @@ def test_a_similar_answer_never_stands_for_the_questions_own() -> None:
     """What was taken is not kept under the later question; without the cache that one is answered by itself."""
     store = MemoryStore()
     with Runner(store=store, cache=cache()) as runner:
-        runner.run(rag(), asked(FIRST, SAME))  # at once: neither is earlier
-        assert RAN["say"] == 2
-        runner.run(rag(), asked("How could I reset the password of an account?"))
+        runner.run(rag_flow(), question_records(FIRST, SAME))  # at once: neither is earlier
+        assert RUN_COUNTS["say"] == 2
+        runner.run(rag_flow(), question_records("How could I reset the password of an account?"))
     with Runner(store=store) as runner:
-        [record] = runner.run(rag(), asked("How could I reset the password of an account?"))
+        [record] = runner.run(rag_flow(), question_records("How could I reset the password of an account?"))
     assert record.answer == "said Answer: How could I reset the password of an account? (2)"
 
 
 def test_what_was_asked_before_word_for_word_is_known_not_similar() -> None:
     with Runner(store=MemoryStore(), cache=cache()) as runner:
-        runner.run(rag(), asked(FIRST, SAME))
-        [record] = runner.run(rag(), asked(SAME))
+        runner.run(rag_flow(), question_records(FIRST, SAME))
+        [record] = runner.run(rag_flow(), question_records(SAME))
     assert set(states(record).values()) == {"known"}
     assert SAME in record.answer
 
@@ -81,8 +81,8 @@ def test_only_the_question_may_differ(change: dict[str, object]) -> None:
     if "guard" in change:
         change = {"guard": Guard(blocks="forbidden")}
     with Runner(store=MemoryStore(), cache=cache()) as runner:
-        runner.run(rag(), asked(FIRST))
-        [record] = runner.run(rag(**change), asked(SAME))  # type: ignore[arg-type]
+        runner.run(rag_flow(), question_records(FIRST))
+        [record] = runner.run(rag_flow(**change), question_records(SAME))  # type: ignore[arg-type]
     assert "similar" not in states(record).values()
 
 
@@ -90,8 +90,8 @@ def test_tenants_share_nothing() -> None:
     store = MemoryStore()
     for tenant, question in (("a", FIRST), ("b", SAME)):
         with Runner(store=store, cache=cache(), tenant=tenant) as runner:
-            [record] = runner.run(rag(), asked(question))
-    assert RAN["say"] == 2
+            [record] = runner.run(rag_flow(), question_records(question))
+    assert RUN_COUNTS["say"] == 2
     assert "similar" not in states(record).values()
 
 
@@ -100,7 +100,7 @@ def test_every_other_slot_must_be_equal() -> None:
         def run(self, question: str, history: str = "") -> list[dict[str, object]]:  # type: ignore[override]
             return [{"id": "1", "page_content": history, "metadata": {}}]
 
-    flow = rag(retrieve=Talk())
+    flow = rag_flow(retrieve=Talk())
     with Runner(store=MemoryStore(), cache=cache()) as runner:
         for question, history in ((FIRST, "about the bank"), (SAME, "about the shop")):
             [record] = runner.run(flow, [Record.of("1", {"question": question, "history": history})])
@@ -109,16 +109,16 @@ def test_every_other_slot_must_be_equal() -> None:
 
 def test_a_blocked_or_failed_question_is_nobodys_answer() -> None:
     with Runner(store=MemoryStore(), cache=cache()) as runner:
-        for flow in (rag(guard=Guard(blocks="said")), rag(model=Say(fails_on="reset"))):
-            runner.run(flow, asked(FIRST))
-            [record] = runner.run(flow, asked(SAME))
+        for flow in (rag_flow(guard=Guard(blocks="said")), rag_flow(model=Say(fails_on="reset"))):
+            runner.run(flow, question_records(FIRST))
+            [record] = runner.run(flow, question_records(SAME))
             assert "similar" not in states(record).values()
 
 
 def test_what_is_drawn_at_random_is_nobodys_answer() -> None:
     with Runner(store=MemoryStore(), cache=cache()) as runner:
         for question in (FIRST, SAME):
-            [record] = runner.run(rag(model=Say(temperature=0.7)), asked(question))
+            [record] = runner.run(rag_flow(model=Say(temperature=0.7)), question_records(question))
     assert states(record)["model"] == "computed"
 
 
@@ -126,7 +126,7 @@ def test_it_works_across_runners_and_handles_of_one_store(tmp_path: Path) -> Non
     for question in (FIRST, SAME):
         store = SQLiteStore(tmp_path / "store.sqlite")
         with Runner(store=store, cache=cache()) as runner:
-            [record] = runner.run(rag(), asked(question))
+            [record] = runner.run(rag_flow(), question_records(question))
         store.close()
     assert set(states(record).values()) == {"similar"}
 
@@ -134,9 +134,9 @@ def test_it_works_across_runners_and_handles_of_one_store(tmp_path: Path) -> Non
 def test_an_answer_whose_bytes_were_lost_is_computed_for_the_question_itself() -> None:
     store = MemoryStore()
     with Runner(store=store, cache=cache()) as runner:
-        runner.run(rag(), asked(FIRST))
+        runner.run(rag_flow(), question_records(FIRST))
         store.forget_values()
-        [record] = runner.run(rag(), asked(SAME))
+        [record] = runner.run(rag_flow(), question_records(SAME))
     assert record.error is None
     assert SAME in record.answer
 
@@ -145,13 +145,13 @@ def test_refresh_takes_nothing() -> None:
     store = MemoryStore()
     for refresh, question in ((False, FIRST), (True, SAME)):
         with Runner(store=store, cache=cache(refresh=refresh)) as runner:
-            [record] = runner.run(rag(), asked(question))
+            [record] = runner.run(rag_flow(), question_records(question))
     assert set(states(record).values()) == {"computed"}
 
 
 def test_a_store_in_trouble_costs_no_answer() -> None:
     with Runner(store=FailingStore(MemoryStore(), "entries", "put", "lease"), cache=cache()) as runner:
-        records = runner.run(rag(), asked(FIRST, SAME))
+        records = runner.run(rag_flow(), question_records(FIRST, SAME))
     assert all(record.error is None for record in records)
 
 

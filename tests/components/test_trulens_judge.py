@@ -17,8 +17,8 @@ from llmops_flows.core.flow import Stages
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Stage
 from llmops_flows.report.summary import summarize
-from llmops_flows.stores.memory import MemoryStore
-from tests.support.servers import Asked, Reply, Server
+from llmops_flows.stores.memory_store import MemoryStore
+from tests.support.http_server import ReceivedRequest, StubResponse, StubServer
 
 METRICS: tuple[Metric, ...] = ("context_relevance", "groundedness", "answer_relevance")
 DOCUMENTS: list[Document] = [
@@ -37,7 +37,7 @@ class Answer(Stage):
         return question.partition("|")[2] or "It covers emergency care. It is free."
 
 
-def said(text: str) -> Reply:
+def said(text: str) -> StubResponse:
     first = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "judge-1"}
     piece = {
         **first,
@@ -45,10 +45,10 @@ def said(text: str) -> Reply:
     }
     last = {**first, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     usage = {**first, "choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}}
-    return Reply(pieces=[piece, last, usage, "[DONE]"])
+    return StubResponse(pieces=[piece, last, usage, "[DONE]"])
 
 
-def grading(asked: Asked) -> Reply:
+def grading(asked: ReceivedRequest) -> StubResponse:
     """A judge that grades what speaks of parking 0, and all else 3."""
     user = asked.body["messages"][-1]["content"]
     graded = {"score": 0 if "Parking" in user.split("QUESTION")[-1] and "care" not in user else 3}
@@ -58,12 +58,12 @@ def grading(asked: Asked) -> Reply:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(grading) as running:
+def server() -> Iterator[StubServer]:
+    with StubServer(grading) as running:
         yield running
 
 
-def judges(server: Server, **fields: Any) -> dict[str, Stage]:
+def judges(server: StubServer, **fields: Any) -> dict[str, Stage]:
     model = OpenAICompatible(
         base_url=f"{server.url}/v1", name="judge-1", limits={"attempts": 1}, prices={"input": 10, "output": 100}
     )
@@ -76,7 +76,7 @@ def scored(evaluators: dict[str, Stage], runner: Runner, *questions: str) -> lis
     return runner.run(Flow(stages=stages), rows, evaluators=evaluators)
 
 
-def test_the_triad_is_graded_with_trulens_prompts(server: Server) -> None:
+def test_the_triad_is_graded_with_trulens_prompts(server: StubServer) -> None:
     with Runner() as runner:
         [record] = scored(judges(server), runner, "What does it cover?")
     assert record.scores == {
@@ -84,12 +84,12 @@ def test_the_triad_is_graded_with_trulens_prompts(server: Server) -> None:
         "judged_groundedness": 1.0,
         "judged_answer_relevance": 1.0,
     }
-    assert len(server.asked) == 2 + 2 + 1  # passages, sentences, the answer: splitting it asks nobody
-    prompts = {asked.body["messages"][0]["content"][:40] for asked in server.asked}
+    assert len(server.requests) == 2 + 2 + 1  # passages, sentences, the answer: splitting it asks nobody
+    prompts = {asked.body["messages"][0]["content"][:40] for asked in server.requests}
     assert len(prompts) == 3 and any("RELEVANCE grader" in prompt for prompt in prompts)
 
 
-def test_judging_costs_what_the_judge_cost_and_says_why(server: Server) -> None:
+def test_judging_costs_what_the_judge_cost_and_says_why(server: StubServer) -> None:
     with Runner() as runner:
         [record] = scored(judges(server), runner, "What does it cover?")
     span = next(span for span in record.spans if span.stage == "context_relevance")
@@ -97,28 +97,28 @@ def test_judging_costs_what_the_judge_cost_and_says_why(server: Server) -> None:
     assert "because it says so" in span.notes["reasons"][0]
 
 
-def test_the_judge_is_asked_once_for_what_is_the_same(server: Server) -> None:
+def test_the_judge_is_asked_once_for_what_is_the_same(server: StubServer) -> None:
     with Runner(store=MemoryStore()) as runner:
         scored(judges(server), runner, "What does it cover?")
-        before = len(server.asked)
+        before = len(server.requests)
         scored(judges(server), runner, "What does it cover?")
-        assert len(server.asked) == before
+        assert len(server.requests) == before
         [record] = scored(judges(server), runner, "What does it cover?|It covers emergency care. It costs 5.")
-    grown = len(server.asked) - before
+    grown = len(server.requests) - before
     assert grown == 2 + 1 + 1  # a new question for two passages, one new sentence, a new answer
     assert record.usage["input_tokens"] == 100 * grown
 
 
-def test_without_reasons_only_the_grade_is_asked_for(server: Server) -> None:
+def test_without_reasons_only_the_grade_is_asked_for(server: StubServer) -> None:
     with Runner() as runner:
         scored({"relevance": judges(server, reasons=False)["answer_relevance"]}, runner, "What does it cover?")
-    assert server.asked[0].body["response_format"]["json_schema"]["schema"]["required"] == ["score"]
+    assert server.requests[0].body["response_format"]["json_schema"]["schema"]["required"] == ["score"]
 
 
 @pytest.mark.parametrize(
     "reply", ["I cannot say.", "", '{"criteria": "c", "supporting_evidence": "e", "score": 7}', "Supporting Evidence"]
 )
-def test_a_reply_without_a_grade_is_an_error_and_no_score(server: Server, reply: str) -> None:
+def test_a_reply_without_a_grade_is_an_error_and_no_score(server: StubServer, reply: str) -> None:
     server.reply(said(reply))
     with Runner() as runner:
         records = scored({"relevance": judges(server)["answer_relevance"]}, runner, "What does it cover?")
@@ -127,7 +127,7 @@ def test_a_reply_without_a_grade_is_an_error_and_no_score(server: Server, reply:
     assert next(iter(told["errors"]["causes"])).startswith("relevance: ")
 
 
-def test_one_unreadable_sentence_is_not_averaged_away(server: Server) -> None:
+def test_one_unreadable_sentence_is_not_averaged_away(server: StubServer) -> None:
     good = json.dumps({"criteria": "c", "supporting_evidence": "e", "score": 3})
     bad = json.dumps({"criteria": "c", "supporting_evidence": "e", "score": "high"})
     server.reply(said(good), said(bad))
@@ -136,18 +136,18 @@ def test_one_unreadable_sentence_is_not_averaged_away(server: Server) -> None:
     assert record.scores == {} and "no grade" in record.spans[-1].error
 
 
-def test_a_judge_that_is_down_is_an_error_with_its_cause(server: Server) -> None:
-    server.reply(Reply(500, body={"error": {"message": "the judge is ill"}}))
+def test_a_judge_that_is_down_is_an_error_with_its_cause(server: StubServer) -> None:
+    server.reply(StubResponse(500, body={"error": {"message": "the judge is ill"}}))
     with Runner() as runner:
         [record] = scored({"relevance": judges(server)["answer_relevance"]}, runner, "What does it cover?")
     assert record.answer and record.scores == {}
     assert record.spans[-1].state == "failed" and "the judge is ill" in record.spans[-1].error
 
 
-def test_a_refusal_claims_nothing_and_is_not_judged(server: Server) -> None:
+def test_a_refusal_claims_nothing_and_is_not_judged(server: StubServer) -> None:
     with Runner() as runner:
         [record] = scored({"grounded": judges(server)["groundedness"]}, runner, "why|I don't know.")
-    assert record.scores == {"judged_groundedness": None} and not server.asked
+    assert record.scores == {"judged_groundedness": None} and not server.requests
 
 
 def test_the_judge_and_trulens_are_part_of_what_a_score_is_known_by() -> None:

@@ -10,7 +10,7 @@ import pytest
 from llmops_flows.config.load import load_experiment, open_runner
 from llmops_flows.config.questions import records
 from llmops_flows.core.record import Record
-from tests.support.harm import read_only, small_disk
+from tests.support.file_damage import read_only, small_disk
 
 LINE = "new traces, answers and indexes cannot be kept in"
 

@@ -17,7 +17,7 @@ from llmops_flows.tracing.delivery import Delivery
         (1, ("record",), "1 record"),
         (0, ("record",), "0 records"),
         (2, ("entry", "entries"), "2 entries"),
-        (1, ("trace waits", "traces wait"), "1 trace waits"),
+        (1, ("child", "children"), "1 child"),
         (12_000, ("token",), "12,000 tokens"),
     ],
 )
@@ -25,9 +25,9 @@ def test_a_count_has_the_word_that_goes_with_it(count: int, words: tuple[str, ..
     assert plural(count, *words) == told
 
 
-def test_one_trace_waits_and_two_wait() -> None:
-    assert str(Delivery("langsmith", 0, 1)) == "langsmith: 1 trace waits"
-    assert str(Delivery("langsmith", 0, 2)) == "langsmith: 2 traces wait"
+def test_a_delivery_counts_pending_and_delivered_traces() -> None:
+    assert str(Delivery("langsmith", 0, 1)) == "langsmith: 1 trace pending"
+    assert str(Delivery("langsmith", 0, 2)) == "langsmith: 2 traces pending"
     assert str(Delivery("langsmith", 1, 0)) == "langsmith: 1 trace delivered"
 
 

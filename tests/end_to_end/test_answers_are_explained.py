@@ -19,19 +19,19 @@ from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.trace import Step, Trace
 from llmops_flows.report.replay import replay
 from llmops_flows.report.traced_run import run_from_traces
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.tracing.trace_store import KEPT_DAYS, TraceStore
-from tests.support.servers import Asked, Reply, Server
+from tests.support.http_server import ReceivedRequest, StubResponse, StubServer
 
 DAY = 86400.0
 FIELDS = ("config", "prompt", "documents", "model", "guardrails", "cost")  # approvals: as soon as there are any
 
 
-def answering(asked: Asked) -> Reply:
+def answering(asked: ReceivedRequest) -> StubResponse:
     """A model that quotes the passages it was given, for 100 tokens in and 10 out; one question it cannot stand."""
     text = asked.body["messages"][-1]["content"]
     if "surgery" in text.lower().split("question:")[-1]:
-        return Reply(400, body={"error": {"message": "not about that"}})
+        return StubResponse(400, body={"error": {"message": "not about that"}})
     said = text.partition("\n\n")[0].removeprefix("Context: ")[:200]
     first = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m-1"}
     choice = {"index": 0, "delta": {"role": "assistant", "content": said}, "finish_reason": None}
@@ -42,14 +42,14 @@ def answering(asked: Asked) -> Reply:
         {**first, "choices": [], "usage": usage},
         "[DONE]",
     ]
-    return Reply(pieces=pieces)
+    return StubResponse(pieces=pieces)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Two runs of the shipped flow against a priced model: the second knows most of what it answers."""
     folder = tmp_path_factory.mktemp("explained")
-    with Server(answering) as server, pytest.MonkeyPatch.context() as patch:
+    with StubServer(answering) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMOPS_FLOWS_HOME", str(folder / "home"))
         model = [
             "model=openai_compatible", f"model.base_url={server.url}/v1", "model.name=m-1", "model.limits.attempts=1",
@@ -140,7 +140,7 @@ def test_the_record_needs_no_other_store(home: Path, tmp_path: Path) -> None:
     """Also where every answer was let go, and by whichever process it was computed."""
     for path in home.glob("traces.sqlite*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    alone = TraceStore(tmp_path / "traces.sqlite", elsewhere=SQLiteStore(tmp_path / "store.sqlite").values)
+    alone = TraceStore(tmp_path / "traces.sqlite", read_values=SQLiteStore(tmp_path / "store.sqlite").values)
     every = [explained(alone, trace) for traced in runs(alone).values() for trace in traced]
     assert len(every) == 14 and all(all(one.values()) for one in every)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.cli.main import main
-from tests.support.servers import Asked, Reply, Server
+from tests.support.http_server import ReceivedRequest, StubResponse, StubServer
 
 pytestmark = pytest.mark.timeout(300)
 INPUT, OUTPUT, MOST = 2.0, 1000.0, 50
@@ -29,7 +29,7 @@ class Service:
         self.calls = 0
         self._lock = threading.Lock()
 
-    def __call__(self, asked: Asked) -> Reply:
+    def __call__(self, asked: ReceivedRequest) -> StubResponse:
         given = len(str(asked.body["messages"])) // 4
         with self._lock:
             self.calls += 1
@@ -39,7 +39,7 @@ class Service:
         usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
         choice = {"index": 0, "delta": {"content": f"answer {self.calls}"}, "finish_reason": "stop"}
         piece = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-        return Reply(pieces=[piece, {**piece, "choices": [], "usage": usage}, "[DONE]"], delay=0.01)
+        return StubResponse(pieces=[piece, {**piece, "choices": [], "usage": usage}, "[DONE]"], delay=0.01)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def service() -> Service:
 
 @pytest.fixture
 def url(service: Service) -> Iterator[str]:
-    with Server(service) as server:
+    with StubServer(service) as server:
         yield f"{server.url}/v1"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harm import small_disk
+from tests.support.file_damage import small_disk
 
 SWEEP = (
     "-m", "flow=rag_support", "model=extractive", "retriever=bm25", "guardrail=none", "evaluator=none",

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from llmops_flows.tracing.trace_store import TraceStore
 from tests.components.test_otel import collecting
-from tests.support.receiver import receiving
+from tests.support.langsmith_server import fake_langsmith
 
 _SHAPES = (
     "sk-proj-{}aaaaaaaaaaaaaaaaaaaa", "ghp_{}bbbbbbbbbbbbbbbbbbbbbbbbbb", "lsv2_pt_{}cccccccccccccccccccccc",
@@ -79,7 +79,7 @@ def test_no_secret_is_written_printed_or_sent(tmp_path: Path) -> None:
     work.mkdir()
     arguments = project(given)
     (work / "conf").symlink_to(given / "conf")
-    with receiving() as langsmith, collecting() as collector:
+    with fake_langsmith() as langsmith, collecting() as collector:
         env = {
             **os.environ, **ENV, "LLMOPS_FLOWS_HOME": str(home), "LANGSMITH_API_KEY": "langsmith-key-0066",
             "LANGSMITH_ENDPOINT": langsmith.url, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
@@ -92,9 +92,9 @@ def test_no_secret_is_written_printed_or_sent(tmp_path: Path) -> None:
         assert done.returncode == 1, (done.stdout + done.stderr).decode()  # one question fails, as it should
         store = TraceStore(home / "traces.sqlite")
         until = time.monotonic() + 30
-        while store.waiting() and time.monotonic() < until:
+        while store.outbox.pending_counts() and time.monotonic() < until:
             time.sleep(0.1)
-        assert not store.waiting()
+        assert not store.outbox.pending_counts()
         written = [path for folder in (work, home) for path in folder.rglob("*") if path.is_file()]
         found = {str(path): leaks(path.read_bytes()) for path in written if given not in path.resolve().parents}
         store.close()

@@ -17,17 +17,17 @@ from llmops_flows.core.record import Slot
 from llmops_flows.core.store import Entry
 from llmops_flows.engine.answer_cache import AnswerCache
 from llmops_flows.engine.resilient_store import MOST_HELD, RETRY, ResilientStore
-from llmops_flows.stores.memory import MemoryStore
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.memory_store import MemoryStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.clock import FakeClock
 from llmops_flows.testing.fakes import FailingStore
-from tests.support.harm import read_only, small_disk
-from tests.support.parts import RAN, Say, Write, asked, rag, states
+from tests.support.file_damage import read_only, small_disk
+from tests.support.stub_stages import RUN_COUNTS, Say, Write, question_records, rag_flow, states
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    RAN.clear()
+    RUN_COUNTS.clear()
     yield
 
 
@@ -181,7 +181,7 @@ def test_a_store_that_fails_costs_no_answer(failing: tuple[str, ...], caplog: py
     store = FailingStore(MemoryStore(), *failing)
     with Runner(store=store) as runner:
         for _ in range(2):
-            records = runner.run(rag(), asked("a", "b"))
+            records = runner.run(rag_flow(), question_records("a", "b"))
             assert [record.answer for record in records] == ["said Answer: a (2)", "said Answer: b (2)"]
     kinds = {"read" if name in ("entries", "values") else "write" for name in failing if store.asked[name]}
     assert caplog.text.count("no space left") == len(kinds)
@@ -192,7 +192,7 @@ def test_a_home_that_cannot_be_written_costs_a_warning_and_no_answer(
 ) -> None:
     (tmp_path / "home").mkdir()
     with read_only(tmp_path / "home"), Runner(store=SQLiteStore(tmp_path / "home" / "store.sqlite")) as runner:
-        records = runner.run(rag(), asked("a", "b"))
+        records = runner.run(rag_flow(), question_records("a", "b"))
     assert all(record.error is None for record in records)
     assert "store.sqlite" in caplog.text
 
@@ -201,13 +201,13 @@ def test_what_a_store_that_can_only_be_read_knows_is_used(tmp_path: Path, caplog
     path = tmp_path / "home" / "store.sqlite"
     store = SQLiteStore(path)
     with Runner(store=store) as runner:
-        runner.run(rag(), asked("a"))
+        runner.run(rag_flow(), question_records("a"))
     store.close()
-    RAN.clear()
+    RUN_COUNTS.clear()
     with read_only(tmp_path / "home"), Runner(store=SQLiteStore(path)) as runner:
-        old, new = runner.run(rag(), asked("a", "b"))
+        old, new = runner.run(rag_flow(), question_records("a", "b"))
         assert states(old)["model"] == "known" and states(new)["model"] == "computed"
-        assert RAN["say"] == 1
+        assert RUN_COUNTS["say"] == 1
     assert "not kept" in caplog.text
 
 
@@ -218,26 +218,26 @@ def test_a_full_disk_loses_no_finished_row_and_is_gone_on_with(
         store = SQLiteStore(disk / "store.sqlite")
         long = [f"{n} " + random.Random(n).randbytes(1_200).hex() for n in range(40)]
         with Runner(store=store) as runner:
-            runner.run(rag(), asked(*long[:5]))
+            runner.run(rag_flow(), question_records(*long[:5]))
             filler = disk / "filler"
             with pytest.raises(OSError), filler.open("wb") as file:
                 while True:
                     file.write(bytes(4096))
                     file.flush()
-            during = runner.run(rag(), asked(*long))
+            during = runner.run(rag_flow(), question_records(*long))
             assert all(record.error is None for record in during)
             assert "not kept" in caplog.text and "full" in caplog.text
-            assert RAN["say"] == 40  # the first five were known
+            assert RUN_COUNTS["say"] == 40  # the first five were known
             filler.unlink()
             caplog.clear()
-            runner.run(rag(), asked("space is back"))
+            runner.run(rag_flow(), question_records("space is back"))
             assert store.stats().entries > 30
         again = SQLiteStore(disk / "store.sqlite")
         assert again.verify().lost == {}
-        RAN.clear()
+        RUN_COUNTS.clear()
         with Runner(store=again) as runner:
-            runner.run(rag(), asked(*long[:5], "space is back"))
-        assert RAN["say"] == 0
+            runner.run(rag_flow(), question_records(*long[:5], "space is back"))
+        assert RUN_COUNTS["say"] == 0
         store.close()
         again.close()
 
@@ -245,12 +245,12 @@ def test_a_full_disk_loses_no_finished_row_and_is_gone_on_with(
 def test_lost_bytes_are_computed_again_where_a_guardrail_wrote_the_answer_anew() -> None:
     store = MemoryStore()
     with Runner(store=store) as runner:
-        [first] = runner.run(rag(), asked("a"))
+        [first] = runner.run(rag_flow(), question_records("a"))
         store.forget_values()
-        [record] = runner.run(rag(), asked("a"))
+        [record] = runner.run(rag_flow(), question_records("a"))
     assert record.answer == first.answer
     assert set(states(record).values()) == {"computed"}
-    assert RAN == {"find": 2, "write": 2, "say": 2, "guard": 2}
+    assert RUN_COUNTS == {"find": 2, "write": 2, "say": 2, "guard": 2}
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------------
@@ -261,13 +261,13 @@ def test_an_answer_with_a_secret_is_never_written_and_that_is_told_once(
 ) -> None:
     secret = "sk-proj-" + "a1B2c3D4e5F6g7H8"
     store = SQLiteStore(tmp_path / "store.sqlite")
-    flow = rag(prompt=Write(text=f"The key is {secret}"), model=Say())
+    flow = rag_flow(prompt=Write(text=f"The key is {secret}"), model=Say())
     with Runner(store=store, sinks=[]) as runner:
         for _ in range(2):
-            [record] = runner.run(flow, asked("a"))
+            [record] = runner.run(flow, question_records("a"))
             assert secret in record.answer
     store.close()
-    assert (RAN["find"], RAN["say"]) == (1, 2)
+    assert (RUN_COUNTS["find"], RUN_COUNTS["say"]) == (1, 2)
     assert all(secret.encode() not in file.read_bytes() for file in tmp_path.iterdir())
     assert caplog.text.count("'model' holds something that looks like a secret") == 1
 
@@ -288,4 +288,4 @@ def test_without_a_cache_nothing_is_looked_up_or_kept() -> None:
         for _ in range(2):
             runner.run(Flow(stages={"say": Say()}, inputs=("messages",)),
                        [Record.of("1", {"messages": [{"role": "user", "content": "x"}]})])  # fmt: skip
-    assert RAN["say"] == 2
+    assert RUN_COUNTS["say"] == 2

@@ -14,14 +14,14 @@ from llmops_flows import BackendError, DeadlineExceeded, Fallback, Flow, Record,
 from llmops_flows.calls import retry
 from llmops_flows.calls.gate import Gate, Limits
 from llmops_flows.components.model.echo import Echo
-from llmops_flows.stores.memory import MemoryStore
+from llmops_flows.stores.memory_store import MemoryStore
 from llmops_flows.testing.clock import FakeClock
-from tests.support.calling import HELLO, Blocking, Chat, Quote, chat, span
-from tests.support.parts import Guard, Length, asked
-from tests.support.servers import Asked, Reply, Server
+from tests.support.http_models import HELLO, Blocking, Chat, Quote, chat, span
+from tests.support.http_server import ReceivedRequest, StubResponse, StubServer
+from tests.support.stub_stages import Guard, Length, question_records
 
-QUOTA = Reply(429, body={"error": {"code": "insufficient_quota", "message": "no money"}})
-HANGS = Reply(hang=True)
+QUOTA = StubResponse(429, body={"error": {"code": "insufficient_quota", "message": "no money"}})
+HANGS = StubResponse(hang=True)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def runner() -> Iterator[Runner]:
 
 
 def ask(runner: Runner, flow: Flow, *questions: str) -> list[Record]:
-    return runner.run(flow, asked(*(questions or ("a",))))
+    return runner.run(flow, question_records(*(questions or ("a",))))
 
 
 # -- how often --------------------------------------------------------------------------------------------
@@ -41,51 +41,59 @@ def ask(runner: Runner, flow: Flow, *questions: str) -> list[Record]:
 @pytest.mark.parametrize(
     ("reply", "requests"),
     [
-        (Reply(500), 3),
-        (Reply(503), 3),
-        (Reply(429), 3),
-        (Reply(429, headers={"Retry-After": "1"}), 3),
+        (StubResponse(500), 3),
+        (StubResponse(503), 3),
+        (StubResponse(429), 3),
+        (StubResponse(429, headers={"Retry-After": "1"}), 3),
         (QUOTA, 1),
-        *((Reply(status), 1) for status in (400, 401, 403, 404, 422)),
+        *((StubResponse(status), 1) for status in (400, 401, 403, 404, 422)),
     ],
     ids=str,
 )
 def test_a_server_that_always_fails_is_asked_three_times_at_most(
-    runner: Runner, kind: type[Chat], reply: Reply, requests: int
+    runner: Runner, kind: type[Chat], reply: StubResponse, requests: int
 ) -> None:
-    with Server(reply) as server:
+    with StubServer(reply) as server:
         [record] = ask(runner, chat(kind(url=server.url)))
     assert isinstance(record.error, BackendError)
     assert (record.error.status, record.error.stage) == (reply.status, "model")
-    assert len(server.asked) == requests
+    assert len(server.requests) == requests
 
 
 def test_a_connection_that_breaks_is_tried_again(runner: Runner) -> None:
-    with Server(Reply(cut=True), HELLO) as server:
+    with StubServer(StubResponse(cut=True), HELLO) as server:
         [record] = ask(runner, chat(Chat(url=server.url)))
     assert record.answer == "hello"
     assert span(record).notes == {"model": "chat", "attempts": 2}
 
 
 def test_a_server_that_is_not_there_is_a_clear_error(runner: Runner) -> None:
-    with Server() as server:
+    with StubServer() as server:
         url = server.url
     [record] = ask(runner, chat(Chat(url=url)))
     assert "chat: ConnectError (asked 3 times)" in str(record.error)
 
 
 def test_with_fallbacks_of_fallbacks_six_requests_are_the_most(runner: Runner) -> None:
-    with Server(Reply(500)) as one, Server(Reply(500)) as two, Server(Reply(500)) as three:
+    with (
+        StubServer(StubResponse(500)) as one,
+        StubServer(StubResponse(500)) as two,
+        StubServer(StubResponse(500)) as three,
+    ):
         last = Chat(url=three.url, name="three")
         middle = Chat(url=two.url, name="two", fallback=last)
         [record] = ask(runner, chat(Chat(url=one.url, name="one", fallback=middle)))
-    assert [len(server.asked) for server in (one, two, three)] == [3, 3, 0]
+    assert [len(server.requests) for server in (one, two, three)] == [3, 3, 0]
     assert "then its fallback two: answered 500 (asked 3 times)" in str(record.error)
     assert "enough requests failed for this call (at most 3 to a backend and 6 in all)" in str(record.error)
 
 
 def test_whatever_stands_around_a_model_six_requests_are_the_most() -> None:
-    with Server(Reply(500)) as one, Server(Reply(503)) as two, Server(Reply(500)) as three:
+    with (
+        StubServer(StubResponse(500)) as one,
+        StubServer(StubResponse(503)) as two,
+        StubServer(StubResponse(500)) as three,
+    ):
         servers = (one, two, three)
         models = {
             f"m{n}": Chat(url=s.url, name=f"m{n}", fallback=Chat(url=s.url + "/other", name=f"f{n}"))
@@ -94,28 +102,28 @@ def test_whatever_stands_around_a_model_six_requests_are_the_most() -> None:
         inner = Fallback(stages={"a": models["m0"], "b": models["m1"]})
         flow = chat(Fallback(stages={"inner": inner, "c": models["m2"]}), guard=Guard(wants="please"))
         with Runner(store=MemoryStore(), gate=Gate(clock=FakeClock())) as runner:
-            [record] = runner.run(flow, asked("a"), evaluators={"length": Length()})
+            [record] = runner.run(flow, question_records("a"), evaluators={"length": Length()})
     assert isinstance(record.error, BackendError)
-    assert sum(len(server.asked) for server in servers) == 6
+    assert sum(len(server.requests) for server in servers) == 6
 
 
 def test_two_models_at_one_backend_share_its_three_requests(runner: Runner) -> None:
-    with Server(Reply(500)) as server:
+    with StubServer(StubResponse(500)) as server:
         [record] = ask(runner, chat(Chat(url=server.url, fallback=Chat(url=server.url, temperature=0.1, seed=1))))
     assert isinstance(record.error, BackendError)
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 def test_retries_around_the_flow_do_not_multiply_the_requests() -> None:
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
 
-    with Server(Reply(500)) as server, Runner(gate=Gate(clock=FakeClock())) as runner:
+    with StubServer(StubResponse(500)) as server, Runner(gate=Gate(clock=FakeClock())) as runner:
         app = FlowRunnable(chat(Chat(url=server.url)), runner).with_retry(
             stop_after_attempt=4, wait_exponential_jitter=False
         )
         with pytest.raises(BackendError, match="left alone"):
             app.invoke("a")
-    assert len(server.asked) == 5
+    assert len(server.requests) == 5
 
 
 async def test_a_graph_around_the_flow_does_not_multiply_the_requests() -> None:
@@ -129,7 +137,7 @@ async def test_a_graph_around_the_flow_does_not_multiply_the_requests() -> None:
         question: str
         answer: str
 
-    with Server(Reply(429)) as server, Runner(gate=Gate(clock=FakeClock())) as runner:
+    with StubServer(StubResponse(429)) as server, Runner(gate=Gate(clock=FakeClock())) as runner:
         graph: Any = StateGraph(State)
         patience = RetryPolicy(initial_interval=0.01, max_attempts=4)
         graph.add_node("rag", FlowRunnable(chat(Chat(url=server.url)), runner), retry_policy=patience)
@@ -137,16 +145,16 @@ async def test_a_graph_around_the_flow_does_not_multiply_the_requests() -> None:
         graph.add_edge("rag", END)
         with pytest.raises(BackendError):
             await graph.compile().ainvoke({"question": "a"})
-    assert len(server.asked) <= 6
+    assert len(server.requests) <= 6
 
 
 def test_a_known_answer_asks_nobody(runner: Runner) -> None:
-    with Server(HELLO) as server, Runner(store=MemoryStore(), gate=Gate(clock=FakeClock())) as keeping:
+    with StubServer(HELLO) as server, Runner(store=MemoryStore(), gate=Gate(clock=FakeClock())) as keeping:
         flow = chat(Chat(url=server.url, limits=Limits(requests_per_minute=0.1)))
         begun = keeping.context.gate.clock.now()
         for _ in range(50):
             [record] = ask(keeping, flow)
-        assert (record.answer, len(server.asked)) == ("hello", 1)
+        assert (record.answer, len(server.requests)) == ("hello", 1)
         assert keeping.context.gate.clock.now() == begun
 
 
@@ -154,7 +162,7 @@ def test_a_known_answer_asks_nobody(runner: Runner) -> None:
 
 
 def test_the_answer_says_which_model_gave_it(runner: Runner) -> None:
-    with Server(Reply(500)) as dead, Server(Reply(500), HELLO) as alive:
+    with StubServer(StubResponse(500)) as dead, StubServer(StubResponse(500), HELLO) as alive:
         model = Chat(url=dead.url, name="first", fallback=Chat(url=alive.url, name="second"))
         [record] = ask(runner, chat(model))
     assert record.answer == "hello"
@@ -167,7 +175,7 @@ def test_the_answer_says_which_model_gave_it(runner: Runner) -> None:
 
 
 def test_a_fallback_that_blocks_and_reads_other_slots_answers_too(runner: Runner) -> None:
-    with Server(Reply(400)) as server:
+    with StubServer(StubResponse(400)) as server:
         [record] = ask(runner, chat(Chat(url=server.url, fallback=Quote())), "why")
     assert record.answer == "it says: why"
     assert span(record).notes["model"] == "quote"
@@ -175,16 +183,16 @@ def test_a_fallback_that_blocks_and_reads_other_slots_answers_too(runner: Runner
 
 def test_the_answer_of_a_fallback_is_not_kept() -> None:
     store = MemoryStore()
-    with Server(Reply(400), Reply(body={"text": "from the first"})) as server:
+    with StubServer(StubResponse(400), StubResponse(body={"text": "from the first"})) as server:
         flow = chat(Chat(url=server.url, fallback=Echo()))
         for expected in ("Answer: a (1)", "from the first", "from the first"):
             with Runner(store=store, gate=Gate(clock=FakeClock())) as runner:
                 assert ask(runner, flow)[0].answer == expected
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_a_mistake_in_the_model_is_not_covered_up_by_its_fallback(runner: Runner) -> None:
-    with Server(Reply(body={"no": "text"})) as server:
+    with StubServer(StubResponse(body={"no": "text"})) as server:
         [record] = ask(runner, chat(Chat(url=server.url, fallback=Echo())))
     assert "KeyError" in str(record.error)
 
@@ -197,10 +205,10 @@ def test_a_dead_primary_costs_five_requests_and_one_per_cool_down_and_is_used_ag
     begun = clock.now()
     answers: list[str] = []
 
-    def primary(_: Asked) -> Reply:
-        return HELLO if clock.now() - begun >= 60 else Reply(500)
+    def primary(_: ReceivedRequest) -> StubResponse:
+        return HELLO if clock.now() - begun >= 60 else StubResponse(500)
 
-    with Server(primary) as dead, Server(Reply(body={"text": "from the second"})) as alive:
+    with StubServer(primary) as dead, StubServer(StubResponse(body={"text": "from the second"})) as alive:
         model = Chat(url=dead.url, name="first", fallback=Chat(url=alive.url, name="second"))
         with Runner(gate=Gate(clock=clock)) as runner:
             for n in range(200):
@@ -225,18 +233,18 @@ class Counted:
         self.at: list[float] = []
         self.early = 0
 
-    def __call__(self, asked: Asked) -> Reply:
+    def __call__(self, asked: ReceivedRequest) -> StubResponse:
         recent = [at for at in self.at if at > asked.at - self.window]
         if len(recent) >= self.most:
             self.early += 1
-            return Reply(429, headers={"Retry-After": str(self.window)})
+            return StubResponse(429, headers={"Retry-After": str(self.window)})
         self.at.append(asked.at)
         return HELLO
 
 
 def test_a_rate_is_used_to_the_full_and_never_exceeded() -> None:
     counted = Counted(most=10, window=0.96)  # ten in a second, seen through the jitter of a busy machine
-    with Server(counted) as server, Runner(gate=Gate()) as runner:
+    with StubServer(counted) as server, Runner(gate=Gate()) as runner:
         flow = chat(Chat(url=server.url, limits=Limits(requests_per_minute=600)))
         records = ask(runner, flow, *(f"q{n}" for n in range(30)))
     assert all(record.answer == "hello" for record in records)
@@ -248,17 +256,17 @@ def test_a_rate_is_used_to_the_full_and_never_exceeded() -> None:
 def test_nobody_comes_before_the_service_wants_to_be_asked_again(header: str) -> None:
     told: list[float] = []
 
-    def turn_away_first(asked: Asked) -> Reply:
+    def turn_away_first(asked: ReceivedRequest) -> StubResponse:
         if told:
             return HELLO
         told.append(asked.at)
         value = formatdate(time.time() + 2, usegmt=True) if header == "date" else header
-        return Reply(429, headers={"Retry-After": value})
+        return StubResponse(429, headers={"Retry-After": value})
 
-    with Server(turn_away_first) as server, Runner(gate=Gate()) as runner:
+    with StubServer(turn_away_first) as server, Runner(gate=Gate()) as runner:
         flow = chat(Chat(url=server.url, limits=Limits(timeout=10)))
         [record] = ask(runner, flow)
-    waited = server.asked[1].at - told[0]
+    waited = server.requests[1].at - told[0]
     assert record.answer == "hello"
     assert waited >= {"1": 1.0, "0.4": 0.4, "date": 0.95}.get(header, retry.FIRST_PAUSE / 2)
     assert waited < {"1": 1.3, "date": 2.3}.get(header, 0.8)
@@ -266,12 +274,12 @@ def test_nobody_comes_before_the_service_wants_to_be_asked_again(header: str) ->
 
 @pytest.mark.parametrize("seconds", [90, 600, 10**12])
 def test_a_retry_after_that_nobody_can_wait_for_fails_at_once_and_is_told(seconds: int) -> None:
-    with Server(Reply(429, headers={"Retry-After": str(seconds)})) as server, Runner(gate=Gate()) as runner:
+    with StubServer(StubResponse(429, headers={"Retry-After": str(seconds)})) as server, Runner(gate=Gate()) as runner:
         begun = time.monotonic()
         [record] = ask(runner, chat(Chat(url=server.url, limits=Limits(timeout=60))))
         assert time.monotonic() - begun < 0.5
     assert f"asked to wait {min(seconds, retry.DAY):.3g} s" in str(record.error)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 # -- how long --------------------------------------------------------------------------------------------
@@ -279,7 +287,7 @@ def test_a_retry_after_that_nobody_can_wait_for_fails_at_once_and_is_told(second
 
 @pytest.mark.parametrize("kind", [Chat, Blocking])
 def test_a_server_that_hangs_is_left_at_the_deadline(kind: type[Chat]) -> None:
-    with Server(HANGS) as server, Runner(gate=Gate()) as runner:
+    with StubServer(HANGS) as server, Runner(gate=Gate()) as runner:
         begun = time.monotonic()
         [record] = ask(runner, chat(kind(url=server.url, limits=Limits(timeout=0.5))))
         took = time.monotonic() - begun
@@ -288,14 +296,14 @@ def test_a_server_that_hangs_is_left_at_the_deadline(kind: type[Chat]) -> None:
 
 
 def test_a_hanging_primary_leaves_its_fallback_the_fallbacks_own_time() -> None:
-    with Server(HANGS) as server, Runner(gate=Gate()) as runner:
+    with StubServer(HANGS) as server, Runner(gate=Gate()) as runner:
         [record] = ask(runner, chat(Chat(url=server.url, limits=Limits(timeout=0.2), fallback=Echo())))
     assert record.answer == "Answer: a (1)"
     assert "no answer within 0.2 s" in span(record).notes["fallback_reason"]
 
 
 def test_a_slow_stream_ends_at_the_deadline_though_pieces_come() -> None:
-    with Server(Reply(pieces=["x"] * 100, every=0.05)) as server, Runner(gate=Gate()) as runner:
+    with StubServer(StubResponse(pieces=["x"] * 100, every=0.05)) as server, Runner(gate=Gate()) as runner:
         begun = time.monotonic()
         [record] = ask(runner, chat(Chat(url=server.url, streams=True, limits=Limits(timeout=0.4))))
         assert time.monotonic() - begun < 0.5
@@ -303,22 +311,22 @@ def test_a_slow_stream_ends_at_the_deadline_though_pieces_come() -> None:
 
 
 def test_latency_counts_from_when_a_call_is_let_go() -> None:
-    with Server(Reply(pieces=["a", "b"], every=0.1)) as server, Runner(gate=Gate()) as runner:
+    with StubServer(StubResponse(pieces=["a", "b"], every=0.1)) as server, Runner(gate=Gate()) as runner:
         flow = chat(Chat(url=server.url, streams=True, limits=Limits(parallel=2)))
         begun = time.monotonic()
         records = ask(runner, flow, *(f"q{n}" for n in range(8)))
         assert time.monotonic() - begun > 0.75
-    assert server.busiest == 2
+    assert server.max_active == 2
     assert all(0.19 <= span(record).seconds < 0.35 for record in records)
     assert all(span(record).first_token < 0.15 for record in records)
 
 
 async def test_the_work_of_many_loops_goes_through_one_gate() -> None:
-    with Server(HELLO) as server, Runner(gate=Gate()) as runner:
+    with StubServer(HELLO) as server, Runner(gate=Gate()) as runner:
         flow = chat(Chat(url=server.url, limits=Limits(parallel=1)))
 
         def elsewhere(n: int) -> Any:
-            return asyncio.run(runner.arun(flow, asked(f"q{n}")))[0].answer
+            return asyncio.run(runner.arun(flow, question_records(f"q{n}")))[0].answer
 
         assert await asyncio.gather(*(asyncio.to_thread(elsewhere, n) for n in range(4))) == ["hello"] * 4
-    assert server.busiest == 1
+    assert server.max_active == 1

@@ -11,7 +11,7 @@ import pytest
 
 from llmops_flows import Flow, Record, Runner, Stage
 from llmops_flows.components.tracer.local import Local
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.tracing.trace_store import TraceStore
 
 REAL = time.time

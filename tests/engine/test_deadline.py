@@ -11,7 +11,7 @@ from llmops_flows.calls.gate import Gate, Limits
 from llmops_flows.calls.retry import Allowance
 from llmops_flows.core.errors import BackendError, DeadlineExceeded
 from llmops_flows.testing.clock import FakeClock
-from tests.support.services import Service, crowded, down, hang
+from tests.support.stub_services import Service, crowded, down, hang
 
 
 async def test_a_call_that_hangs_ends_at_its_deadline() -> None:

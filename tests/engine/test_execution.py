@@ -14,8 +14,8 @@ from llmops_flows import BackendError, Call, Flow, Record, Runner, Stage
 from llmops_flows.calls.gate import Gate, Limits
 from llmops_flows.components.model.echo import Echo
 from llmops_flows.testing.clock import FakeClock
-from tests.support.calling import span
-from tests.support.parts import Find, Write, asked
+from tests.support.http_models import span
+from tests.support.stub_stages import Find, Write, question_records
 
 
 class Nap(Stage):
@@ -45,7 +45,7 @@ class Nap(Stage):
 def test_a_stage_says_how_many_it_serves_at_once_else_the_workers_do(places: int, workers: int, most: int) -> None:
     Nap.inside.clear()
     with Runner(workers=workers, gate=Gate()) as runner:
-        records = runner.run(Flow(stages={"nap": Nap(places=places)}), asked(*(f"q{n}" for n in range(12))))
+        records = runner.run(Flow(stages={"nap": Nap(places=places)}), question_records(*(f"q{n}" for n in range(12))))
     assert max(Nap.inside) == most
     assert all(0.09 < span(record, "nap").seconds < 0.35 for record in records)
 
@@ -62,10 +62,10 @@ def test_a_stage_that_calls_sys_exit_fails_its_record_and_nothing_else(inline: b
 
     Leaves.inline = inline
     with Runner() as runner:
-        bad, good = runner.run(Flow(stages={"leaves": Leaves()}), asked("bad", "good"))
+        bad, good = runner.run(Flow(stages={"leaves": Leaves()}), question_records("bad", "good"))
         assert "SystemExit: 3" in str(bad.error)
         assert good.get("documents") == ["good"]
-        assert runner.run(Flow(stages={"find": Find()}), asked("a"))[0].error is None
+        assert runner.run(Flow(stages={"find": Find()}), question_records("a"))[0].error is None
 
 
 def test_a_stage_whose_own_work_was_cancelled_fails_like_any_other() -> None:
@@ -78,7 +78,7 @@ def test_a_stage_whose_own_work_was_cancelled_fails_like_any_other() -> None:
             return [question]
 
     with Runner() as runner:
-        bad, good = runner.run(Flow(stages={"own": Cancelled()}), asked("bad", "good"))
+        bad, good = runner.run(Flow(stages={"own": Cancelled()}), question_records("bad", "good"))
     assert "CancelledError" in str(bad.error)
     assert good.error is None
 
@@ -112,7 +112,7 @@ def flow() -> Any:
 
 def test_a_batch_goes_through_the_gate_as_one_call(flow: Any) -> None:
     with Runner(gate=Gate(clock=FakeClock())) as runner:
-        records = runner.run(flow(Bulk(fails=1)), asked("a", "b"))
+        records = runner.run(flow(Bulk(fails=1)), question_records("a", "b"))
     assert [record.answer for record in records] == ["ANSWER: A (2)", "ANSWER: B (2)"]
     assert [len(calls) for calls in Bulk.calls] == [2, 2]
     assert all(call.deadline is not None for call in Bulk.calls[-1])
@@ -120,7 +120,7 @@ def test_a_batch_goes_through_the_gate_as_one_call(flow: Any) -> None:
 
 def test_a_batch_that_fails_is_answered_row_by_row_by_the_fallback(flow: Any) -> None:
     with Runner(gate=Gate(clock=FakeClock())) as runner:
-        records = runner.run(flow(Bulk(fails=9, fallback=Echo())), asked("a", "b"))
+        records = runner.run(flow(Bulk(fails=9, fallback=Echo())), question_records("a", "b"))
     assert [record.answer for record in records] == ["Answer: a (2)", "Answer: b (2)"]
     assert len(Bulk.calls) == 3
     assert span(records[0]).notes["fallback_for"] == "bulk"
@@ -128,7 +128,7 @@ def test_a_batch_that_fails_is_answered_row_by_row_by_the_fallback(flow: Any) ->
 
 def test_a_row_that_fails_is_answered_by_the_fallback(flow: Any) -> None:
     with Runner(gate=Gate(clock=FakeClock())) as runner:
-        records = runner.run(flow(Bulk(rows="a (", fallback=Echo())), asked("a", "b"))
+        records = runner.run(flow(Bulk(rows="a (", fallback=Echo())), question_records("a", "b"))
     assert [record.answer for record in records] == ["Answer: a (2)", "ANSWER: B (2)"]
 
 

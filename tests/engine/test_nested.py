@@ -9,7 +9,7 @@ import pytest
 from llmops_flows import Flow, Outcome, Record, Runner, Stage
 from llmops_flows.core.record import Usage, add_usage
 from llmops_flows.core.stage import Call
-from llmops_flows.stores.memory import MemoryStore
+from llmops_flows.stores.memory_store import MemoryStore
 
 asked: list[str] = []
 

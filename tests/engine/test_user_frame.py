@@ -13,7 +13,7 @@ import pytest
 from llmops_flows import BackendError, Call, Flow, Part, Record, Runner, Stage
 from llmops_flows.components.tracer.local import Local
 from llmops_flows.engine.user_frame import user_frame
-from tests.support.calling import span
+from tests.support.http_models import span
 
 HERE = Path(__file__)
 

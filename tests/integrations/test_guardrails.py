@@ -14,7 +14,7 @@ import pytest
 from llmops_flows import ConfigError, GuardrailError, Record, Runner
 from llmops_flows.config.load import load_experiment
 from llmops_flows.text.overlap import is_refusal
-from tests.support.guards import DOCUMENTS, MAIL, WEAPONS, ask, chat, guard
+from tests.support.guardrail_flows import DOCUMENTS, MAIL, WEAPONS, ask, chat, guard
 
 WHERE = "llmops_flows.components.guardrail.guard.Guard"
 

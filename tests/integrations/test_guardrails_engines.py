@@ -16,7 +16,7 @@ from llmops_flows import Runner
 from llmops_flows.components.guardrail.guard import Guard
 from llmops_flows.config.load import load_experiment
 from llmops_flows.text.validators import VALIDATORS
-from tests.support.guards import DOCUMENTS, ask, chat, guard
+from tests.support.guardrail_flows import DOCUMENTS, ask, chat, guard
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from llmops_flows import Flow, Runner
 from llmops_flows.components.guardrail.guard import Guard
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
-from tests.support.guards import DOCUMENTS, MAIL, WEAPONS, chat, guard
+from tests.support.guardrail_flows import DOCUMENTS, MAIL, WEAPONS, chat, guard
 
 
 @pytest.fixture

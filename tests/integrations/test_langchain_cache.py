@@ -18,10 +18,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult, Generation
 from langchain_tests.integration_tests.cache import AsyncCacheTestSuite, SyncCacheTestSuite
 
 from llmops_flows.integrations.langchain.cache import cached, store_cache
-from llmops_flows.stores.memory import MemoryStore
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.memory_store import MemoryStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore
-from tests.support.rows import raw
+from tests.support.store_rows import execute_sql
 
 
 class TestStoreCache(SyncCacheTestSuite):
@@ -132,7 +132,7 @@ def test_a_damaged_row_is_a_miss(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "store.sqlite")
     cache = store_cache(store)
     cache.update("p", "m", [Generation(text="x")])
-    raw(tmp_path / "store.sqlite", "UPDATE contents SET data = ?", b'[{"info":null,"text":"forged"}]')
+    execute_sql(tmp_path / "store.sqlite", "UPDATE contents SET data = ?", b'[{"info":null,"text":"forged"}]')
     assert cache.lookup("p", "m") is None
     store.close()
 

@@ -18,10 +18,10 @@ from llmops_flows.components.model.echo import Echo
 from llmops_flows.components.model.extractive import Extractive
 from llmops_flows.components.model.smollm2 import SmolLM2
 from llmops_flows.integrations.langchain.chat_model import ChatFlowModel, as_langchain_chat_model
-from llmops_flows.stores.memory import MemoryStore
+from llmops_flows.stores.memory_store import MemoryStore
 from tests.components.test_langchain_models import Runs
 from tests.components.test_openai import said
-from tests.support.servers import Reply, Server
+from tests.support.http_server import StubResponse, StubServer
 
 SMALL = SmolLM2(threads=1, max_tokens=16, context=1024, slots=2, stop=())
 
@@ -101,22 +101,22 @@ def test_changes_of_one_call_change_no_other() -> None:
 
 
 def test_with_a_store_an_answer_is_made_once_and_streamed_as_a_whole_afterwards() -> None:
-    with Server(said("Paris", ".")) as server, Runner(store=MemoryStore()) as runner:
+    with StubServer(said("Paris", ".")) as server, Runner(store=MemoryStore()) as runner:
         from llmops_flows.components.model.openai_compatible import OpenAICompatible
 
         asked = as_langchain_chat_model(OpenAICompatible(name="m", base_url=f"{server.url}/v1"), runner)
         assert asked.invoke("capital?").content == "Paris."
         assert [str(chunk.content) for chunk in asked.stream("capital?") if chunk.content] == ["Paris."]
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 def test_it_is_tried_again_by_the_gate_and_its_error_is_ours() -> None:
     from llmops_flows.components.model.openai_compatible import OpenAICompatible
 
-    with Server(Reply(500, {}, {"error": {"message": "oops"}}), said("Paris")) as server:
+    with StubServer(StubResponse(500, {}, {"error": {"message": "oops"}}), said("Paris")) as server:
         asked = OpenAICompatible(name="tried-again", base_url=f"{server.url}/v1")
         assert as_langchain_chat_model(asked).invoke("capital?").content == "Paris"
-        server.reply(Reply(400, {}, {"error": {"message": "bad"}}))
+        server.reply(StubResponse(400, {}, {"error": {"message": "bad"}}))
         with pytest.raises(BackendError, match="answered 400"):
             as_langchain_chat_model(asked).invoke("capital?")
         with pytest.raises(BackendError, match="answered 400"):
@@ -124,7 +124,7 @@ def test_it_is_tried_again_by_the_gate_and_its_error_is_ours() -> None:
 
 
 def test_leaving_a_stream_early_stops_the_model() -> None:
-    with Server(said(*"abcdefghij" * 20, every=0.02)) as server:
+    with StubServer(said(*"abcdefghij" * 20, every=0.02)) as server:
         from llmops_flows.components.model.openai_compatible import OpenAICompatible
 
         stream = as_langchain_chat_model(OpenAICompatible(name="left", base_url=f"{server.url}/v1")).stream("x")
@@ -132,10 +132,10 @@ def test_leaving_a_stream_early_stops_the_model() -> None:
         stream.close()  # type: ignore[attr-defined]
         waited = threading.Event()
         for _ in range(100):
-            if server.gone:
+            if server.disconnects:
                 break
             waited.wait(0.02)
-        assert server.gone == 1
+        assert server.disconnects == 1
 
 
 def test_a_trace_says_which_model_answered_and_what_it_took() -> None:

@@ -15,7 +15,7 @@ from llmops_flows.integrations.langchain.runnable import FlowRunnable
 from llmops_flows.integrations.llama_index.tracing import joined
 from llmops_flows.testing.embedders import WordVectors
 from tests.integrations.test_runnable import Tree, names
-from tests.support.parts import Say, Write
+from tests.support.stub_stages import Say, Write
 
 
 @pytest.fixture

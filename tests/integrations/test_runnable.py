@@ -16,7 +16,7 @@ from langchain_core.tracers.schemas import Run
 
 from llmops_flows import Flow, InputError, Runner, StageError
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
-from tests.support.parts import RAN, Guard, Say, rag
+from tests.support.stub_stages import RUN_COUNTS, Guard, Say, rag_flow
 
 
 class Tree(BaseTracer):
@@ -36,14 +36,14 @@ def names(run: Run) -> dict[str, Any]:
 
 @pytest.fixture
 def runner() -> Iterator[Runner]:
-    RAN.clear()
+    RUN_COUNTS.clear()
     with Runner() as runner:
         yield runner
 
 
 @pytest.fixture
 def flow(runner: Runner) -> FlowRunnable:
-    return FlowRunnable(rag(), runner)
+    return FlowRunnable(rag_flow(), runner)
 
 
 ANSWER = "said Answer: a (2)"
@@ -74,7 +74,7 @@ def test_invoke_works_where_an_event_loop_runs(flow: FlowRunnable) -> None:
 def test_a_batch_is_one_batch_of_the_engine(flow: FlowRunnable) -> None:
     found = flow.batch(["a", "a", "b"])
     assert [f["answer"] for f in found] == [ANSWER, ANSWER, "said Answer: b (2)"]
-    assert RAN["say"] == 2
+    assert RUN_COUNTS["say"] == 2
 
 
 def test_abatch_answers_the_same(flow: FlowRunnable) -> None:
@@ -82,7 +82,7 @@ def test_abatch_answers_the_same(flow: FlowRunnable) -> None:
 
 
 def test_a_batch_returns_exceptions_row_by_row(runner: Runner) -> None:
-    flow = FlowRunnable(rag(model=Say(fails_on="bad")), runner)
+    flow = FlowRunnable(rag_flow(model=Say(fails_on="bad")), runner)
     good, bad, wrong = flow.batch(["good", "bad", {"other": 1}], return_exceptions=True)
     assert good["answer"]
     assert isinstance(bad, StageError)
@@ -90,13 +90,13 @@ def test_a_batch_returns_exceptions_row_by_row(runner: Runner) -> None:
 
 
 def test_a_batch_raises_the_first_error(runner: Runner) -> None:
-    flow = FlowRunnable(rag(model=Say(fails_on="bad")), runner)
+    flow = FlowRunnable(rag_flow(model=Say(fails_on="bad")), runner)
     with pytest.raises(StageError, match="out of luck"):
         flow.batch(["good", "bad"])
 
 
 def test_the_pieces_of_a_stream_add_up_to_the_answer(runner: Runner) -> None:
-    flow = FlowRunnable(Flow(stages={**rag().parts, "guard": None}), runner)
+    flow = FlowRunnable(Flow(stages={**rag_flow().parts, "guard": None}), runner)
     pieces = list(flow.stream("a"))
     assert len([p for p in pieces if "answer" in p]) == 2
     whole = pieces[0]
@@ -107,7 +107,7 @@ def test_the_pieces_of_a_stream_add_up_to_the_answer(runner: Runner) -> None:
 
 
 def test_a_stream_shows_nothing_that_a_guardrail_may_still_block(runner: Runner) -> None:
-    flow = FlowRunnable(rag(guard=Guard(blocks="said")), runner)
+    flow = FlowRunnable(rag_flow(guard=Guard(blocks="said")), runner)
     shown = [p["answer"] for p in flow.stream("a") if "answer" in p]
     assert shown == ["I must not say that."]
 
@@ -128,7 +128,7 @@ def test_astream_events_tells_of_every_stage(flow: FlowRunnable) -> None:
 
 
 def test_an_error_in_a_stream_is_raised(runner: Runner) -> None:
-    flow = FlowRunnable(rag(model=Say(fails_on="bad")), runner)
+    flow = FlowRunnable(rag_flow(model=Say(fails_on="bad")), runner)
     with pytest.raises(StageError, match="out of luck"):
         list(flow.stream("bad"))
 
@@ -146,7 +146,7 @@ def test_the_flow_nests_in_the_callers_trace(flow: FlowRunnable) -> None:
 
 def test_the_trace_of_a_failure_names_the_stage(runner: Runner) -> None:
     tree = Tree()
-    flow = FlowRunnable(rag(model=Say(fails_on="bad")), runner)
+    flow = FlowRunnable(rag_flow(model=Say(fails_on="bad")), runner)
     with pytest.raises(StageError):
         flow.invoke("bad", config={"callbacks": [tree]})
     model = next(child for child in tree.roots[0].child_runs if child.name == "model")
@@ -161,12 +161,12 @@ def test_every_row_of_a_batch_has_its_own_trace(flow: FlowRunnable) -> None:
 
 
 def test_retry_and_fallbacks_wrap_it(runner: Runner) -> None:
-    bad = FlowRunnable(rag(model=Say(fails_on="Answer")), runner)
-    good = FlowRunnable(rag(), runner)
+    bad = FlowRunnable(rag_flow(model=Say(fails_on="Answer")), runner)
+    good = FlowRunnable(rag_flow(), runner)
     assert bad.with_fallbacks([good]).invoke("a")["answer"] == ANSWER
     with pytest.raises(StageError):
         bad.with_retry(stop_after_attempt=2, wait_exponential_jitter=False).invoke("a")
-    assert RAN["say"] == 4
+    assert RUN_COUNTS["say"] == 4
 
 
 def test_it_says_what_it_takes_and_gives(flow: FlowRunnable) -> None:

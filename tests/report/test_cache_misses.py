@@ -11,8 +11,8 @@ from llmops_flows import Call, Outcome
 from llmops_flows.core.cache_policy import Cache
 from llmops_flows.core.record import Record
 from llmops_flows.report.cache_misses import MissCause, StageMisses
-from tests.support.parts import Find, Guard, Say, Write, asked, rag
 from tests.support.records import RecordedRuns
+from tests.support.stub_stages import Find, Guard, Say, Write, question_records, rag_flow
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_what_is_known_needs_no_reason(place: RecordedRuns) -> None:
 
 def test_a_changed_setting_is_named_with_both_values_and_the_run_before(place: RecordedRuns) -> None:
     place.run()
-    place.run(rag(model=Say(name="other")))
+    place.run(rag_flow(model=Say(name="other")))
     told = place.why()
     assert causes(told["model"]) == [MissCause("setting", "name", "fake", "other")]
     assert told["model"].groups[0].run == place.runs[0] and told["model"].groups[0].rows == ("q0", "q1")
@@ -48,7 +48,7 @@ def test_a_changed_setting_is_named_with_both_values_and_the_run_before(place: R
 
 def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: RecordedRuns) -> None:
     place.run()
-    place.run(rag(retrieve=Find(k=3)))
+    place.run(rag_flow(retrieve=Find(k=3)))
     told = place.why()
     assert causes(told["retrieve"]) == [MissCause("setting", "k", 2, 3)]
     assert causes(told["prompt"]) == [MissCause("input", "documents", by="retrieve")]
@@ -58,14 +58,14 @@ def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: Recorded
 
 def test_a_new_question_was_never_asked_before(place: RecordedRuns) -> None:
     place.run()
-    place.run(records=asked("why?", "who?", "when?"))
+    place.run(records=question_records("why?", "who?", "when?"))
     told = place.why()
     assert causes(told["model"]) == [MissCause("row", after="when?")] and told["model"].groups[0].rows == ("q2",)
 
 
 def test_a_row_whose_text_changed_names_its_slot(place: RecordedRuns) -> None:
     place.run()
-    place.run(records=asked("why?", "whom?"))
+    place.run(records=question_records("why?", "whom?"))
     assert causes(place.why()["retrieve"]) == [MissCause("input", "question", "who?", "whom?")]
 
 
@@ -81,9 +81,9 @@ def test_a_changed_reference_concerns_the_evaluator_only(place: RecordedRuns) ->
 
 
 def test_the_nearest_run_is_the_one_that_differs_least_not_the_latest(place: RecordedRuns) -> None:
-    place.run(rag(prompt=Write(text="Say")))
-    place.run(rag(prompt=Write(text="Shout"), model=Say(name="other")))
-    place.run(rag(prompt=Write(text="Say"), model=Say(name="third")))
+    place.run(rag_flow(prompt=Write(text="Say")))
+    place.run(rag_flow(prompt=Write(text="Shout"), model=Say(name="other")))
+    place.run(rag_flow(prompt=Write(text="Say"), model=Say(name="third")))
     told = place.why()
     assert causes(told["model"]) == [MissCause("setting", "name", "fake", "third")]
     assert told["model"].groups[0].run == place.runs[0]
@@ -97,15 +97,15 @@ def test_another_tenant_shares_nothing(place: RecordedRuns) -> None:
 
 def test_what_was_sampled_without_a_seed_is_asked_again(place: RecordedRuns) -> None:
     for _ in range(2):
-        place.run(rag(model=Say(temperature=0.5)))
+        place.run(rag_flow(model=Say(temperature=0.5)))
     [cause] = causes(place.why()["model"])
     assert cause.kind == "again" and "without a seed" in cause.name
 
 
 def test_a_further_sample_is_told_as_one(place: RecordedRuns) -> None:
     model = Say(temperature=0.5)
-    place.run(rag(model=model), [Record.of("q0.0", {"question": "why?"}, sample=0)])
-    place.run(rag(model=model), [Record.of("q0.1", {"question": "why?"}, sample=1)])
+    place.run(rag_flow(model=model), [Record.of("q0.0", {"question": "why?"}, sample=0)])
+    place.run(rag_flow(model=model), [Record.of("q0.1", {"question": "why?"}, sample=1)])
     assert causes(place.why()["model"]) == [MissCause("sample", "", 0, 1)]
 
 
@@ -121,10 +121,10 @@ class Moody(Say):
 
 
 def test_a_failure_is_tried_again(place: RecordedRuns, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.run(rag(model=Moody()))
+    place.run(rag_flow(model=Moody()))
     assert place.why()["model"].states == {"failed": 2} and "out of luck" in str(place.why()["model"].errors)
     monkeypatch.setattr(Moody, "glad", True)
-    place.run(rag(model=Moody()))
+    place.run(rag_flow(model=Moody()))
     [cause] = causes(place.why()["model"])
     assert cause.kind == "again" and "out of luck" in cause.name
 
@@ -162,5 +162,5 @@ def test_an_answer_that_holds_a_secret_is_never_kept(place: RecordedRuns) -> Non
 
 def test_stages_that_are_new_to_a_flow_never_ran_before(place: RecordedRuns) -> None:
     place.run()
-    place.run(rag(second=Guard(wants="said")))
+    place.run(rag_flow(second=Guard(wants="said")))
     assert causes(place.why()["second"]) == [MissCause("first")]

@@ -18,8 +18,8 @@ from llmops_flows.report.page.html_page import render_page, script_json, write_p
 from llmops_flows.report.page.page_data import page_data
 from llmops_flows.report.saved_runs import SavedRun
 from tests.support.browser import Parsed, Shown, show
+from tests.support.http_server import StubResponse, StubServer
 from tests.support.payloads import PAYLOADS
-from tests.support.servers import Reply, Server
 from tests.support.sweeps import row, sweep
 
 METRICS = ("answer_correctness", "groundedness", "over_refusal")
@@ -199,22 +199,22 @@ def test_sixty_payloads_in_every_field_leave_the_page_inert_when_parsed() -> Non
 
 def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
     """Without this, the next tests could pass because nothing ever reaches the server."""
-    with Server(Reply(body="x")) as server:
+    with StubServer(StubResponse(body="x")) as server:
         careless = tmp_path / "careless.html"
         careless.write_text(f"<html><body>{PAYLOADS[4].replace('{hit}', server.url + '/hit')}</body></html>")
         shown = show(careless)
-        assert server.asked and "<title>acted</title>" in shown.html and not is_inert(shown.parsed)
+        assert server.requests and "<title>acted</title>" in shown.html and not is_inert(shown.parsed)
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["as it is", "also without its policy"])
 def test_sixty_payloads_in_every_field_do_nothing_in_a_browser(tmp_path: Path, policy: bool) -> None:
-    with Server(Reply(body="x")) as server:
+    with StubServer(StubResponse(body="x")) as server:
         variants = hostile(server.url + "/hit")
         place = write_page(tmp_path / "report.html", variants, leaderboard(variants))
         if not policy:
             text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", place.read_text(encoding="utf-8"))
             place.write_text(text, encoding="utf-8")
         shown = show(Path(f"{place}#b=1&q=3"))
-        assert not server.asked and shown.errors == () and "data-drawn" in shown.html
+        assert not server.requests and shown.errors == () and "data-drawn" in shown.html
         assert is_inert(shown.parsed) and "<title>acted" not in shown.html
         assert f"<script>{PAYLOADS[0][8:30]}" in shown.parsed.text()

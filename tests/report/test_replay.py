@@ -16,8 +16,8 @@ from llmops_flows.core.errors import StoreError
 from llmops_flows.core.record import Record
 from llmops_flows.report.replay import ReplayedRun, replay
 from llmops_flows.report.saved_runs import read_run
-from tests.support.parts import RAN, Guard, Say, asked, rag
 from tests.support.records import RecordedRuns
+from tests.support.stub_stages import RUN_COUNTS, Guard, Say, question_records, rag_flow
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def test_a_store_that_cannot_be_reached_is_told_as_such(place: RecordedRuns) -> 
     def broken(addresses: Sequence[str]) -> dict[str, bytes]:
         raise StoreError("the server is down")
 
-    traces.elsewhere = broken
+    traces.read_values = broken
     assert "out of reach: the server is down" in replay(read_run(folder), traces).problems[0].message
 
 
 def test_a_run_comes_out_the_same_and_computes_nothing(place: RecordedRuns) -> None:
-    folder = place.run(rag(guard=Guard(blocks="who")))
-    before = dict(RAN)
+    folder = place.run(rag_flow(guard=Guard(blocks="who")))
+    before = dict(RUN_COUNTS)
     found = again(place, folder)
-    assert dict(RAN) == before
+    assert dict(RUN_COUNTS) == before
     assert not found.problems and found.compared and (found.unchanged, found.total) == (2, 2)
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     clock = ("seconds", "took")
@@ -96,11 +96,11 @@ def test_a_run_that_took_everything_from_the_store_outlives_it(place: RecordedRu
 
 @pytest.mark.parametrize("cache", [Cache(mode="none"), Cache(refresh=True)])
 def test_also_what_nobody_else_may_know_is_on_record(place: RecordedRuns, cache: Cache) -> None:
-    assert not again(place, place.run(rag(model=Say(temperature=0.5)), cache=cache)).problems
+    assert not again(place, place.run(rag_flow(model=Say(temperature=0.5)), cache=cache)).problems
 
 
 def test_an_answer_with_a_secret_is_replayed_masked(place: RecordedRuns) -> None:
-    folder = place.run(records=asked("why? password=hunter2hunter2"))
+    folder = place.run(records=question_records("why? password=hunter2hunter2"))
     found = again(place, folder)
     assert not found.problems and "[REDACTED]" in found.rows[0]["answer"]
 
@@ -112,13 +112,13 @@ def test_a_question_that_a_stage_wrote_anew_is_told_as_it_was_asked_in_the_end(p
         def run(self, question: str) -> str:  # type: ignore[override]
             return question.upper()
 
-    folder = place.run(rag(again=Rewrite()))
+    folder = place.run(rag_flow(again=Rewrite()))
     found = again(place, folder)
     assert not found.problems and found.rows[0]["question"] == "WHY?"
 
 
 def test_a_row_that_failed_has_nothing_to_replay(place: RecordedRuns) -> None:
-    found = again(place, place.run(rag(model=Say(fails_on="who"))))
+    found = again(place, place.run(rag_flow(model=Say(fails_on="who"))))
     assert problems(found) == [("failed", "q1")] and "out of luck" in found.problems[0].message and found.unchanged == 1
 
 
@@ -178,5 +178,5 @@ def test_a_run_without_traces_has_nothing_to_replay(place: RecordedRuns) -> None
 
 def test_samples_are_rows_of_their_own(place: RecordedRuns) -> None:
     rows = [Record.of(f"q0.{n}", {"question": "why?"}, sample=n) for n in range(3)]
-    found = again(place, place.run(rag(model=Say(temperature=0.5)), rows))
+    found = again(place, place.run(rag_flow(model=Say(temperature=0.5)), rows))
     assert not found.problems and [row["sample"] for row in found.rows] == [0, 1, 2]

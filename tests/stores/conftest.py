@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 
 
 @pytest.fixture

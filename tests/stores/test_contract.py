@@ -9,8 +9,8 @@ import pytest
 from llmops_flows.calls.budget import Ledger
 from llmops_flows.core.store import Store
 from llmops_flows.engine.resilient_store import ResilientStore
-from llmops_flows.stores.memory import MemoryLedger, MemoryStore
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.memory_store import MemoryLedger, MemoryStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore
 from llmops_flows.testing.ledgers import LedgerContract
 from llmops_flows.testing.stores import MaintainedStoreContract, StoreContract

@@ -11,15 +11,15 @@ import pytest
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, VerificationReport
-from llmops_flows.stores.sqlite import SQLiteStore
-from tests.support.harm import harm
-from tests.support.rows import raw, rows
+from llmops_flows.stores.sqlite_store import SQLiteStore
+from tests.support.file_damage import damage_file
+from tests.support.store_rows import execute_sql, make_rows
 
 
 @pytest.mark.parametrize("places", [120, pytest.param(500, marks=pytest.mark.slow)])
 def test_damage_anywhere_gives_no_wrong_answer_and_no_crash(tmp_path: Path, places: int) -> None:
     """Flip, zero or cut off the file or its log: what comes back is right, and the store goes on taking rows."""
-    entries, values = rows(80)
+    entries, values = make_rows(80)
     whole = tmp_path / "whole"
     origin = SQLiteStore(whole / "store.sqlite")
     for key, entry in entries.items():
@@ -30,7 +30,7 @@ def test_damage_anywhere_gives_no_wrong_answer_and_no_crash(tmp_path: Path, plac
         shutil.copytree(whole, folder)  # while it is open: with the log of its last writes
         file = folder / chance.choice(("store.sqlite", "store.sqlite", "store.sqlite-wal"))
         (folder / "store.sqlite-shm").unlink(missing_ok=True)
-        what = harm(file, chance)
+        what = damage_file(file, chance)
         store = SQLiteStore(folder / "store.sqlite")
         try:
             known = store.entries(list(entries))
@@ -57,11 +57,11 @@ def test_damage_anywhere_gives_no_wrong_answer_and_no_crash(tmp_path: Path, plac
 
 
 def test_verify_names_what_was_lost(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(5)
+    entries, values = make_rows(5)
     store.put(entries, values)
     one, two, *_ = entries
-    raw(path, "UPDATE entries SET meta = ? WHERE key = ?", b"{}", one)
-    raw(path, "UPDATE contents SET data = ? WHERE address = ?", b"other", entries[two].address)
+    execute_sql(path, "UPDATE entries SET meta = ? WHERE key = ?", b"{}", one)
+    execute_sql(path, "UPDATE contents SET data = ? WHERE address = ?", b"other", entries[two].address)
     found = store.verify()
     assert set(found.lost) == {one, entries[two].address, two}
     assert "seal" in found.lost[one].why and "value is lost" in found.lost[two].why
@@ -71,9 +71,9 @@ def test_verify_names_what_was_lost(store: SQLiteStore, path: Path) -> None:
 def test_damaged_rows_are_misses_counted_and_told_once(
     store: SQLiteStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    entries, values = rows(3)
+    entries, values = make_rows(3)
     store.put(entries, values)
-    raw(path, "UPDATE entries SET seal = zeroblob(32)")
+    execute_sql(path, "UPDATE entries SET seal = zeroblob(32)")
     assert store.entries(list(entries)) == {}
     assert store.counters["bad_seal"] == 3
     assert caplog.text.count("holds damaged rows") == 1
@@ -84,7 +84,7 @@ def test_damaged_rows_are_misses_counted_and_told_once(
 @pytest.mark.parametrize("places", [40, pytest.param(500, marks=pytest.mark.slow)])
 def test_verify_finds_damage_anywhere_and_repair_keeps_what_can_be_read(tmp_path: Path, places: int) -> None:
     """What `verify` calls good is good; after `repair` nothing is damaged, and one bad place costs a few rows."""
-    entries, values = rows(150, size=400)
+    entries, values = make_rows(150, size=400)
     origin = SQLiteStore(tmp_path / "whole" / "store.sqlite")
     for key, entry in entries.items():
         origin.put({key: entry}, {entry.address: values[entry.address]})
@@ -93,7 +93,7 @@ def test_verify_finds_damage_anywhere_and_repair_keeps_what_can_be_read(tmp_path
     for n in range(places):
         folder = tmp_path / str(n)
         shutil.copytree(tmp_path / "whole", folder)
-        what = harm(folder / "store.sqlite", chance)
+        what = damage_file(folder / "store.sqlite", chance)
         store = SQLiteStore(folder / "store.sqlite")
         told = [store.verify(repair=False), store.verify(), store.verify()]
         known, data = store.entries(list(entries)), store.values(list(values))
@@ -109,7 +109,7 @@ def test_verify_finds_damage_anywhere_and_repair_keeps_what_can_be_read(tmp_path
 
 
 def test_a_damaged_file_is_named_and_only_repair_changes_it(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(100, size=1000)
+    entries, values = make_rows(100, size=1000)
     for key, entry in entries.items():
         store.put({key: entry}, {entry.address: values[entry.address]})
     store.close()
@@ -125,7 +125,7 @@ def test_a_damaged_file_is_named_and_only_repair_changes_it(store: SQLiteStore, 
 
 
 def test_what_a_budget_has_spent_outlives_the_damage(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(100, size=1000)
+    entries, values = make_rows(100, size=1000)
     store.change("sweep", lambda kept: (b"spent", None))
     store.put(entries, values)
     store.close()
@@ -136,7 +136,7 @@ def test_what_a_budget_has_spent_outlives_the_damage(store: SQLiteStore, path: P
 
 
 def test_a_run_that_meets_the_damage_keeps_what_can_be_read(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(200, size=1000)
+    entries, values = make_rows(200, size=1000)
     store.put(entries, values)
     store.close()
     data = path.read_bytes()

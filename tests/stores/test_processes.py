@@ -18,7 +18,7 @@ from llmops_flows import Flow, Record, Runner
 from llmops_flows.components.prompt.chat import ChatPrompt
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.fakes import CountedModel, logged_calls
 
 spawn = multiprocessing.get_context("spawn")

@@ -24,17 +24,17 @@ from llmops_flows.components.store.redis import Redis
 from llmops_flows.core.errors import ConfigError, StoreError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, Store
-from llmops_flows.stores.settings import Server
+from llmops_flows.stores.store_config import ServerStoreConfig
 from llmops_flows.testing.fakes import CountedModel, logged_calls
 from llmops_flows.testing.ledgers import LedgerContract
 from llmops_flows.testing.stores import MaintainedStoreContract
-from tests.support.engines import Engine, PostgresEngine, RedisEngine
-from tests.support.spenders import race
+from tests.support.budget_race import race
+from tests.support.store_servers import PostgresServer, RedisServer, StoreServer
 
 spawn = multiprocessing.get_context("spawn")
-KINDS: dict[str, tuple[type[Engine], type[Server], str]] = {
-    "redis": (RedisEngine, Redis, "REDIS_URL"),
-    "postgres": (PostgresEngine, Postgres, "DATABASE_URL"),
+KINDS: dict[str, tuple[type[StoreServer], type[ServerStoreConfig], str]] = {
+    "redis": (RedisServer, Redis, "REDIS_URL"),
+    "postgres": (PostgresServer, Postgres, "DATABASE_URL"),
 }
 SECRET = "what all machines of a test are given"
 
@@ -45,13 +45,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def engine(kind: str) -> Iterator[Engine]:
+def engine(kind: str) -> Iterator[StoreServer]:
     with KINDS[kind][0]() as running:
         yield running
 
 
 @pytest.fixture
-def config(kind: str, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+def config(kind: str, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerStoreConfig:
     """A namespace of its own for each test."""
     _, part, url_env = KINDS[kind]
     monkeypatch.setenv(url_env, engine.url)
@@ -59,13 +59,13 @@ def config(kind: str, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return part(url_env=url_env, namespace=uuid.uuid4().hex, timeout=5, key=tmp_path / "deep" / "key")
 
 
-def elsewhere(config: Server, **changes: object) -> Server:
+def elsewhere(config: ServerStoreConfig, **changes: object) -> ServerStoreConfig:
     return type(config)(**{**config.model_dump(), **changes})
 
 
 class TestServers(MaintainedStoreContract):
     @pytest.fixture(autouse=True)
-    def opened(self, config: Server) -> Iterator[None]:
+    def opened(self, config: ServerStoreConfig) -> Iterator[None]:
         self.config = config
         self.handles: list[Store] = []
         yield
@@ -82,7 +82,7 @@ class TestServers(MaintainedStoreContract):
 
 class TestLedgers(LedgerContract):
     @pytest.fixture(autouse=True)
-    def opened(self, config: Server) -> Iterator[None]:
+    def opened(self, config: ServerStoreConfig) -> Iterator[None]:
         self.config = config
         self.handles: list[Any] = []
         yield
@@ -99,7 +99,7 @@ class TestLedgers(LedgerContract):
 
 
 @pytest.fixture
-def store(config: Server) -> Iterator[Any]:
+def store(config: ServerStoreConfig) -> Iterator[Any]:
     store = config.open()
     yield store
     store.close()
@@ -114,7 +114,7 @@ def put(store: Store, key: str, data: bytes) -> Entry:
 # -- whose rows are believed -----------------------------------------------------------------------------------------
 
 
-def test_namespaces_know_nothing_of_each_other(config: Server, store: Any) -> None:
+def test_namespaces_know_nothing_of_each_other(config: ServerStoreConfig, store: Any) -> None:
     put(store, "k", b"ours")
     other = elsewhere(config, namespace=config.namespace + ".other").open()
     assert other.entries(["k"]) == {} and other.values([digest(b"ours")]) == {}
@@ -125,7 +125,7 @@ def test_namespaces_know_nothing_of_each_other(config: Server, store: Any) -> No
 
 
 def test_machines_with_one_secret_share_and_others_leave_their_rows_alone(
-    config: Server, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: ServerStoreConfig, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = put(store, "k", b"ours")
     same = elsewhere(config, key=tmp_path / "another machine").open()
@@ -139,7 +139,9 @@ def test_machines_with_one_secret_share_and_others_leave_their_rows_alone(
     assert store.entries(["k"]) == {"k": entry}
 
 
-def test_without_a_secret_a_machine_makes_a_key_of_its_own(config: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_secret_a_machine_makes_a_key_of_its_own(
+    config: ServerStoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LLMOPS_FLOWS_SEAL")
     one, two = config.open(), config.open()
     entry = put(one, "k", b"ours")
@@ -149,7 +151,7 @@ def test_without_a_secret_a_machine_makes_a_key_of_its_own(config: Server, monke
     two.close()
 
 
-def test_a_short_secret_and_a_missing_url_are_told(config: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_secret_and_a_missing_url_are_told(config: ServerStoreConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMOPS_FLOWS_SEAL", "short")
     with pytest.raises(ConfigError, match="fewer than 16 characters"):
         config.open()
@@ -231,7 +233,7 @@ def asking(log: Path, *, pause: float = 0.0) -> Flow:
     return Flow(stages={"prompt": prompt, "model": CountedModel(log=log, pause=pause)})
 
 
-def test_a_server_that_restarts_is_no_trouble(store: Any, engine: Engine) -> None:
+def test_a_server_that_restarts_is_no_trouble(store: Any, engine: StoreServer) -> None:
     entry = put(store, "k", b"kept")
     engine.stop()
     engine.start()
@@ -241,7 +243,7 @@ def test_a_server_that_restarts_is_no_trouble(store: Any, engine: Engine) -> Non
 
 
 def test_a_server_that_is_away_costs_no_answer_and_learns_them_when_it_is_back(
-    config: Server, engine: Engine, tmp_path: Path
+    config: ServerStoreConfig, engine: StoreServer, tmp_path: Path
 ) -> None:
     flow, log = asking(tmp_path / "calls", pause=0.05), tmp_path / "calls"
     store = config.open()
@@ -268,7 +270,7 @@ def test_a_server_that_is_away_costs_no_answer_and_learns_them_when_it_is_back(
 # -- many processes --------------------------------------------------------------------------------------------------
 
 
-def ask(config: Server, log: Path, threads: int, gate: Barrier, report: Path) -> None:
+def ask(config: ServerStoreConfig, log: Path, threads: int, gate: Barrier, report: Path) -> None:
     """Ask the same 10 questions in several threads at once; report what came."""
     flow, found = asking(log, pause=0.3), []
     store = config.open()
@@ -288,7 +290,7 @@ def ask(config: Server, log: Path, threads: int, gate: Barrier, report: Path) ->
     report.write_text(json.dumps(found))
 
 
-def test_processes_compute_each_answer_once(config: Server, tmp_path: Path) -> None:
+def test_processes_compute_each_answer_once(config: ServerStoreConfig, tmp_path: Path) -> None:
     gate, log = spawn.Barrier(3), tmp_path / "calls"
     reports = [tmp_path / f"report{n}.json" for n in range(3)]
     processes = [spawn.Process(target=ask, args=(config, log, 2, gate, report)) for report in reports]
@@ -316,7 +318,7 @@ def test_a_forked_child_uses_the_store_without_harm(store: Any) -> None:
     assert set(store.entries(["k", "child"])) == {"k", "child"}
 
 
-def test_an_evicted_answer_is_computed_again(config: Server, tmp_path: Path) -> None:
+def test_an_evicted_answer_is_computed_again(config: ServerStoreConfig, tmp_path: Path) -> None:
     flow, log = asking(tmp_path / "calls"), tmp_path / "calls"
     store: Any = config.open()
     stop = threading.Event()
@@ -345,5 +347,5 @@ def test_an_evicted_answer_is_computed_again(config: Server, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_processes_that_are_killed_never_spend_more_than_there_is(config: Server, tmp_path: Path) -> None:
+def test_processes_that_are_killed_never_spend_more_than_there_is(config: ServerStoreConfig, tmp_path: Path) -> None:
     race(tmp_path, config, processes=4, threads=16, kills=4, usd=60)

@@ -11,16 +11,16 @@ import pytest
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry, StoreStats
-from llmops_flows.stores.schema import APPLICATION, SCHEMA
-from llmops_flows.stores.sqlite import SQLiteStore
-from tests.support.harm import read_only, small_disk
-from tests.support.rows import raw, rows
+from llmops_flows.stores.sqlite_schema import APPLICATION, SCHEMA
+from llmops_flows.stores.sqlite_store import SQLiteStore
+from tests.support.file_damage import read_only, small_disk
+from tests.support.store_rows import execute_sql, make_rows
 
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
 def test_a_store_in_a_folder_that_can_only_be_read_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    entries, values = rows(3)
+    entries, values = make_rows(3)
     origin = SQLiteStore(tmp_path / "home" / "store.sqlite")
     origin.put(entries, values)
     origin.close()
@@ -37,7 +37,7 @@ def test_a_store_in_a_folder_that_can_only_be_read_is_read(tmp_path: Path, caplo
 
 
 def test_what_is_known_is_read_from_a_disk_without_any_room_and_written_to_when_there_is(tmp_path: Path) -> None:
-    entries, values = rows(3)
+    entries, values = make_rows(3)
     with small_disk(tmp_path / "disk") as disk:
         origin = SQLiteStore(disk / "store.sqlite")
         origin.put(entries, values)
@@ -49,10 +49,10 @@ def test_what_is_known_is_read_from_a_disk_without_any_room_and_written_to_when_
         store = SQLiteStore(disk / "store.sqlite")
         assert store.entries(list(entries)) == entries and store.values(list(values)) == values
         with pytest.raises(StoreError, match="home=FOLDER"):
-            store.put(*rows(5))
+            store.put(*make_rows(5))
         (disk / "filler").unlink()
-        store.put(*rows(5))
-        assert len(store.entries(list(rows(5)[0]))) == 5
+        store.put(*make_rows(5))
+        assert len(store.entries(list(make_rows(5)[0]))) == 5
         store.close()
 
 
@@ -63,7 +63,7 @@ def test_a_folder_that_can_only_be_read_and_holds_no_store_is_told(tmp_path: Pat
 
 
 def test_a_file_that_is_removed_while_open_is_made_anew(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(2)
+    entries, values = make_rows(2)
     store.put(entries, values)
     for file in path.parent.glob("store.sqlite*"):
         if not file.name.endswith(".key"):
@@ -78,7 +78,7 @@ def test_a_file_that_is_removed_while_open_is_made_anew(store: SQLiteStore, path
 def test_a_file_that_is_replaced_while_open_is_read_from_then_on(
     store: SQLiteStore, path: Path, tmp_path: Path
 ) -> None:
-    entries, values = rows(2)
+    entries, values = make_rows(2)
     store.put(entries, values)
     store.backup(tmp_path / "copy.sqlite")
     more = {"more": Entry(digest(b"m"))}
@@ -94,7 +94,7 @@ def test_a_file_that_is_replaced_while_open_is_read_from_then_on(
 def test_a_file_that_is_no_database_is_moved_aside(path: Path) -> None:
     path.write_bytes(b"this is no database" * 100)
     store = SQLiteStore(path)
-    store.put(*rows(1))
+    store.put(*make_rows(1))
     assert store.counters["replaced"] == 1
     [aside] = path.parent.glob("*.broken-*")
     assert aside.read_bytes().startswith(b"this is no database")
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_database_is_moved_aside(path: Path) -> None:
 
 def test_two_handles_that_find_the_damage_replace_the_file_once(path: Path) -> None:
     stores = [SQLiteStore(path), SQLiteStore(path)]
-    entries, values = rows(40)
+    entries, values = make_rows(40)
     for store in stores:
         store.put(entries, values)
         store.close()
@@ -123,10 +123,10 @@ def test_two_handles_that_find_the_damage_replace_the_file_once(path: Path) -> N
 
 
 def test_another_programs_database_is_left_alone(path: Path) -> None:
-    raw(path, "CREATE TABLE holidays (day TEXT)")
+    execute_sql(path, "CREATE TABLE holidays (day TEXT)")
     before = path.read_bytes()
     with pytest.raises(StoreError, match="another program's database"):
-        SQLiteStore(path).put(*rows(1))
+        SQLiteStore(path).put(*make_rows(1))
     with pytest.raises(StoreError, match="another program's database"):
         SQLiteStore(path).verify()
     assert path.read_bytes() == before
@@ -134,29 +134,29 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
 
 
 def test_a_file_of_a_newer_version_is_left_alone(store: SQLiteStore, path: Path) -> None:
-    store.put(*rows(1))
+    store.put(*make_rows(1))
     store.close()
-    raw(path, f"PRAGMA user_version = {SCHEMA + 1}")
+    execute_sql(path, f"PRAGMA user_version = {SCHEMA + 1}")
     with pytest.raises(StoreError, match="newer version"):
         store.entries(["x"])
-    assert raw(path, "SELECT count(*) FROM entries") == [(1,)]
+    assert execute_sql(path, "SELECT count(*) FROM entries") == [(1,)]
 
 
 def test_a_file_of_an_older_version_is_brought_up_to_date(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(3)
+    entries, values = make_rows(3)
     store.put(entries, values)
     store.close()
-    raw(path, "DROP TABLE leases")
-    raw(path, "CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT, expires REAL, error BLOB) WITHOUT ROWID")
-    raw(path, "PRAGMA user_version = 0")
-    raw(path, "PRAGMA application_id = 0")
+    execute_sql(path, "DROP TABLE leases")
+    execute_sql(path, "CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT, expires REAL, error BLOB) WITHOUT ROWID")
+    execute_sql(path, "PRAGMA user_version = 0")
+    execute_sql(path, "PRAGMA application_id = 0")
     assert store.entries(list(entries)) == entries
     assert store.lease(["k"], "me", seconds=1)["k"].granted
-    assert raw(path, "PRAGMA application_id") == [(APPLICATION,)]
+    assert execute_sql(path, "PRAGMA application_id") == [(APPLICATION,)]
 
 
 def test_a_forked_child_uses_the_store_without_harm(store: SQLiteStore) -> None:
-    entries, values = rows(2)
+    entries, values = make_rows(2)
     store.put(entries, values)
     child = os.fork()
     if child == 0:
@@ -175,7 +175,7 @@ def test_a_forked_child_uses_the_store_without_harm(store: SQLiteStore) -> None:
 
 
 def test_only_its_owner_can_read_the_key(store: SQLiteStore, path: Path) -> None:
-    store.put(*rows(1))
+    store.put(*make_rows(1))
     key = path.with_name("store.sqlite.key")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert len(key.read_bytes()) == 32
@@ -186,7 +186,7 @@ def test_only_its_owner_can_read_the_key(store: SQLiteStore, path: Path) -> None
 
 
 def test_a_damaged_key_is_told_with_what_to_do(store: SQLiteStore, path: Path) -> None:
-    store.put(*rows(1))
+    store.put(*make_rows(1))
     store.close()
     path.with_name("store.sqlite.key").write_bytes(b"short")
     with pytest.raises(StoreError, match="put it back from a backup, or remove it"):
@@ -194,7 +194,7 @@ def test_a_damaged_key_is_told_with_what_to_do(store: SQLiteStore, path: Path) -
 
 
 def test_without_its_key_nothing_of_a_store_is_believed(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(3)
+    entries, values = make_rows(3)
     store.put(entries, values)
     store.close()
     path.with_name("store.sqlite.key").unlink()
@@ -204,7 +204,7 @@ def test_without_its_key_nothing_of_a_store_is_believed(store: SQLiteStore, path
 
 
 def test_a_backup_is_whole_with_its_key(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
-    entries, values = rows(50)
+    entries, values = make_rows(50)
     store.put(entries, values)
     target = tmp_path / "safe" / "copy.sqlite"
     store.backup(target)
@@ -219,24 +219,24 @@ def test_a_backup_is_whole_with_its_key(store: SQLiteStore, path: Path, tmp_path
 
 
 def test_what_is_evicted_gives_its_room_back(store: SQLiteStore, path: Path) -> None:
-    store.put(*rows(200, size=20_000))
+    store.put(*make_rows(200, size=20_000))
     store.evict(max_bytes=0)
     assert path.stat().st_size < 200_000
     assert store.stats() == StoreStats(0, 0, 0, 0.0, 0.0, {}, {}, {})
 
 
 def test_what_is_read_counts_as_used(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(3)
+    entries, values = make_rows(3)
     store.put(entries, values)
     read, *_ = entries
-    raw(path, "UPDATE entries SET used = used - 5 * 86400")
+    execute_sql(path, "UPDATE entries SET used = used - 5 * 86400")
     store.entries([read])
     assert store.evict(older_than=86400).entries == 2
     assert store.entries(list(entries)) == {read: entries[read]}
 
 
 def test_eviction_of_a_damaged_row_is_no_trouble(store: SQLiteStore, path: Path) -> None:
-    store.put(*rows(3))
-    raw(path, "UPDATE entries SET used = 'never'")
-    store.entries(list(rows(3)[0]))
+    store.put(*make_rows(3))
+    execute_sql(path, "UPDATE entries SET used = 'never'")
+    store.entries(list(make_rows(3)[0]))
     assert store.evict(older_than=60).entries == 3

@@ -10,8 +10,8 @@ import pytest
 
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
-from llmops_flows.stores.sqlite import SQLiteStore
-from tests.support.rows import raw, rows
+from llmops_flows.stores.sqlite_store import SQLiteStore
+from tests.support.store_rows import execute_sql, make_rows
 
 COLUMNS = [
     *(("entries", column) for column in ("key", "address", "meta", "seal")),
@@ -63,21 +63,21 @@ def test_every_changed_bit_of_every_table_is_refused(store: SQLiteStore, path: P
 
 
 def test_swapped_rows_are_refused(store: SQLiteStore, path: Path) -> None:
-    entries, values = rows(2)
+    entries, values = make_rows(2)
     store.put(entries, values)
     (a, one), (b, two) = entries.items()
-    seals = dict(raw(path, "SELECT key, seal FROM entries"))
+    seals = dict(execute_sql(path, "SELECT key, seal FROM entries"))
     for key, entry, sealed in ((a, two, seals[b]), (b, one, seals[a])):
-        raw(path, "UPDATE entries SET address = ?, seal = ? WHERE key = ?", entry.address, sealed, key)
+        execute_sql(path, "UPDATE entries SET address = ?, seal = ? WHERE key = ?", entry.address, sealed, key)
     assert store.entries([a, b]) == {}
-    raw(path, "UPDATE contents SET data = (SELECT data FROM contents WHERE address = ?) WHERE address = ?",
+    execute_sql(path, "UPDATE contents SET data = (SELECT data FROM contents WHERE address = ?) WHERE address = ?",
         two.address, one.address)  # fmt: skip
     assert store.values([one.address, two.address]) == {two.address: values[two.address]}
 
 
 def test_rows_of_another_store_are_refused(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
-    entries, values = rows(2)
-    store.put(*rows(0))
+    entries, values = make_rows(2)
+    store.put(*make_rows(0))
     other = SQLiteStore(tmp_path / "other.sqlite")
     other.put(entries, values)
     db = sqlite3.connect(path, isolation_level=None)
@@ -92,17 +92,17 @@ def test_rows_of_another_store_are_refused(store: SQLiteStore, path: Path, tmp_p
 
 @pytest.mark.parametrize("odd", [None, 7, 1.5, "text", b"", b"bytes"])
 def test_values_of_an_odd_type_are_refused(store: SQLiteStore, path: Path, odd: object) -> None:
-    entries, values = rows(1)
+    entries, values = make_rows(1)
     [key] = entries
     for table, column in COLUMNS:
         store.put(entries, values)
         store.lease([key], "owner", seconds=1000)
         try:
-            raw(path, f"UPDATE {table} SET {column} = ?", odd)
+            execute_sql(path, f"UPDATE {table} SET {column} = ?", odd)
         except sqlite3.IntegrityError:
             continue  # the table itself refuses
         assert set(store.entries([key])) <= {key}
         assert store.values([entries[key].address]).get(entries[key].address, b"") in (b"", *values.values())
         assert store.lease([key], "another", seconds=0.0)
         store.release([key], "another")
-        raw(path, "DELETE FROM leases")
+        execute_sql(path, "DELETE FROM leases")

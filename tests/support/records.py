@@ -13,9 +13,9 @@ from llmops_flows.core.cache_policy import Cache
 from llmops_flows.report import run_files
 from llmops_flows.report.cache_misses import MAX_EARLIER_TRACES, StageMisses, explain_misses
 from llmops_flows.report.summary import summarize
-from llmops_flows.stores.sqlite import SQLiteStore
+from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.tracing.trace_store import TraceStore
-from tests.support.parts import Length, asked, rag
+from tests.support.stub_stages import Length, question_records, rag_flow
 
 
 @dataclass
@@ -44,7 +44,7 @@ class RecordedRuns:
     ) -> Path:
         """Run a flow; the folder of its results."""
         name = f"run{len(self.runs)}"
-        flow, records = flow or rag(), asked("why?", "who?") if records is None else records
+        flow, records = flow or rag_flow(), question_records("why?", "who?") if records is None else records
         cache = cache or Cache()
         config: dict[str, Any] = {"cache": cache.model_dump(), "tenant": tenant, "name": "rag"}
         sink = Local(path=self.folder / "traces.sqlite").sink(config, elsewhere=self.store.values)

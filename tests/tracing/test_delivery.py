@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.tracing.trace_store import TraceStore
-from tests.support.receiver import Mood, Receiver, receiving
+from tests.support.langsmith_server import Behavior, FakeLangSmith, fake_langsmith
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,14 +40,14 @@ class App:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
+def receiver() -> Iterator[FakeLangSmith]:
+    with fake_langsmith() as found:
         yield found
 
 
 def app(folder: Path, url: str, *, count: int = 20, ending: str = "well") -> App:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.apps", str(folder), str(count), ending],
+        [sys.executable, "-m", "tests.support.traced_app", str(folder), str(count), ending],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
         env={**os.environ, "LANGSMITH_ENDPOINT": url, "LANGSMITH_API_KEY": "lsv2-test-key"},
     )  # fmt: skip
@@ -76,16 +76,18 @@ def kept(folder: Path) -> int:
 def waiting(folder: Path) -> int:
     store = TraceStore(folder / "traces.sqlite")
     try:
-        return store.waiting().get("langsmith", 0)
+        return store.outbox.pending_counts().get("langsmith", 0)
     finally:
         store.close()
 
 
-@pytest.mark.parametrize("mood", ["refused", "hang", "429", "500", "slow"])
-def test_an_endpoint_in_trouble_costs_no_answer_and_no_exit(tmp_path: Path, receiver: Receiver, mood: str) -> None:
-    url = "http://127.0.0.1:9" if mood == "refused" else receiver.url
-    receiver.mood = "well" if mood == "refused" else mood  # type: ignore[assignment]
-    count = 20 if mood == "slow" else 200  # there all that wait must arrive before the test is over
+@pytest.mark.parametrize("behavior", ["refused", "hang", "429", "500", "slow"])
+def test_an_endpoint_in_trouble_costs_no_answer_and_no_exit(
+    tmp_path: Path, receiver: FakeLangSmith, behavior: str
+) -> None:
+    url = "http://127.0.0.1:9" if behavior == "refused" else receiver.url
+    receiver.behavior = "well" if behavior == "refused" else behavior  # type: ignore[assignment]
+    count = 20 if behavior == "slow" else 200  # there all that wait must arrive before the test is over
     done = app(tmp_path, url, count=count)
     assert done.code == 0 and kept(tmp_path) == count
     # The first answer opens the store. A busy machine costs wall time: no CPU time, and not that of half the answers.
@@ -94,9 +96,9 @@ def test_an_endpoint_in_trouble_costs_no_answer_and_no_exit(tmp_path: Path, rece
     assert worst <= 0.005 and waited <= 0.005, (worst, waited)
     assert done.ended_after < 2.0
     # A slow endpoint may have taken everything while a busy machine ended the application.
-    assert len(done.warnings) == 1 or (mood == "slow" and not done.warnings), done.stderr
+    assert len(done.warnings) == 1 or (behavior == "slow" and not done.warnings), done.stderr
     assert "Traceback" not in done.stderr
-    if mood == "slow":
+    if behavior == "slow":
         assert eventually(lambda: waiting(tmp_path) == 0)
     else:
         receiver.over.set()
@@ -108,13 +110,13 @@ def test_however_an_application_ends_its_traces_are_kept(tmp_path: Path, ending:
     assert kept(tmp_path) == waiting(tmp_path) == 200
 
 
-def test_the_traces_of_a_killed_application_arrive_without_it(tmp_path: Path, receiver: Receiver) -> None:
+def test_the_traces_of_a_killed_application_arrive_without_it(tmp_path: Path, receiver: FakeLangSmith) -> None:
     app(tmp_path, receiver.url, count=100, ending="SIGKILL")
     assert eventually(lambda: waiting(tmp_path) == 0)
     assert len(receiver.roots()) == 100 and set(receiver.posts.values()) == {1}
 
 
-def test_what_waits_goes_out_at_the_next_start_once(tmp_path: Path, receiver: Receiver) -> None:
+def test_what_waits_goes_out_at_the_next_start_once(tmp_path: Path, receiver: FakeLangSmith) -> None:
     app(tmp_path, "http://127.0.0.1:9", count=5, ending="SIGKILL")
     assert waiting(tmp_path) == 5
     app(tmp_path, receiver.url, count=5)
@@ -122,16 +124,16 @@ def test_what_waits_goes_out_at_the_next_start_once(tmp_path: Path, receiver: Re
     assert len(receiver.roots()) == 10 and set(receiver.posts.values()) == {1}
 
 
-def test_answers_are_as_fast_as_without_an_exporter(tmp_path: Path, receiver: Receiver) -> None:
-    receiver.mood = "hang"
+def test_answers_are_as_fast_as_without_an_exporter(tmp_path: Path, receiver: FakeLangSmith) -> None:
+    receiver.behavior = "hang"
     took = sorted(app(tmp_path, receiver.url, count=200).took[1:])
     receiver.over.set()
     assert took[len(took) // 2] < 0.05
 
 
-def test_the_process_that_delivers_ends_soon_after_the_application(tmp_path: Path, receiver: Receiver) -> None:
-    mood: Mood = "well"
-    receiver.mood = mood
+def test_the_process_that_delivers_ends_soon_after_the_application(tmp_path: Path, receiver: FakeLangSmith) -> None:
+    behavior: Behavior = "well"
+    receiver.behavior = behavior
     app(tmp_path, receiver.url, count=1)
     assert eventually(lambda: not _shippers(tmp_path))
 

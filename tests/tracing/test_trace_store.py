@@ -11,7 +11,7 @@ from llmops_flows import Record, Runner
 from llmops_flows.components.tracer.local import Local
 from llmops_flows.core.trace import Exporter, Trace
 from llmops_flows.tracing.trace_store import TraceStore
-from tests.support.parts import Length, Say, asked, rag
+from tests.support.stub_stages import Length, Say, question_records, rag_flow
 
 
 class Nowhere(Exporter):
@@ -32,7 +32,7 @@ def run(path: Path, *questions: str, config: dict[str, Any] | None = None, **opt
     stages = options.pop("stages", {})
     try:
         with Runner(sinks=[sink]) as runner:
-            return runner.run(rag(**stages), asked(*questions), **options)
+            return runner.run(rag_flow(**stages), question_records(*questions), **options)
     finally:
         sink.close()
 
@@ -84,28 +84,28 @@ def test_a_failed_record_leaves_its_error(path: Path, store: TraceStore) -> None
 def test_only_configured_exporters_have_something_to_deliver(path: Path, store: TraceStore) -> None:
     run(path, "why?")
     run(path, "who?", exporters={"there": Nowhere()})
-    assert [t.inputs["question"] for t in store.pending("there")] == ["who?"]
-    assert store.waiting() == {"there": 1}
+    assert [t.inputs["question"] for t in store.outbox.pending("there")] == ["who?"]
+    assert store.outbox.pending_counts() == {"there": 1}
 
 
 def test_what_has_arrived_is_never_pending_again(path: Path, store: TraceStore) -> None:
     run(path, "why?", "who?", exporters={"there": Nowhere()})
-    first, second = store.pending("there")
-    store.shipped("there", [first.id])
-    assert [t.id for t in store.pending("there")] == [second.id]
-    store.want("there")
-    assert [t.id for t in store.pending("there")] == [second.id]
+    first, second = store.outbox.pending("there")
+    store.outbox.mark_delivered("there", [first.id])
+    assert [t.id for t in store.outbox.pending("there")] == [second.id]
+    store.outbox.enqueue("there")
+    assert [t.id for t in store.outbox.pending("there")] == [second.id]
 
 
 def test_earlier_traces_are_delivered_when_asked_for(path: Path, store: TraceStore) -> None:
     run(path, "why?")
-    store.want("late", traces(store)[0].run)
-    assert len(store.pending("late")) == 1
+    store.outbox.enqueue("late", traces(store)[0].run)
+    assert len(store.outbox.pending("late")) == 1
 
 
 def test_what_the_application_around_delivers_is_not_delivered_twice(path: Path, store: TraceStore) -> None:
     run(path, "why?", exporters={"host": Nowhere(host_delivers=True), "other": Nowhere()})
-    assert store.waiting() == {"other": 1}
+    assert store.outbox.pending_counts() == {"other": 1}
 
 
 def test_old_traces_go_and_their_values_with_them(path: Path, store: TraceStore) -> None:

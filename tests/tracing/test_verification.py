@@ -12,7 +12,7 @@ import pytest
 from llmops_flows.core.errors import StoreError
 from llmops_flows.tracing.trace_store import TraceStore
 from llmops_flows.tracing.verification import verify
-from tests.support.harm import harm
+from tests.support.file_damage import damage_file
 from tests.tracing.test_trace_store import run
 
 QUESTIONS = [f"question {n} {'x' * 300}" for n in range(40)]
@@ -48,7 +48,7 @@ def test_damage_anywhere_is_named_and_no_trace_tells_a_wrong_answer(whole: Path,
         path = tmp_path / str(n) / "traces.sqlite"
         path.parent.mkdir()
         shutil.copyfile(whole, path)
-        what = harm(path, chance)
+        what = damage_file(path, chance)
         before = verify(path)
         good, lost = verify(path, repair=True)
         assert bool(before[1]) == bool(lost), what

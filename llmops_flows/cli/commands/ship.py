@@ -40,12 +40,12 @@ def main(arguments: Sequence[str]) -> int:
             _want(store, exporters, run)
         if not exporters:
             print("nothing waits to be delivered")
-        done = deliver(store, exporters, until=time.monotonic() + _SECONDS)
+        done = deliver(store.outbox, exporters, until=time.monotonic() + _SECONDS)
     finally:
         store.close()
     for one in done:
         print(one)
-    return 1 if any(one.waiting for one in done) else 0
+    return 1 if any(one.pending for one in done) else 0
 
 
 def _want(store: TraceStore, exporters: Mapping[str, Exporter], run: str) -> None:
@@ -53,7 +53,7 @@ def _want(store: TraceStore, exporters: Mapping[str, Exporter], run: str) -> Non
         last = store.last()
         run = last.run if last else "all"
     for name in exporters:
-        store.want(name, None if run == "all" else run)
+        store.outbox.enqueue(name, None if run == "all" else run)
 
 
 def _configured(named: Sequence[str], overrides: Sequence[str]) -> tuple[TraceStore, dict[str, Exporter]]:
@@ -68,7 +68,7 @@ def _configured(named: Sequence[str], overrides: Sequence[str]) -> tuple[TraceSt
     flow = [] if any(word.startswith("flow=") for word in overrides) else ["name=ship"]
     if not named:
         store, _ = load_outbox(["tracer=[local]", *flow, *(w for w in overrides if not w.startswith("tracer."))])
-        named = [name for name in store.waiting() if name in known]
+        named = [name for name in store.outbox.pending_counts() if name in known]
         store.close()
     return load_outbox([f"tracer=[{','.join(['local', *named])}]", *flow, *overrides])
 
@@ -95,9 +95,9 @@ def follow() -> int:
     while True:
         last = ended.is_set()
         woken.clear()
-        done = deliver(store, exporters, until=time.monotonic() + patience)
+        done = deliver(store.outbox, exporters, until=time.monotonic() + patience)
         for one in done:
-            if one.arrived or one.waiting:
+            if one.delivered or one.pending:
                 _tell(one)
         if last:
             return 0
@@ -117,8 +117,8 @@ def _read(woken: threading.Event, ended: threading.Event, patience: float) -> No
 
 
 def _tell(one: Delivery) -> None:
-    said: dict[str, Any] = {"exporter": one.exporter, "arrived": one.arrived, "waiting": one.waiting}
+    said: dict[str, Any] = {"exporter": one.exporter, "delivered": one.delivered, "pending": one.pending}
     try:
-        print(json.dumps({**said, "error": one.error if one.waiting else ""}), flush=True)
+        print(json.dumps({**said, "error": one.error if one.pending else ""}), flush=True)
     except OSError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # whoever listened is gone

@@ -54,7 +54,7 @@ def stats(words: Sequence[str], given: set[str]) -> int:
         more = {"count": kinds, "bytes": sum(one.bytes for one in indexes)}
         _json(
             {
-                "store": storage.store.place,
+                "store": storage.store.location,
                 "home": str(storage.home),
                 **asdict(found),
                 "indexes": more,
@@ -62,7 +62,7 @@ def stats(words: Sequence[str], given: set[str]) -> int:
             }
         )
     else:
-        print(store_text.format_stats(storage.store.place, str(storage.home), found, indexes, traces))
+        print(store_text.format_stats(storage.store.location, str(storage.home), found, indexes, traces))
     return 0
 
 
@@ -81,7 +81,7 @@ def verify(words: Sequence[str], given: set[str]) -> int:
         for one in broken:
             inventory.remove_artifact(storage.home, one)
     found = store_text.StoreCheck(
-        storage.store.place, answers.entries if answers else 0, answers.values if answers else 0,
+        storage.store.location, answers.entries if answers else 0, answers.values if answers else 0,
         len(indexes) - len(broken), traces, store_text.damaged_items(answers.lost if answers else {}, broken, bad),
     )  # fmt: skip
     if "--json" in given:
@@ -111,7 +111,7 @@ def evict(words: Sequence[str], given: set[str]) -> int:
 
     gone = _with(storage, work) or EvictionReport(0, 0, 0, {})
     if "--json" in given:
-        _json({"store": storage.store.place, **asdict(gone), "dry_run": dry})
+        _json({"store": storage.store.location, **asdict(gone), "dry_run": dry})
     else:
         print(store_text.format_evicted(gone, dry=dry))
     return 0
@@ -133,7 +133,7 @@ def _storage(overrides: Sequence[str]) -> Storage:
 
 def _with(storage: Storage, work: Callable[[MaintainedStore], Any]) -> Any:
     """What work gives for the opened store; None where nothing was kept yet, and no store is made for it."""
-    if not storage.store.begun:
+    if not storage.store.may_hold_entries:
         return None
     store = storage.store.open()
     try:
@@ -150,7 +150,7 @@ def _traces(storage: Storage) -> dict[str, Any] | None:
 
     if storage.traces is None or not storage.traces.path.exists():
         return None
-    traces, runs = verification.counts(storage.traces.path)
+    traces, runs = verification.trace_counts(storage.traces.path)
     return {
         "path": str(storage.traces.path),
         "traces": traces,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from llmops_flows.core.store import Store
-from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.stores.store_config import StoreConfig
 
 
 class Memory(StoreConfig):
     """Kept until the process ends."""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return "memory: nothing outlives its process"
 
     def open(self) -> Store:
-        from llmops_flows.stores.memory import MemoryStore
+        from llmops_flows.stores.memory_store import MemoryStore
 
         return MemoryStore()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from llmops_flows.core.store import Store
-from llmops_flows.stores.settings import Server
+from llmops_flows.stores.store_config import ServerStoreConfig
 
 
-class Postgres(Server):
+class Postgres(ServerStoreConfig):
     """A PostgreSQL database, version 12 or newer. Its tables are made when they are first needed."""
 
     requires: ClassVar[tuple[str, ...]] = ("psycopg",)
     extra: ClassVar[str] = "postgres"
 
     def open(self) -> Store:
-        from llmops_flows.stores.postgres import PostgresStore
+        from llmops_flows.stores.postgres_store import PostgresStore
 
         return PostgresStore(self)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmops_flows.core.store import Store
-from llmops_flows.stores.salvage import misplaced
-from llmops_flows.stores.settings import StoreConfig
+from llmops_flows.stores.sqlite_repair import path_problems
+from llmops_flows.stores.store_config import StoreConfig
 
 
 class SQLite(StoreConfig):
@@ -15,17 +15,17 @@ class SQLite(StoreConfig):
     path: Path
 
     def problems(self) -> list[str]:
-        return misplaced(self.path)
+        return path_problems(self.path)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"sqlite {self.path}"
 
     @property
-    def begun(self) -> bool:
+    def may_hold_entries(self) -> bool:
         return self.path.exists()
 
     def open(self) -> Store:
-        from llmops_flows.stores.sqlite import SQLiteStore
+        from llmops_flows.stores.sqlite_store import SQLiteStore
 
         return SQLiteStore(self.path)

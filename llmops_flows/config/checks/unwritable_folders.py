@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..experiment import Experiment
 
 log = logging.getLogger("llmops_flows")
-_TOPICS = {"traces": ("LocalTraces",), "answers": ("store read", "store write"), "indexes": ()}
+_TOPICS = {"traces": ("TraceSink",), "answers": ("store read", "store write"), "indexes": ()}
 
 
 def warn_about_unwritable_folders(experiment: Experiment, runner: Runner) -> None:

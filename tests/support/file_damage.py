@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 
-def harm(file: Path, chance: random.Random) -> str:
+def damage_file(file: Path, chance: random.Random) -> str:
     """Damage a file at one place; what was done to it."""
     data = bytearray(file.read_bytes())
     where = chance.randrange(len(data)) if data else 0

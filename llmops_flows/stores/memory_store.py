@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
-from .maintenance import EntryUsage, StoreMaintenance, sound, used
+from .maintenance import EntryUsage, StoreMaintenance, entry_usage, valid_values
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class MemoryStore(StoreMaintenance):
         return found
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        return self.check(addresses)[0]
+        return self.check_values(addresses)[0]
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
         with self._lock:
@@ -89,29 +89,29 @@ class MemoryStore(StoreMaintenance):
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def uses(self) -> Sequence[EntryUsage]:
+    def usages(self) -> Sequence[EntryUsage]:
         with self._lock:
             now = self._clock()
-            return [used(key, e.address, e.meta, now - self._used[key]) for key, e in self._entries.items()]
+            return [entry_usage(key, e.address, e.meta, now - self._used[key]) for key, e in self._entries.items()]
 
-    def sizes(self) -> Mapping[str, int]:
+    def value_sizes(self) -> Mapping[str, int]:
         with self._lock:
             return {address: len(data) for address, data in self._values.items()}
 
-    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+    def check_entries(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
         with self._lock:
             return {key: self._entries[key] for key in keys if key in self._entries}, []
 
-    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+    def check_values(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
         with self._lock:
-            return sound({a: self._values[a] for a in addresses if a in self._values})
+            return valid_values({a: self._values[a] for a in addresses if a in self._values})
 
-    def holders(self) -> Sequence[str]:
+    def lease_owners(self) -> Sequence[str]:
         with self._lock:
             now = self._clock()
             return [owner for owner, expires, error in self._leases.values() if expires > now and not error]
 
-    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+    def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         with self._lock:
             for key in keys:
                 self._entries.pop(key, None)

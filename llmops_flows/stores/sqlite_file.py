@@ -18,16 +18,16 @@ from llmops_flows.artifacts.disk_errors import with_disk_hint
 from llmops_flows.artifacts.file_locks import locked
 from llmops_flows.core.errors import StoreError
 
-from .salvage import put, rescued, set_aside
-from .schema import ACCOUNTS, TABLES, broken, connect, connect_read_only, unwritable
 from .seal import sealing_key
-from .transaction import transaction
+from .sqlite_repair import insert_rows, move_aside, readable_rows
+from .sqlite_schema import ACCOUNTS, TABLES, connect, connect_read_only, is_corruption, is_read_only_error
+from .sqlite_transaction import transaction
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
 
 
-class File:
+class SQLiteFile:
     """The file at `path`, opened when first needed. `key` seals its rows; `counters["replaced"]` counts new starts.
 
     Every error of SQLite or the operating system comes as StoreError.
@@ -62,7 +62,7 @@ class File:
             except _ERRORS as error:
                 raise self._told(error) from error
 
-    def shrink(self) -> None:
+    def compact(self) -> None:
         """Give the room of removed rows back to the disk, unless somebody is writing just now."""
         with self._lock:
             try:
@@ -74,11 +74,11 @@ class File:
                     db.execute("VACUUM")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except _ERRORS as error:
-                if isinstance(error, sqlite3.Error) and broken(error):
+                if isinstance(error, sqlite3.Error) and is_corruption(error):
                     raise self._told(error) from error
                 log.info("the room of what was evicted is used again, but not yet given back: %s", error)
 
-    def hint(self) -> tuple[Path, int] | None:
+    def repair(self) -> tuple[Path, int] | None:
         """Begin a new file with what can be read of a damaged one: where that lies now, how many rows it gave.
 
         None: another process has done so already.
@@ -103,8 +103,8 @@ class File:
         return transaction(db, work)
 
     def _told(self, error: Exception) -> StoreError:
-        # What is read past a log that others write to may look damaged, and is not.
-        if isinstance(error, sqlite3.Error) and broken(error) and not self.read_only:
+        # What is read past a log that others write to may check_entries damaged, and is not.
+        if isinstance(error, sqlite3.Error) and is_corruption(error) and not self.read_only:
             try:
                 self._replace()
             except _ERRORS as another:
@@ -126,10 +126,10 @@ class File:
         try:
             return connect(self.path)
         except sqlite3.Error as error:
-            if unwritable(error):
+            if is_read_only_error(error):
                 self.read_only, self._why = True, f": {error}"
                 return connect_read_only(self.path)
-            if not broken(error):
+            if not is_corruption(error):
                 raise
         self._replace()
         return connect(self.path)
@@ -142,11 +142,11 @@ class File:
             if _mark(self.path) != seen:
                 return None
             self.counters["replaced"] += 1
-            place = set_aside(self.path)
+            place = move_aside(self.path)
         with closing(connect(self.path)) as db:
             db.execute(ACCOUNTS)
-            parts = rescued(place, {**TABLES, "accounts": ("name",)})
-            saved = sum(transaction(db, partial(put, table=table, rows=rows)) for table, rows in parts)
+            parts = readable_rows(place, {**TABLES, "accounts": ("name",)})
+            saved = sum(transaction(db, partial(insert_rows, table=table, rows=rows)) for table, rows in parts)
         told = "the store %r was damaged and is begun anew, with %d rows that could be read; the old file: %s"
         log.warning(told, str(self.path), saved, place.name)
         return place, saved
@@ -164,7 +164,7 @@ class File:
 # MemoryError: a damaged length asks for more than there is.
 _ERRORS = (sqlite3.Error, OSError, MemoryError)
 _PAGES = ("freelist_count", "page_count")
-_files: weakref.WeakSet[File] = weakref.WeakSet()
+_files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from llmops_flows.artifacts.file_locks import locked
 from llmops_flows.core.errors import StoreError
 
-from .transaction import transaction
+from .sqlite_transaction import transaction
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _text(data: bytes) -> str:
-    """Text that damage made invalid becomes other text, which no seal fits."""
+    """Text that damage made invalid becomes other text, which no seal seal_matches."""
     return data.decode("utf-8", "replace")
 
 
@@ -143,14 +143,14 @@ def _prepare(db: sqlite3.Connection) -> None:
     transaction(db, work)
 
 
-def broken(error: sqlite3.Error) -> bool:
+def is_corruption(error: sqlite3.Error) -> bool:
     """Whether the file is no database, or a damaged one."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
     return damaged or any(word in str(error) for word in ("malformed", "unsupported file format", "no such column"))
 
 
-def unwritable(error: sqlite3.Error) -> bool:
+def is_read_only_error(error: sqlite3.Error) -> bool:
     """Whether the file may be there for reading only, for want of a right, or of room for what is made beside it."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     few = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL)

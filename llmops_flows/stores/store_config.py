@@ -21,12 +21,12 @@ class StoreConfig(Part):
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it is, for people."""
         return type(self).__name__
 
     @property
-    def begun(self) -> bool:
+    def may_hold_entries(self) -> bool:
         """False where it is sure that nothing was kept yet."""
         return True
 
@@ -35,7 +35,7 @@ class StoreConfig(Part):
         raise TypeError(f"{type(self).__name__} does not say how it is opened")
 
 
-class Server(StoreConfig):
+class ServerStoreConfig(StoreConfig):
     """A store on a server that many machines share.
 
     Attributes:
@@ -54,7 +54,7 @@ class Server(StoreConfig):
     key: Path
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"{type(self).__name__.lower()} at {self.url_env}, namespace {self.namespace}"
 
     def problems(self) -> list[str]:

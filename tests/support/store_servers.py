@@ -20,7 +20,7 @@ POSTGRES = next((folder for folder in reversed(PROGRAMS) if (folder / "initdb").
 REDIS = shutil.which("redis-server")
 
 
-class Engine:
+class StoreServer:
     """A server that can be stopped, killed and started again on its port, with what it held."""
 
     name = ""
@@ -37,7 +37,7 @@ class Engine:
     def stop(self) -> None:
         raise NotImplementedError
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> StoreServer:
         self.start()
         return self
 
@@ -46,7 +46,7 @@ class Engine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class RedisEngine(Engine):
+class RedisServer(StoreServer):
     """Keeps every write at once, as a server would that is meant to keep it."""
 
     name = "redis"
@@ -71,7 +71,7 @@ class RedisEngine(Engine):
         self.process.wait(30)
 
 
-class PostgresEngine(Engine):
+class PostgresServer(StoreServer):
     """A cluster of its own, run by a user that is not root."""
 
     name = "postgres"

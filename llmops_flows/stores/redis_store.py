@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
-from .link import Link
-from .maintenance import TOUCHED, EntryUsage, MonotonicClock, batches, used
-from .seal import ACCOUNT_SECONDS, LENGTH, account, fits, seal
-from .service import Served
+from .maintenance import TOUCH_SECONDS, EntryUsage, MonotonicClock, batches, entry_usage
+from .redis_client import RedisClient
+from .seal import ACCOUNT_SECONDS, SEAL_BYTES, read_account, seal, seal_matches
+from .server_store import ServerStore
 
 if TYPE_CHECKING:
-    from .settings import Server
+    from .store_config import ServerStoreConfig
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
@@ -51,11 +51,11 @@ return 1
 _FORGED = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
-class RedisStore(Served):
+class RedisStore(ServerStore):
     """Rows may vanish at any time (evicted by the server, a restart without persistence): they are computed again."""
 
-    def __init__(self, config: Server) -> None:
-        self._link = Link(config)
+    def __init__(self, config: ServerStoreConfig) -> None:
+        self._link = RedisClient(config)
         super().__init__(config)
         # Braces: on a cluster, all rows of a space lie on one node, as scripts and transactions want it.
         self._prefix = f"llmops_flows:{{{self._space}}}"
@@ -69,10 +69,10 @@ class RedisStore(Served):
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         known: dict[str, Entry] = {}
         for part in batches(keys):
-            found, bad = self.look(part)
+            found, bad = self.check_entries(part)
             if bad:
                 self._dropped("bad_seal", bad)
-                self.remove(bad, [])
+                self.delete_rows(bad, [])
             known.update(self._with_value(found))
         return known
 
@@ -109,7 +109,7 @@ class RedisStore(Served):
         place = self._name("a", name)
         while True:  # as often as somebody else was faster: each time, one of all is through
             row: bytes = self._link.ask(partial(self._client.get, place)) or b""
-            data, answer = work(account(self._key, name, row[:LENGTH], row[LENGTH:]) if row else None)
+            data, answer = work(read_account(self._key, name, row[:SEAL_BYTES], row[SEAL_BYTES:]) if row else None)
             if data is None:
                 return answer
             after = [row, seal(self._key, "account", name, data) + data, int(ACCOUNT_SECONDS)]
@@ -121,7 +121,7 @@ class RedisStore(Served):
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def uses(self) -> Sequence[EntryUsage]:
+    def usages(self) -> Sequence[EntryUsage]:
         found: list[EntryUsage] = []
         now = self._time.now()
         for part in batches(self._names("e")):
@@ -129,11 +129,11 @@ class RedisStore(Served):
             times = self._link.ask(partial(self._client.zmscore, self._used, part))
             for key, row, when in zip(part, rows, times, strict=True):
                 if row is not None:
-                    address, _, meta = row[LENGTH:].partition(b"\n")
-                    found.append(used(key, address.decode("utf-8", "replace"), meta, now - (when or 0.0)))
+                    address, _, meta = row[SEAL_BYTES:].partition(b"\n")
+                    found.append(entry_usage(key, address.decode("utf-8", "replace"), meta, now - (when or 0.0)))
         return found
 
-    def sizes(self) -> Mapping[str, int]:
+    def value_sizes(self) -> Mapping[str, int]:
         found: dict[str, int] = {}
         for part in batches(self._names("v")):
 
@@ -146,31 +146,31 @@ class RedisStore(Served):
             found.update(zip(part, self._link.ask(lengths), strict=True))
         return found
 
-    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+    def check_entries(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
         found, bad = {}, []
         rows = self._get("e", keys)
         for key, row in zip(keys, rows, strict=True):
             if row is None:
                 continue
-            address, _, meta = row[LENGTH:].partition(b"\n")
+            address, _, meta = row[SEAL_BYTES:].partition(b"\n")
             entry = Entry(address.decode("utf-8", "replace"), meta)
-            if fits(row[:LENGTH], self._key, "entry", key, entry.address, meta):
+            if seal_matches(row[:SEAL_BYTES], self._key, "entry", key, entry.address, meta):
                 found[key] = entry
             else:
                 bad.append(key)
         return found, bad
 
-    def holders(self) -> Sequence[str]:
+    def lease_owners(self) -> Sequence[str]:
         found = []
         for part in batches(self._names("l")):
             for key, row in zip(part, self._get("l", part), strict=True):
-                holder, _, error = (row or b"")[LENGTH:].partition(b"\n")
+                holder, _, error = (row or b"")[SEAL_BYTES:].partition(b"\n")
                 name = holder.decode("utf-8", "replace")
-                if row and not error and fits(row[:LENGTH], self._key, "lease", key, name, error):
+                if row and not error and seal_matches(row[:SEAL_BYTES], self._key, "lease", key, name, error):
                     found.append(name)
         return found
 
-    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+    def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         """A value that an entry names by now goes too: whoever asks for the entry computes it again."""
         names = [*(self._name("e", key) for key in keys), *(self._name("v", address) for address in addresses)]
 
@@ -222,7 +222,9 @@ class RedisStore(Served):
         *there, used = self._link.ask(ask)
         known = {key: entries[key] for key, is_there in zip(keys, there, strict=True) if is_there}
         now = self._time.now()
-        stale = [key for key, when in zip(keys, used, strict=True) if key in known and (when or 0) < now - TOUCHED]
+        stale = [
+            key for key, when in zip(keys, used, strict=True) if key in known and (when or 0) < now - TOUCH_SECONDS
+        ]
         if stale:
             try:
                 self._link.ask(lambda: self._client.zadd(self._used, dict.fromkeys(stale, now)))
@@ -235,7 +237,7 @@ class RedisStore(Served):
         return {address: data for address, data in rows if data is not None}
 
     def _drop_values(self, addresses: list[str]) -> None:
-        self.remove([], addresses)
+        self.delete_rows([], addresses)
 
     # -- leases ----------------------------------------------------------------------------------------------------
 
@@ -251,11 +253,11 @@ class RedisStore(Served):
         rows = self._run(self._claim, keys, arguments)
         found: dict[str, Lease] = {}
         for key, row in zip(keys, rows, strict=True):
-            holder, _, error = row[LENGTH:].partition(b"\n")
+            holder, _, error = row[SEAL_BYTES:].partition(b"\n")
             name = holder.decode("utf-8", "replace")
             if not row:
                 found[key] = Lease(key, owner, True)
-            elif fits(row[:LENGTH], self._key, "lease", key, name, error):
+            elif seal_matches(row[:SEAL_BYTES], self._key, "lease", key, name, error):
                 found[key] = Lease(key, name, False, error)
             else:
                 self.counters["bad_seal"] += 1

@@ -10,9 +10,9 @@ from typing import Any
 
 from llmops_flows import Runner
 from llmops_flows.calls.gate import Gate, Limits
-from llmops_flows.stores.sqlite import SQLiteStore
-from tests.support.calling import Blocking, Chat, chat
-from tests.support.parts import asked
+from llmops_flows.stores.sqlite_store import SQLiteStore
+from tests.support.http_models import Blocking, Chat, chat
+from tests.support.stub_stages import question_records
 
 PHASES: dict[str, dict[str, Any]] = {
     "rate": {"limits": Limits(requests_per_minute=6)},
@@ -48,7 +48,7 @@ def main(phase: str, url: str, folder: str) -> None:
                 for _ in FlowRunnable(flow(phase, url), runner).stream("a"):
                     pass
             else:
-                runner.run(flow(phase, url), asked("a", "b"))
+                runner.run(flow(phase, url), question_records("a", "b"))
         except KeyboardInterrupt:
             print(time.monotonic() - interrupted[0])
     store.close()

@@ -1,4 +1,4 @@
-"""A process beside this one that delivers traces, so that no answer ever waits for an exporter or its imports."""
+"""Starts the process that delivers traces, so that no answer waits for an exporter or its imports."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from typing import IO, Any
 
 from llmops_flows.core.plural import plural
 
-_PATIENCE = 1.5
-"""Seconds that `close` waits for word from the other process."""
-_AGAIN = 60.0
-"""Seconds before a process that ended early is started once more."""
-_REST = "Those that do not arrive are kept"
+_CLOSE_SECONDS = 1.5
+"""Seconds that `close` waits for the outcome of the last delivery."""
+_RESTART_SECONDS = 60.0
+"""Seconds between two starts, if the process ended early."""
 QUIET = {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
-"""The process that delivers traces makes none."""
+"""Environment of the process: it must not trace itself."""
 
 
-class Shipper:
-    """Starts the process when there is first something to deliver; wakes it when there is more.
+class DeliveryProcess:
+    """The process `llmops_flows ship --follow`: started with the first trace to deliver, woken for every further one.
 
-    The process learns by the end of its standard input that this one is gone, however it went; it then delivers what
-    was written, within seconds, and ends. What could not be delivered is told once for each exporter, as a warning.
+    The end of its standard input tells the process that this one has ended, for whatever reason. It then delivers
+    what is pending, within seconds, and ends. Each exporter's first failure is logged as a warning.
 
     Args:
         config: what the process needs to build the exporters and to open the outbox, as plain data.
@@ -42,33 +41,34 @@ class Shipper:
         self._listener: threading.Thread | None = None
         self._not_before = 0.0
         self._warned: set[str] = set()
-        self._said: dict[str, dict[str, Any]] = {}
+        self._outcomes: dict[str, dict[str, Any]] = {}
 
     def start(self) -> None:
-        """Have the process ready; its imports take longer than many an answer."""
+        """Start the process ahead of the first delivery: its imports take longer than many an answer."""
         with self._lock:
             if self._process is None and time.monotonic() >= self._not_before:
-                self._not_before = time.monotonic() + _AGAIN
+                self._not_before = time.monotonic() + _RESTART_SECONDS
                 self._spawn()
 
     def wake(self) -> None:
-        """There are traces to deliver. Never blocks."""
+        """Tell the process that traces are pending. Never blocks."""
         self.start()
         with self._lock:
             self._send(b"\n")
 
     def close(self) -> None:
-        """Say that nothing more comes, and hear for a moment what became of it. The process ends by itself."""
+        """Tell the process that no more traces follow, and wait briefly for its outcome. It ends by itself."""
         with self._lock:
             process, self._process = self._process, None
         if process is None or self._listener is None:
             return
-        _shut(process.stdin)
-        self._listener.join(_PATIENCE)
+        _close_pipe(process.stdin)
+        self._listener.join(_CLOSE_SECONDS)
         if self._listener.is_alive():
             for name in sorted(self._exporters - self._warned):
-                if self._said.get(name, {"waiting": 1})["waiting"]:
-                    self._warn(name, f"{name}: traces are still being delivered, in the background", _REST)
+                if self._outcomes.get(name, {"pending": 1})["pending"]:
+                    message = f"{name}: traces are still being delivered in the background"
+                    self._warn(name, message, "Those that do not arrive are kept")
 
     def _spawn(self) -> None:
         command = [sys.executable, "-m", __name__.partition(".")[0], "ship", "--follow"]
@@ -83,7 +83,7 @@ class Shipper:
         assert self._process.stdin is not None and self._process.stdout is not None
         os.set_blocking(self._process.stdin.fileno(), False)
         self._listener = threading.Thread(
-            target=self._listen, args=(self._process,), name="llmops-flows-shipper", daemon=True
+            target=self._listen, args=(self._process,), name="llmops-flows-delivery", daemon=True
         )
         self._listener.start()
         self._send(self._config)
@@ -94,32 +94,32 @@ class Shipper:
         try:
             os.write(self._process.stdin.fileno(), data)
         except BlockingIOError:
-            pass  # it was woken often enough
+            pass  # the pipe is full of wake-ups
         except OSError:
-            _shut(self._process.stdin)
+            _close_pipe(self._process.stdin)
             self._process = None
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        """Hear what was delivered, until the process ends; then it is no zombie either."""
+        """Read outcomes until the process ends, then reap it."""
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
-                said = json.loads(line)
-                self._said[said["exporter"]] = said
-                if said["error"]:
-                    wait = plural(said["waiting"], "trace waits", "traces wait")
-                    self._warn(said["exporter"], f"{said['exporter']}: {wait}: {said['error']}")
+                outcome = json.loads(line)
+                name = outcome["exporter"]
+                self._outcomes[name] = outcome
+                if outcome["error"]:
+                    self._warn(name, f"{name}: {plural(outcome['pending'], 'trace')} pending: {outcome['error']}")
         if process.wait() != 0:
-            self._warn("process", f"the process that delivers traces ended with {process.returncode}")
+            self._warn("process", f"the process that delivers traces ended with exit code {process.returncode}")
 
-    def _warn(self, topic: str, message: str, rest: str = "They are kept") -> None:
+    def _warn(self, topic: str, message: str, kept: str = "They are kept") -> None:
         if topic not in self._warned:
             self._warned.add(topic)
-            how = "go out at the next start or by `python -m llmops_flows ship`"
-            logging.getLogger("llmops_flows").warning("%s. %s, and %s", message, rest, how)
+            how = "delivered at the next start or by `python -m llmops_flows ship`"
+            logging.getLogger("llmops_flows").warning("%s. %s, and %s", message, kept, how)
 
 
-def _shut(pipe: IO[bytes] | None) -> None:
+def _close_pipe(pipe: IO[bytes] | None) -> None:
     if pipe is not None:
         try:
             pipe.close()

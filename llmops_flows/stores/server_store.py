@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import ConfigError, MissingExtra, Problem
 
-from .maintenance import StoreMaintenance, batches, sound
+from .maintenance import StoreMaintenance, batches, valid_values
 from .seal import seal, sealing_key
 
 if TYPE_CHECKING:
-    from .settings import Server
+    from .store_config import ServerStoreConfig
 
 log = logging.getLogger("llmops_flows.store")
 
@@ -25,7 +25,7 @@ LEAST = 16
 """Characters that a shared sealing secret must have."""
 
 
-class Served(StoreMaintenance):
+class ServerStore(StoreMaintenance):
     """What stores on a server have in common: rows sealed by a key that the server does not know.
 
     What cannot be trusted is dropped and counted in `counters` (`bad_seal`, `bad_value`). A connection that broke
@@ -37,11 +37,11 @@ class Served(StoreMaintenance):
         StoreError: the server cannot be reached, or refuses.
     """
 
-    def __init__(self, config: Server) -> None:
+    def __init__(self, config: ServerStoreConfig) -> None:
         self._config = config
         self.counters: Counter[str] = Counter()
-        self._key = key_of(config.namespace, config.seal_env, config.key)
-        self._space = space_of(config.namespace, self._key)
+        self._key = namespace_key(config.namespace, config.seal_env, config.key)
+        self._space = keyspace(config.namespace, self._key)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._config,)
@@ -49,15 +49,15 @@ class Served(StoreMaintenance):
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
         known: dict[str, bytes] = {}
         for part in batches(addresses, 50):
-            found, bad = self.check(part)
+            found, bad = self.check_values(part)
             known.update(found)
             if bad:
                 self._dropped("bad_value", bad)
                 self._drop_values(bad)
         return known
 
-    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        return sound(self._data(addresses))
+    def check_values(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        return valid_values(self._data(addresses))
 
     @abstractmethod
     def _data(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
@@ -74,7 +74,7 @@ class Served(StoreMaintenance):
         self.counters[reason] += len(names)
 
 
-def load(name: str, extra: str, needed_by: str) -> Any:
+def import_client(name: str, extra: str, needed_by: str) -> Any:
     """The client library. Raises MissingExtra with the install line."""
     try:
         return importlib.import_module(name)
@@ -84,7 +84,7 @@ def load(name: str, extra: str, needed_by: str) -> Any:
         raise MissingExtra(name, extra, needed_by) from error
 
 
-def server(url_env: str, example: str) -> str:
+def server_url(url_env: str, example: str) -> str:
     """The server's URL, from an environment variable. Raises ConfigError: there is none."""
     url = os.environ.get(url_env, "").strip()
     if not url:
@@ -93,7 +93,7 @@ def server(url_env: str, example: str) -> str:
     return url
 
 
-def key_of(namespace: str, seal_env: str, path: Path) -> bytes:
+def namespace_key(namespace: str, seal_env: str, path: Path) -> bytes:
     """The key that seals the rows of a namespace.
 
     From the secret in the environment variable, which all machines that shall share answers are given; else from a
@@ -114,6 +114,6 @@ def key_of(namespace: str, seal_env: str, path: Path) -> bytes:
     return seal(secret.encode() if secret else sealing_key(path), "llmops_flows store", namespace, b"")
 
 
-def space_of(namespace: str, key: bytes) -> str:
+def keyspace(namespace: str, key: bytes) -> str:
     """Where the rows lie: those of another key are out of sight, so that nobody drops what others believe."""
     return f"{namespace}/{seal(key, 'space', b'').hex()[:12]}"

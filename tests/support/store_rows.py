@@ -12,7 +12,7 @@ from llmops_flows.core.store import Entry
 Rows = tuple[dict[str, Entry], dict[str, bytes]]
 
 
-def rows(count: int, size: int = 200) -> Rows:
+def make_rows(count: int, size: int = 200) -> Rows:
     values = [random.Random(n).randbytes(size) for n in range(count)]
     meta = b'{"seconds":0.1,"usage":{"output_tokens":3}}'
     return (
@@ -21,7 +21,7 @@ def rows(count: int, size: int = 200) -> Rows:
     )
 
 
-def raw(path: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
+def execute_sql(path: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
     """Do to the file what somebody does who can write to it but has not the key."""
     db = sqlite3.connect(path, isolation_level=None)
     try:

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease, LostEntry, VerificationReport
 
-from .file import File
-from .maintenance import TOUCHED, EntryUsage, MonotonicClock, StoreMaintenance, sound, used
-from .salvage import complaints
-from .schema import ACCOUNTS, APPLICATION, TABLES
-from .seal import ACCOUNT_SECONDS, account, fits, seal, write_key
+from .maintenance import TOUCH_SECONDS, EntryUsage, MonotonicClock, StoreMaintenance, entry_usage, valid_values
+from .seal import ACCOUNT_SECONDS, read_account, seal, seal_matches, write_key
+from .sqlite_file import SQLiteFile
+from .sqlite_repair import integrity_errors
+from .sqlite_schema import ACCOUNTS, APPLICATION, TABLES
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
@@ -47,7 +47,7 @@ class SQLiteStore(StoreMaintenance):
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.counters: Counter[str] = Counter()
-        self._file = File(self.path, self.counters)
+        self._file = SQLiteFile(self.path, self.counters)
         self._time = MonotonicClock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -60,12 +60,12 @@ class SQLiteStore(StoreMaintenance):
                           "ON contents.address = entries.address WHERE key IN ", keys)  # fmt: skip
         found, bad = self._good(rows)
         self._drop("entries", "key", bad, "bad_seal")
-        before = self._time.now() - TOUCHED
+        before = self._time.now() - TOUCH_SECONDS
         self._touch([row[0] for row in rows if row[0] in found and type(row[4]) is float and row[4] < before])
         return found
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        found, bad = self.check(addresses)
+        found, bad = self.check_values(addresses)
         self._drop("contents", "address", bad, "bad_value")
         return found
 
@@ -111,7 +111,7 @@ class SQLiteStore(StoreMaintenance):
         def write(db: sqlite3.Connection) -> T:
             db.execute(ACCOUNTS)
             row = db.execute("SELECT seal, data FROM accounts WHERE name = ?", (name,)).fetchone()
-            data, answer = work(account(self._file.key, name, *row) if row else None)
+            data, answer = work(read_account(self._file.key, name, *row) if row else None)
             if data is not None:
                 now, sealed = time.time(), seal(self._file.key, "account", name, data)
                 db.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)", (name, data, sealed, now))
@@ -127,8 +127,8 @@ class SQLiteStore(StoreMaintenance):
     # -- care ------------------------------------------------------------------------------------------------------
 
     def verify(self, *, repair: bool = True) -> VerificationReport:
-        """Check the file, entries and values; with `repair`, damaged rows are dropped, and others are rescued."""
-        torn = complaints(self.path, TABLES, APPLICATION) if self.path.exists() else []
+        """Check the file, entries and values; with `repair`, damaged rows are dropped, and others are readable_rows."""
+        torn = integrity_errors(self.path, TABLES, APPLICATION) if self.path.exists() else []
         if not torn:
             with self._file.reading():
                 writable = not self._file.read_only
@@ -136,38 +136,38 @@ class SQLiteStore(StoreMaintenance):
         why = "; ".join(torn)
         if not repair:
             return VerificationReport(0, 0, {str(self.path): LostEntry("file", why)})
-        if mended := self._file.hint():
+        if mended := self._file.repair():
             why = f"{why}; {mended[1]} rows could be read and are kept, the old file is {mended[0].name}"
         found = super().verify()
         return VerificationReport(found.entries, found.values, {str(self.path): LostEntry("file", why), **found.lost})
 
-    def shrink(self) -> None:
-        self._file.shrink()
+    def compact(self) -> None:
+        self._file.compact()
 
-    def uses(self) -> Sequence[EntryUsage]:
+    def usages(self) -> Sequence[EntryUsage]:
         with self._file.reading() as db:
             rows = db.execute("SELECT key, address, meta, CAST(used AS REAL) FROM entries").fetchall()
         now = self._time.now()
-        return [used(str(key), str(address), meta, now - when) for key, address, meta, when in rows]
+        return [entry_usage(str(key), str(address), meta, now - when) for key, address, meta, when in rows]
 
-    def sizes(self) -> Mapping[str, int]:
+    def value_sizes(self) -> Mapping[str, int]:
         with self._file.reading() as db:
             rows = db.execute("SELECT address, length(data) FROM contents").fetchall()
         return {str(address): int(size or 0) for address, size in rows}
 
-    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+    def check_entries(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
         return self._good(self._rows("SELECT key, address, meta, seal FROM entries WHERE key IN ", keys))
 
-    def check(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        return sound(dict(self._rows("SELECT address, data FROM contents WHERE address IN ", addresses)))
+    def check_values(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        return valid_values(dict(self._rows("SELECT address, data FROM contents WHERE address IN ", addresses)))
 
-    def holders(self) -> Sequence[str]:
+    def lease_owners(self) -> Sequence[str]:
         with self._file.reading() as db:
             rows = db.execute("SELECT key, owner, expires, error, seal FROM leases").fetchall()
         held = (self._held(row, "", _LONGEST) for row in rows)
         return [lease.owner for lease in held if lease and not lease.error]
 
-    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+    def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         def work(db: sqlite3.Connection) -> None:
             db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
             if addresses:
@@ -205,7 +205,9 @@ class SQLiteStore(StoreMaintenance):
     def _held(self, row: tuple[Any, ...], owner: str, seconds: float) -> Lease | None:
         """The lease of a row, unless it is over, or not as it was written: then nobody has it."""
         key, holder, expires, error, kept = row
-        if type(expires) is not float or not fits(kept, self._file.key, "lease", key, holder, repr(expires), error):
+        if type(expires) is not float or not seal_matches(
+            kept, self._file.key, "lease", key, holder, repr(expires), error
+        ):
             self._count("bad_seal", 1)
             return None
         now = time.monotonic()
@@ -232,7 +234,7 @@ class SQLiteStore(StoreMaintenance):
         """Of rows of key, address, meta, seal: the entries that are as they were written, the keys of the others."""
         found, bad = {}, []
         for key, address, meta, kept, *_ in rows:
-            if fits(kept, self._file.key, "entry", key, address, meta):
+            if seal_matches(kept, self._file.key, "entry", key, address, meta):
                 found[key] = Entry(address, meta)
             else:
                 bad.append(key)

@@ -15,7 +15,7 @@ from llmops_flows.components.tracer.local import Local
 from llmops_flows.config import tracing
 from llmops_flows.core.events import Event, Sink
 from llmops_flows.core.stage import Part
-from tests.support.parts import asked, rag
+from tests.support.stub_stages import question_records, rag_flow
 
 
 class Timed:
@@ -52,7 +52,7 @@ def main(folder: str, count: str, ending: str) -> None:
     runner, took = Runner(sinks=[sink]), []
     for number in range(int(count)):
         begun = time.perf_counter()
-        [record] = runner.run(rag(), asked(f"question {number}"))
+        [record] = runner.run(rag_flow(), question_records(f"question {number}"))
         took.append(time.perf_counter() - begun)
         assert record.answer.startswith("said")
     print(json.dumps({"took": took, "cpu": sink.cpu, "wall": sink.wall, "done": time.time()}), flush=True)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.redaction import redact
 
-from .service import load, server
+from .server_store import import_client, server_url
 
 if TYPE_CHECKING:
-    from .settings import Server
+    from .store_config import ServerStoreConfig
 
 T = TypeVar("T")
 
 
-class ConnectionPool:
+class PostgresPool:
     """Connections for the threads of this process: one that is free is used again.
 
     Args:
@@ -31,10 +31,10 @@ class ConnectionPool:
         MissingExtra: psycopg is not installed.
     """
 
-    def __init__(self, config: Server, tables: str, *, needs: Sequence[str]) -> None:
-        self._psycopg = load("psycopg", config.extra, "store=postgres")
+    def __init__(self, config: ServerStoreConfig, tables: str, *, needs: Sequence[str]) -> None:
+        self._psycopg = import_client("psycopg", config.extra, "store=postgres")
         self._config = config
-        self._url = server(config.url_env, "postgresql://user:password@host/database")
+        self._url = server_url(config.url_env, "postgresql://user:password@host/database")
         self._tables, self._needs = tables, needs
         self._lock = threading.Lock()
         self._free: list[Any] = []

@@ -11,10 +11,10 @@ from llmops_flows import OPERATIONAL, Call, Flow, Outcome, Record, Stage
 from llmops_flows.calls.retry import parse_retry_after
 from llmops_flows.core.errors import BackendError
 from llmops_flows.core.roles import Model
-from tests.support.parts import Write
-from tests.support.servers import Reply
+from tests.support.http_server import StubResponse
+from tests.support.stub_stages import Write
 
-HELLO = Reply(body={"text": "hello"})
+HELLO = StubResponse(body={"text": "hello"})
 
 
 class Chat(Model):

@@ -1,8 +1,8 @@
 """A small real HTTP server on loopback that answers as it is told: status, headers, body, pieces, delay, silence.
 
-    with Server(Reply(429, headers={"Retry-After": "1"}), Reply(body={"text": "hello"})) as server:
+    with StubServer(StubResponse(429, headers={"Retry-After": "1"}), StubResponse(body={"text": "hello"})) as server:
         httpx.post(server.url + "/v1/chat/completions", json={...})
-    assert [asked.path for asked in server.asked] == [...]
+    assert [asked.path for asked in server.requests] == [...]
 
 Replies are given in order, the last one for ever after; `server.reply(...)` sets new ones. A reply may also be a
 function of the request. Every server is bounded (it serves at most `limit` requests, then hangs up) and stopped by
@@ -22,7 +22,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request as it arrived. `at`: time.monotonic(). `body`: decoded JSON, or the text if it is none."""
 
     method: str
@@ -33,7 +33,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Reply:
+class StubResponse:
     """What to answer.
 
     body: bytes or text as they are, anything else as JSON. pieces: server-sent events instead of a body, each sent
@@ -53,13 +53,13 @@ class Reply:
     stall: bool = False
 
 
-Script = Reply | Callable[[Asked], Reply]
+Script = StubResponse | Callable[[ReceivedRequest], StubResponse]
 
 
-class Server(ThreadingHTTPServer):
+class StubServer(ThreadingHTTPServer):
     """Answers `replies` in order, the last for ever after.
 
-    `asked` are the requests so far; `busy` how many are being answered now, `busiest` the most there ever were;
+    `asked` are the requests so far; `active` how many are being answered now, `max_active` the most there ever were;
     `gone` counts clients that hung up before the answer was out.
     """
 
@@ -68,12 +68,12 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def __init__(self, *replies: Script, limit: int = 2_000) -> None:
-        self.asked: list[Asked] = []
-        self.busy = self.busiest = self.gone = 0
+        self.requests: list[ReceivedRequest] = []
+        self.active = self.max_active = self.disconnects = 0
         self.stopped = threading.Event()
         self._limit = limit
         self._lock = threading.Lock()
-        self.reply(*(replies or (Reply(),)))
+        self.reply(*(replies or (StubResponse(),)))
         super().__init__(("127.0.0.1", 0), _Conversation)
 
     @property
@@ -86,14 +86,14 @@ class Server(ThreadingHTTPServer):
         with self._lock:
             self._replies, self._next = list(replies), 0
 
-    def take(self, asked: Asked) -> Reply:
+    def take(self, asked: ReceivedRequest) -> StubResponse:
         """Note a request, and say what to answer it."""
         with self._lock:
-            self.asked.append(asked)
-            self.busy += 1
-            self.busiest = max(self.busiest, self.busy)
-            if len(self.asked) > self._limit:
-                return Reply(cut=True)
+            self.requests.append(asked)
+            self.active += 1
+            self.max_active = max(self.max_active, self.active)
+            if len(self.requests) > self._limit:
+                return StubResponse(cut=True)
             reply = self._replies[min(self._next, len(self._replies) - 1)]
             self._next += 1
         return reply(asked) if callable(reply) else reply
@@ -101,13 +101,13 @@ class Server(ThreadingHTTPServer):
     def done(self, *, gone: bool) -> None:
         """Note that a request was answered, or that its client had gone."""
         with self._lock:
-            self.busy -= 1
-            self.gone += gone
+            self.active -= 1
+            self.disconnects += gone
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no news."""
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> StubServer:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
@@ -120,14 +120,14 @@ class Server(ThreadingHTTPServer):
 
 
 class _Conversation(BaseHTTPRequestHandler):
-    server: Server
+    server: StubServer
     protocol_version = "HTTP/1.1"
     timeout = 60
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         reply = self.server.take(
-            Asked(self.command, self.path, dict(self.headers.items()), _decoded(data), time.monotonic())
+            ReceivedRequest(self.command, self.path, dict(self.headers.items()), _decoded(data), time.monotonic())
         )
         gone = True
         try:
@@ -140,7 +140,7 @@ class _Conversation(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
 
-    def _give(self, reply: Reply) -> None:
+    def _give(self, reply: StubResponse) -> None:
         if reply.delay:
             self.server.stopped.wait(reply.delay)
         if reply.hang:
@@ -155,7 +155,7 @@ class _Conversation(BaseHTTPRequestHandler):
         self._head(reply, {"Content-Type": "application/json", "Content-Length": str(len(body))})
         self.wfile.write(body)
 
-    def _stream(self, reply: Reply) -> None:
+    def _stream(self, reply: StubResponse) -> None:
         self._head(reply, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
         for piece in reply.pieces or ():
             self._chunk(f"data: {piece if isinstance(piece, str) else json.dumps(piece)}\n\n".encode())
@@ -172,7 +172,7 @@ class _Conversation(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 
-    def _head(self, reply: Reply, usual: Mapping[str, str]) -> None:
+    def _head(self, reply: StubResponse, usual: Mapping[str, str]) -> None:
         self.send_response(reply.status)
         for name, value in {**usual, **reply.headers}.items():
             self.send_header(name, value)

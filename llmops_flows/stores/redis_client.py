@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.redaction import redact
 
-from .service import load, server
+from .server_store import import_client, server_url
 
 if TYPE_CHECKING:
-    from .settings import Server
+    from .store_config import ServerStoreConfig
 
 T = TypeVar("T")
 
 
-class Link:
+class RedisClient:
     """A client of the server that a config names. A connection that broke is opened again once.
 
     Raises:
@@ -26,22 +26,22 @@ class Link:
         StoreError: the URL is none of a Redis server.
     """
 
-    def __init__(self, config: Server) -> None:
-        self._redis = load("redis", config.extra, "store=redis")
-        self.place = f"redis ({config.url_env}, namespace {config.namespace!r})"
-        self.client = self._connected(server(config.url_env, "redis://:password@host:6379/0"), config)
+    def __init__(self, config: ServerStoreConfig) -> None:
+        self._redis = import_client("redis", config.extra, "store=redis")
+        self.location = f"redis ({config.url_env}, namespace {config.namespace!r})"
+        self.client = self._connected(server_url(config.url_env, "redis://:password@host:6379/0"), config)
 
     def ask(self, work: Callable[[], T]) -> T:
         """What work answers. Raises StoreError: the server cannot be reached, or refuses."""
         try:
             return work()
         except (self._redis.RedisError, OSError) as error:
-            raise StoreError(redact(f"the store {self.place} failed: {error}")) from error
+            raise StoreError(redact(f"the store {self.location} failed: {error}")) from error
 
     def close(self) -> None:
         self.client.close()
 
-    def _connected(self, url: str, config: Server) -> Any:
+    def _connected(self, url: str, config: ServerStoreConfig) -> Any:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 

@@ -25,7 +25,7 @@ _ABSURD = 1 << 40
 """No file of ours is as long (1 TiB): its head is damaged."""
 
 
-def complaints(path: Path, tables: Mapping[str, Sequence[str]], application: int = 0) -> list[str]:
+def integrity_errors(path: Path, tables: Mapping[str, Sequence[str]], application: int = 0) -> list[str]:
     """What is wrong with the structure of a file; empty: nothing. Changes nothing.
 
     tables: name to its columns; they are looked at in a file of this application only.
@@ -38,13 +38,13 @@ def complaints(path: Path, tables: Mapping[str, Sequence[str]], application: int
                 there = {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})").fetchall()}
                 found += [f"the table {table} has lost its columns"] if there != set(columns) - {"rowid"} else []
     except sqlite3.OperationalError as error:
-        return [str(error)] if "malformed" in str(error) else []  # locked, not readable: told by whoever uses it
+        return [str(error)] if "malformed" in str(error) else []  # locked, not readable: reported where it is opened
     except (sqlite3.DatabaseError, ValueError) as error:
         return [str(error)]
     return [" ".join(text.split()) for text in found if text != "ok"]
 
 
-def misplaced(path: Path) -> list[str]:
+def path_problems(path: Path) -> list[str]:
     """What stands where a SQLite file is wanted and is somebody else's: nobody moves that aside."""
     if path.is_dir():
         return [f"path: {str(path)!r} is a folder; name a file in it"]
@@ -58,7 +58,7 @@ def misplaced(path: Path) -> list[str]:
     return [f"path: {str(path)!r} is no SQLite file; name one, or one that is not there yet"]
 
 
-def set_aside(path: Path) -> Path:
+def move_aside(path: Path) -> Path:
     """Move a file, with the log of its last writes, out of the way: `sqlite3 FILE .recover` may still read it."""
     place = path.with_name(f"{path.name}.broken-{time.time_ns()}")
     for suffix in ("", "-wal"):
@@ -69,7 +69,7 @@ def set_aside(path: Path) -> Path:
     return place
 
 
-def rescued(old: Path, tables: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Row]]]:
+def readable_rows(old: Path, tables: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Row]]]:
     """The rows that can still be read of a damaged file: table and at most BATCH rows, some of them twice.
 
     Whoever takes them judges whether they are as they were written. A table is read in the order of its first column.
@@ -90,8 +90,8 @@ def rescued(old: Path, tables: Mapping[str, Sequence[str]]) -> Iterator[tuple[st
         _tidy(old)
 
 
-def put(db: sqlite3.Connection, table: str, rows: Sequence[Row]) -> int:
-    """Write rescued rows where their place is free; how many. Those of an odd type are damaged, and left out."""
+def insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[Row]) -> int:
+    """Write readable_rows rows where their place is free; how many. Those of an odd type are damaged, and left out."""
     saved = 0
     for row in rows:
         try:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.store import ERROR_SECONDS, Entry, Lease
 
-from .maintenance import TOUCHED, EntryUsage, batches, used
-from .pool import ConnectionPool
-from .seal import ACCOUNT_SECONDS, account, fits, seal
-from .service import Served
+from .maintenance import TOUCH_SECONDS, EntryUsage, batches, entry_usage
+from .postgres_pool import PostgresPool
+from .seal import ACCOUNT_SECONDS, read_account, seal, seal_matches
+from .server_store import ServerStore
 
 if TYPE_CHECKING:
-    from .settings import Server
+    from .store_config import ServerStoreConfig
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
@@ -51,12 +51,12 @@ RETURNING key
 """
 
 
-class PostgresStore(Served):
+class PostgresStore(ServerStore):
     """Rows in tables that all namespaces share, of which each sees its own."""
 
-    def __init__(self, config: Server) -> None:
+    def __init__(self, config: ServerStoreConfig) -> None:
         super().__init__(config)
-        self._pool = ConnectionPool(config, _TABLES, needs=(ENTRIES, LEASES, ACCOUNTS))
+        self._pool = PostgresPool(config, _TABLES, needs=(ENTRIES, LEASES, ACCOUNTS))
 
     # -- what the runner asks ------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class PostgresStore(Served):
             if bad:
                 self._dropped("bad_seal", bad)
                 self._drop(ENTRIES, "key", bad)
-            self._touch([row[0] for row in rows if row[0] in found and row[4] > TOUCHED])
+            self._touch([row[0] for row in rows if row[0] in found and row[4] > TOUCH_SECONDS])
         return known
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
@@ -136,7 +136,7 @@ class PostgresStore(Served):
             cursor.execute(lock, (f"{self._space}/{name}",))
             found = f"SELECT seal, data FROM {ACCOUNTS} WHERE space = %s AND name = %s"
             row = cursor.execute(found, (self._space, name)).fetchone()
-            data, answer = work(account(self._key, name, *row) if row else None)
+            data, answer = work(read_account(self._key, name, *row) if row else None)
             if data is not None:
                 put = (
                     f"INSERT INTO {ACCOUNTS} VALUES (%s, %s, %b, %b, now()) ON CONFLICT (space, name) "
@@ -155,23 +155,25 @@ class PostgresStore(Served):
 
     # -- care ------------------------------------------------------------------------------------------------------
 
-    def uses(self) -> Sequence[EntryUsage]:
+    def usages(self) -> Sequence[EntryUsage]:
         age = "extract(epoch FROM clock_timestamp() - used)::float8"
-        return [used(*row) for row in self._rows(f"SELECT key, address, meta, {age} FROM {ENTRIES} WHERE space = %s")]
+        return [
+            entry_usage(*row) for row in self._rows(f"SELECT key, address, meta, {age} FROM {ENTRIES} WHERE space = %s")
+        ]
 
-    def sizes(self) -> Mapping[str, int]:
+    def value_sizes(self) -> Mapping[str, int]:
         return dict(self._rows(f"SELECT address, octet_length(data) FROM {CONTENTS} WHERE space = %s"))
 
-    def look(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
+    def check_entries(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
         text = f"SELECT key, address, meta, seal FROM {ENTRIES} WHERE space = %s AND key = ANY(%s)"
         return self._good(self._rows(text, keys))
 
-    def holders(self) -> Sequence[str]:
+    def lease_owners(self) -> Sequence[str]:
         text = f"SELECT key, owner, error, seal FROM {LEASES} WHERE space = %s AND expires > clock_timestamp()"
         rows = [row for row in self._rows(text) if not row[2]]
-        return [owner for key, owner, error, kept in rows if fits(kept, self._key, "lease", key, owner, error)]
+        return [owner for key, owner, error, kept in rows if seal_matches(kept, self._key, "lease", key, owner, error)]
 
-    def remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+    def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
         unneeded = f"NOT EXISTS (SELECT FROM {ENTRIES} e WHERE e.space = c.space AND e.address = c.address)"
 
         def write(cursor: Any) -> None:
@@ -196,7 +198,7 @@ class PostgresStore(Served):
     def _good(self, rows: list[Any]) -> tuple[dict[str, Entry], list[str]]:
         found, bad = {}, []
         for key, address, meta, kept, *_ in rows:
-            if fits(kept, self._key, "entry", key, address, meta):
+            if seal_matches(kept, self._key, "entry", key, address, meta):
                 found[key] = Entry(address, meta)
             else:
                 bad.append(key)
@@ -237,7 +239,7 @@ class PostgresStore(Served):
                 found.update({key: Lease(key, owner, True) for (key,) in cursor.execute(_CLAIM, row).fetchall()})
                 rest = [key for key in wanted if key not in found]
                 for key, holder, error, kept in cursor.execute(theirs, (self._space, rest)).fetchall():
-                    if fits(kept, self._key, "lease", key, holder, error):
+                    if seal_matches(kept, self._key, "lease", key, holder, error):
                         found[key] = Lease(key, holder, False, error)
                     else:
                         self.counters["bad_seal"] += 1

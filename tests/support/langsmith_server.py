@@ -14,18 +14,18 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Mood = Literal["well", "hang", "slow", "429", "500", "401", "picky"]
+Behavior = Literal["well", "hang", "slow", "429", "500", "401", "picky"]
 
 
-class Receiver:
+class FakeLangSmith:
     """What arrived: `runs` and `feedback` by id, `bodies` as they came, `posts` counts how often a run was sent.
 
-    mood: well; hang (never answers); slow (a second for each answer); an HTTP status; picky (422 for every request
+    behavior: well; hang (never answers); slow (a second for each answer); an HTTP status; picky (422 for every request
     that holds the word `poison`). `multipart` False answers 404 to /runs/multipart, as old servers do.
     """
 
     def __init__(self) -> None:
-        self.mood: Mood = "well"
+        self.behavior: Behavior = "well"
         self.multipart = True
         self.runs: dict[str, dict[str, Any]] = {}
         self.posts: Counter[str] = Counter()
@@ -95,9 +95,9 @@ class Receiver:
 
 
 @contextmanager
-def receiving(receiver: Receiver | None = None) -> Iterator[Receiver]:
+def fake_langsmith(receiver: FakeLangSmith | None = None) -> Iterator[FakeLangSmith]:
     """A receiver that listens on a free port until the end of the block."""
-    receiver = receiver or Receiver()
+    receiver = receiver or FakeLangSmith()
 
     class Answers(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -118,14 +118,14 @@ def receiving(receiver: Receiver | None = None) -> Iterator[Receiver]:
                 body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
             receiver.bodies.append(body)
             receiver.headers.append(dict(self.headers))
-            if receiver.mood == "hang":
+            if receiver.behavior == "hang":
                 receiver.over.wait()
                 return
-            if receiver.mood == "slow":
+            if receiver.behavior == "slow":
                 time.sleep(1.0)
-            if receiver.mood.isdigit():
-                self._answer(int(receiver.mood), {"detail": "no"})
-            elif receiver.mood == "picky" and b"poison" in body:
+            if receiver.behavior.isdigit():
+                self._answer(int(receiver.behavior), {"detail": "no"})
+            elif receiver.behavior == "picky" and b"poison" in body:
                 self._answer(422, {"detail": "cannot be read"})
             else:
                 path = self.path.partition("?")[0]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from llmops_flows import Call, Flow, Outcome, Record, Stage
 
-RAN: Counter[str] = Counter()
+RUN_COUNTS: Counter[str] = Counter()
 
 
 class Find(Stage):
@@ -18,7 +18,7 @@ class Find(Stage):
     pause: float = 0.0
 
     def run(self, question: str) -> list[dict[str, Any]]:
-        RAN["find"] += 1
+        RUN_COUNTS["find"] += 1
         time.sleep(self.pause)
         return [{"id": str(n), "page_content": f"{question} {n}", "metadata": {}} for n in range(self.k)]
 
@@ -27,7 +27,7 @@ class FindMany(Stage):
     writes: ClassVar[str] = "documents"
 
     def run_many(self, inputs: Sequence[Mapping[str, Any]], calls: Sequence[Call]) -> list[Any]:
-        RAN["batches"] += 1
+        RUN_COUNTS["batches"] += 1
         return [ValueError("bad row") if given["question"] == "bad" else [given["question"]] for given in inputs]
 
     def run(self, question: str) -> Any:
@@ -40,7 +40,7 @@ class Write(Stage):
     text: str = "Answer"
 
     def run(self, question: str, documents: list[Any]) -> list[dict[str, str]]:
-        RAN["write"] += 1
+        RUN_COUNTS["write"] += 1
         return [{"role": "user", "content": f"{self.text}: {question} ({len(documents)})"}]
 
 
@@ -57,7 +57,7 @@ class Say(Stage):
         return self.temperature > 0
 
     def run(self, messages: list[dict[str, str]], call: Call) -> Outcome:
-        RAN["say"] += 1
+        RUN_COUNTS["say"] += 1
         said = messages[-1]["content"]
         until = time.monotonic() + self.pause
         while time.monotonic() < until and not call.cancelled():
@@ -76,7 +76,7 @@ class Guard(Stage):
     blocks: str = "never"
 
     def run(self, answer: str) -> Outcome:
-        RAN["guard"] += 1
+        RUN_COUNTS["guard"] += 1
         if self.blocks in answer:
             return Outcome("I must not say that.", verdict={"passed": False, "action": "refrain"}, ends=True)
         if self.wants not in answer:
@@ -91,18 +91,18 @@ class Length(Stage):
     breaks: bool = False
 
     def run(self, answer: str, reference: str = "") -> dict[str, float | None]:
-        RAN["length"] += 1
+        RUN_COUNTS["length"] += 1
         if self.breaks:
             raise ZeroDivisionError("no scale")
         return {"length": min(1.0, len(answer) / 100), "against": None if not reference else 1.0}
 
 
-def rag(**stages: Stage) -> Flow:
+def rag_flow(**stages: Stage) -> Flow:
     """retrieve, prompt, model, guard; any of them replaced by name."""
     return Flow(stages={"retrieve": Find(), "prompt": Write(), "model": Say(), "guard": Guard(), **stages})
 
 
-def asked(*questions: str, sample: int | None = None) -> list[Record]:
+def question_records(*questions: str, sample: int | None = None) -> list[Record]:
     return [Record.of(f"q{n}", {"question": q}, sample=sample) for n, q in enumerate(questions)]
 
 
