@@ -17,7 +17,7 @@ from llmops_flows.core.stage import Call
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
 from tests.support.required import missing
-from tests.support.store_servers import PostgresEngine
+from tests.support.store_servers import PostgresServer
 
 EXTENSIONS = [*Path("/usr/share").glob("postgresql*/**/vector.control")]
 
@@ -26,7 +26,7 @@ EXTENSIONS = [*Path("/usr/share").glob("postgresql*/**/vector.control")]
 def url() -> Iterator[str]:
     if not EXTENSIONS:
         missing("pgvector", "pgvector is not installed")
-    with PostgresEngine() as engine:
+    with PostgresServer() as engine:
         yield engine.url
         release_all()
 

@@ -31,7 +31,7 @@ class RecordedRuns:
 
     @property
     def traces(self) -> TraceStore:
-        return TraceStore(self.folder / "traces.sqlite", elsewhere=self.store.values)
+        return TraceStore(self.folder / "traces.sqlite", read_values=self.store.values)
 
     def run(
         self,
@@ -47,7 +47,7 @@ class RecordedRuns:
         flow, records = flow or rag_flow(), question_records("why?", "who?") if records is None else records
         cache = cache or Cache()
         config: dict[str, Any] = {"cache": cache.model_dump(), "tenant": tenant, "name": "rag"}
-        sink = Local(path=self.folder / "traces.sqlite").sink(config, elsewhere=self.store.values)
+        sink = Local(path=self.folder / "traces.sqlite").sink(config, read_values=self.store.values)
         with Runner(store=self.store, sinks=[sink] if traced else [], cache=cache, tenant=tenant) as runner:
             runner.run(flow, records, evaluators={"length": Length()}, run=f"{name:0<32}", config=config)
         sink.close()

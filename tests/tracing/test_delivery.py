@@ -94,7 +94,7 @@ def test_an_endpoint_in_trouble_costs_no_answer_and_no_exit(
     waits = [wall - cpu for wall, cpu in zip(done.wall, done.cpu, strict=True)]
     worst, waited = statistics.quantiles(done.cpu[1:], n=100, method="inclusive")[-1], statistics.median(waits)
     assert worst <= 0.005 and waited <= 0.005, (worst, waited)
-    assert done.ended_after < 2.0
+    assert done.ended_after < 10  # an exporter that the exit waited for would take 16 s or more
     # A slow endpoint may have taken everything while a busy machine ended the application.
     assert len(done.warnings) == 1 or (behavior == "slow" and not done.warnings), done.stderr
     assert "Traceback" not in done.stderr
