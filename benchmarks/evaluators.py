@@ -17,7 +17,7 @@ from typing import Any
 
 from llmops_flows.components.evaluator.basic import AnswerRelevance, Correctness
 from llmops_flows.core.record import Document
-from llmops_flows.text.overlap import closeness, is_refusal, numbers, support, terms
+from llmops_flows.text.overlap import is_refusal, numbers, question_coverage, support_score, terms
 
 from .measure import functions, say
 
@@ -51,7 +51,7 @@ def begin(path: Path) -> list[tuple[str, str]]:
     with path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     labels = [float(row["begin_label"] == "Fully attributable") for row in rows]
-    scores = [support(row["response"], [_document(row["knowledge"])]) or 0.0 for row in rows]
+    scores = [support_score(row["response"], [_document(row["knowledge"])]) or 0.0 for row in rows]
     alarms = [not numbers(r["response"]) <= numbers(r["knowledge"]) for r in rows]
     wrong = sum(1 for alarm, label in zip(alarms, labels, strict=True) if alarm and not label)
     return [
@@ -64,15 +64,15 @@ def spoilt(path: Path) -> list[tuple[str, str]]:
     """Reference answers against their own pages; then with one number changed, or one verb denied."""
     chance, found = random.Random(0), {"another number": [], "a verb denied": []}  # type: ignore[var-annotated]
     for row, gold, _ in _northwind(path):
-        answer, right = row["answer"], support(row["answer"], gold)
+        answer, right = row["answer"], support_score(row["answer"], gold)
         number = next(iter(re.finditer(r"\d[\d,]*", answer)), None)
         verb = re.search(r"\b(?:is|are|will|can|does|must|should)\b(?! not)", answer)
         if number and numbers(answer) <= {n for page in gold for n in numbers(page["page_content"])}:
             text = answer[: number.start()] + str(chance.randint(3000, 9000)) + answer[number.end() :]
-            found["another number"].append((right, support(text, gold)))
+            found["another number"].append((right, support_score(text, gold)))
         if verb:
             text = f"{answer[: verb.end()]} not{answer[verb.end() :]}"
-            found["a verb denied"].append((right, support(text, gold)))
+            found["a verb denied"].append((right, support_score(text, gold)))
     return [
         (
             f"{name} ({len(pairs)}): AUC against the untouched answer; scored lower",
@@ -101,7 +101,7 @@ def golden(path: Path) -> list[tuple[str, str]]:
         scored = [
             AnswerRelevance().run(row["query"], row["expected_response"])["answer_relevance"]
             if name.startswith("answer")
-            else closeness(row["query"], [_document(row["expected_response"])])
+            else question_coverage(row["query"], [_document(row["expected_response"])])
             for row in rows
         ]
         pairs = [(s or 0.0, float(row["expected_score"])) for s, row in zip(scored, rows, strict=True)]
@@ -112,7 +112,10 @@ def golden(path: Path) -> list[tuple[str, str]]:
 def contexts(path: Path) -> list[tuple[str, str]]:
     pairs: Pairs = []
     for row, gold, other in _northwind(path):
-        pairs += [(closeness(row["question"], gold) or 0.0, 1.0), (closeness(row["question"], other) or 0.0, 0.0)]
+        pairs += [
+            (question_coverage(row["question"], gold) or 0.0, 1.0),
+            (question_coverage(row["question"], other) or 0.0, 0.0),
+        ]
     return [(f"AUC, {len(pairs)} pairs", f"{auc(pairs):.3f}")]
 
 
@@ -133,7 +136,7 @@ def speed() -> list[tuple[str, str]]:
     passage = "Northwind Standard covers 80 percent of the cost of emergency care, after a deductible of $2,000. " * 8
     documents = [_document(passage) for _ in range(5)]
     answer = "Northwind Standard pays 80% of emergency care. The deductible is $2,000. It does not cover dental care."
-    took = functions({"support": lambda: support(answer, documents)}, rounds=5, calls=20)
+    took = functions({"support": lambda: support_score(answer, documents)}, rounds=5, calls=20)
     return [("groundedness of 3 sentences in 5 passages of 800 characters", f"{took['support'] * 1000:.2f} ms")]
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from llmops_flows.components.retriever.bm25 import Bm25
 from llmops_flows.core.stage import Call
-from llmops_flows.text.injection import injection
+from llmops_flows.text.injection import injection_score
 from llmops_flows.text.overlap import is_refusal
-from llmops_flows.text.pii import personal
-from llmops_flows.text.toxicity import toxicity
+from llmops_flows.text.pii import find_personal_data
+from llmops_flows.text.toxicity import toxicity_score
 from llmops_flows.text.validators import Answerable, Toxicity
 
 from .measure import functions, say
@@ -69,7 +69,9 @@ def injections(folder: Path) -> Rows:
         "the demo's questions": [row["question"] for row in lines(DEMO)],
         **{name: texts for name, texts in everyday().items() if texts},
     }
-    return shares("caught", attacks, injection, (1.0, 0.6)) + shares("false alarms", honest, injection, (1.0, 0.6))
+    return shares("caught", attacks, injection_score, (1.0, 0.6)) + shares(
+        "false alarms", honest, injection_score, (1.0, 0.6)
+    )
 
 
 def everyday() -> dict[str, list[str]]:
@@ -98,7 +100,7 @@ def toxic(folder: Path) -> Rows:
     cuts = (0.5, 0.4)
 
     def whole(text: str) -> float:
-        return max((cut for cut in cuts if Toxicity(threshold=cut).assess(text, {}) is not None), default=0.0)
+        return max((cut for cut in cuts if Toxicity(threshold=cut).validate_text(text, {}) is not None), default=0.0)
 
     return shares("caught", bad, whole, cuts) + shares("false alarms", good, whole, cuts)
 
@@ -109,7 +111,7 @@ def pii(folder: Path) -> Rows:
     wrong: Counter[str] = Counter()
     for row in lines(next(folder.glob("*.jsonl"))):
         spans = [s for s in row["spans"] if s["type"] in PII_KINDS]
-        found = personal(row["text"])
+        found = find_personal_data(row["text"])
         for span in spans:
             known[span["type"]] += 1
             caught[span["type"]] += any(
@@ -180,7 +182,7 @@ def answerable(texts: Sequence[str], questions: Sequence[str]) -> dict[str, list
             document["metadata"] = {**document["metadata"], "source": ""}
     return {
         name: [
-            check.assess(question, {"documents": found}) is not None
+            check.validate_text(question, {"documents": found}) is not None
             for question, found in zip(questions, passages, strict=True)
         ]
         for name, check in (("basic", Answerable()), ("strict", Answerable(share=0.75, one_passage=0.6)))
@@ -198,11 +200,11 @@ def refusals(refused: Sequence[bool], can: Sequence[bool]) -> str:
 
 def speed() -> Rows:
     """The same validator both ways, in process; and the worst inputs."""
-    from llmops_flows.components.guardrail.guard import Guard
+    from llmops_flows.components.guardrail.validator_guardrail import ValidatorGuardrail
 
     use: Mapping[str, Any] = {"pii": {"on_fail": "fix"}, "prompt_injection": {"on_fail": "refrain"}}
     text = "Standard covers emergency care at any hospital. Ask ann@mail.org about it. It is open all day. " * 2
-    light, through = Guard(validators=use), Guard(validators=use, engine="guardrails")
+    light, through = ValidatorGuardrail(validators=use), ValidatorGuardrail(validators=use, engine="guardrails")
     costs = functions(
         {"light": lambda: light.run(answer=text), "guardrails": lambda: through.run(answer=text)}, rounds=5, calls=50
     )
@@ -211,7 +213,11 @@ def speed() -> Rows:
         ("the same through a guardrails-ai Guard, warm", f"{costs['guardrails'] * 1e6:.0f} us"),
     ]
     bad = [unit * (50_000 // len(unit)) for unit in ("ignore ", "1 ", "a@", "you are ", "\n", "(", 'say "', "system:")]
-    detectors: dict[str, Callable[[str], Any]] = {"injection": injection, "toxicity": toxicity, "pii": personal}
+    detectors: dict[str, Callable[[str], Any]] = {
+        "injection": injection_score,
+        "toxicity": toxicity_score,
+        "pii": find_personal_data,
+    }
     for name, detect in detectors.items():
         worst = max(functions({t[:8]: lambda t=t, d=detect: d(t) for t in bad}, rounds=1, calls=1).values())
         rows.append((f"{name}, worst of 8 hostile texts of 50 KB", f"{worst * 1e3:.0f} ms"))

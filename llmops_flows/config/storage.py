@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.stores.store_config import StoreConfig
 
@@ -20,7 +20,7 @@ class Storage:
 
     store: StoreConfig
     home: Path
-    traces: Local | None
+    traces: LocalTracer | None
 
 
 def load_storage(overrides: Sequence[str]) -> Storage:
@@ -44,4 +44,4 @@ def load_storage(overrides: Sequence[str]) -> Storage:
     builder.done()
     if not isinstance(store, StoreConfig):
         raise ConfigError(Problem("no answers are kept", key="store", hint="store=sqlite"))
-    return Storage(store, Path(str(config["home"])), local if isinstance(local, Local) else None)
+    return Storage(store, Path(str(config["home"])), local if isinstance(local, LocalTracer) else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.events import Sink
 from llmops_flows.core.stage import Part
@@ -37,7 +37,7 @@ def sinks(
     return [
         part.sink(config, choices=choices, exporters=exporters, process=process, read_values=read_values)
         for part in tracers.values()
-        if isinstance(part, Local)
+        if isinstance(part, LocalTracer)
     ]
 
 
@@ -58,7 +58,7 @@ def open_outbox(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Export
     parts = {str(n): builder.value(c, f"tracer.{n}") for n, c in (config.get("tracer") or {}).items()}
     answers = builder.value(config.get("store"), "store")
     builder.done()
-    local = next((part for part in parts.values() if isinstance(part, Local)), None)
+    local = next((part for part in parts.values() if isinstance(part, LocalTracer)), None)
     if local is None:
         raise ConfigError(Problem("no traces are kept", key="tracer", hint="tracer=[local]"))
     read_values = answers.open().values if isinstance(answers, StoreConfig) else None

@@ -14,16 +14,16 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.roles import DocumentLoader, Splitter
 from llmops_flows.core.stage import Part
 
-from .folder import DocumentFolder, nothing_to_read
-from .passages import unique
+from .folder import DocumentFolder, unreadable_reason
+from .passages import with_unique_ids
 
-Documents = Annotated[Path | SerializeAsAny[DocumentLoader], "a file or folder, or a loader"]
+DocumentSource = Annotated[Path | SerializeAsAny[DocumentLoader], "a file or folder, or a loader"]
 
 
 class Corpus(Part):
     """The passages of a set of documents; what an index is built from. Its identity is the index's address."""
 
-    documents: Documents
+    documents: DocumentSource
     splitter: SerializeAsAny[Splitter] | None = None
 
     @cached_property
@@ -36,15 +36,15 @@ class Corpus(Part):
         Raises:
             StageError: the documents changed since this corpus was configured, or none could be read.
         """
-        documents = unique(loader(self.documents).load())
+        documents = with_unique_ids(document_loader(self.documents).load())
         if isinstance(self.documents, Path) and content(self.documents) != self.documents_address:
             raise StageError(f"the documents in {str(self.documents)!r} changed while they were read: run again")
         if not documents:
             raise StageError(f"no document could be read from {_named(self.documents)}")
-        return unique(self.splitter.split(documents) if self.splitter else documents)
+        return with_unique_ids(self.splitter.split(documents) if self.splitter else documents)
 
 
-def loader(documents: Path | DocumentLoader) -> DocumentLoader:
+def document_loader(documents: Path | DocumentLoader) -> DocumentLoader:
     """Who reads the documents."""
     return documents if isinstance(documents, DocumentLoader) else DocumentFolder(path=documents)
 
@@ -53,7 +53,7 @@ def _named(documents: Path | DocumentLoader) -> str:
     return repr(str(documents)) if isinstance(documents, Path) else f"a {type(documents).__name__}"
 
 
-def missing(documents: Path | DocumentLoader) -> list[str]:
+def document_problems(documents: Path | DocumentLoader) -> list[str]:
     """What is wrong with the place of the documents."""
-    problem = nothing_to_read(documents) if isinstance(documents, Path) else ""
+    problem = unreadable_reason(documents) if isinstance(documents, Path) else ""
     return [f"documents: {problem}"] if problem else []

@@ -18,21 +18,21 @@ from llmops_flows.core.redaction import redact
 from llmops_flows.core.roles import DocumentLoader
 from llmops_flows.core.stage import Positive
 
-from .formats import TextPage, csv_rows, json_lines, markdown_pages, text_page
+from .formats import TextPage, csv_pages, json_pages, markdown_pages, text_pages
 
 log = logging.getLogger("llmops_flows.documents")
 
 Read = Callable[[bytes], Iterable[TextPage]]
 
 READERS: dict[str, Read | str] = {
-    ".txt": text_page,
-    ".text": text_page,
+    ".txt": text_pages,
+    ".text": text_pages,
     ".md": markdown_pages,
     ".markdown": markdown_pages,
     ".html": "llmops_flows.documents.html:html_page",
     ".htm": "llmops_flows.documents.html:html_page",
-    ".jsonl": json_lines,
-    ".csv": csv_rows,
+    ".jsonl": json_pages,
+    ".csv": csv_pages,
     ".pdf": "llmops_flows.documents.pdf:pages",
 }
 """Suffix to what reads such a file: a function, or where one is found that needs an outside library."""
@@ -98,7 +98,7 @@ def _cause(error: Exception) -> str:
     return getattr(error, "message", "") or str(error)
 
 
-def nothing_to_read(path: Path) -> str:
+def unreadable_reason(path: Path) -> str:
     """Why there is no document at a path; empty where there is a file of a kind that is read."""
     kinds = f"read are {', '.join(READERS)}"
     if not path.exists():

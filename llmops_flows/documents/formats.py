@@ -25,7 +25,7 @@ class TextPage:
     id: str = ""
 
 
-def decoded(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """The text of a file in UTF-8 (a byte order mark for UTF-16 counts). Raises ValueError for anything else."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
@@ -38,16 +38,16 @@ def decoded(data: bytes) -> str:
     return text
 
 
-def text_page(data: bytes) -> Iterator[TextPage]:
+def text_pages(data: bytes) -> Iterator[TextPage]:
     """Plain text; a form feed starts a page."""
-    parts = decoded(data).split("\f")
+    parts = decode_text(data).split("\f")
     for number, text in enumerate(parts, 1):
         yield TextPage(text, {"page": number} if len(parts) > 1 else {})
 
 
 def markdown_pages(data: bytes) -> Iterator[TextPage]:
     """Markdown; a line `<!-- page 7 -->` starts page 7. The first heading of level 1 is the title."""
-    text = decoded(data)
+    text = decode_text(data)
     title = _TITLE.search(text)
     known: dict[str, Any] = {"title": title[1].strip()} if title else {}
     first, *rest = _PAGE.split(text)
@@ -63,9 +63,9 @@ def markdown_pages(data: bytes) -> Iterator[TextPage]:
         yield TextPage(_COMMENT.sub("", page), {**known, "page": int(number)})
 
 
-def json_lines(data: bytes) -> Iterator[TextPage]:
+def json_pages(data: bytes) -> Iterator[TextPage]:
     """One JSON object a line: its text under `text`, `page_content`, `content` or `body`, the rest is metadata."""
-    for number, line in enumerate(decoded(data).splitlines(), 1):
+    for number, line in enumerate(decode_text(data).splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -77,9 +77,9 @@ def json_lines(data: bytes) -> Iterator[TextPage]:
         yield _row(row, number, "line")
 
 
-def csv_rows(data: bytes) -> Iterator[TextPage]:
+def csv_pages(data: bytes) -> Iterator[TextPage]:
     """One document a row: its text column, or all columns as `name: value` when none is called so."""
-    rows = csv.DictReader(io.StringIO(decoded(data), newline=""), strict=True)
+    rows = csv.DictReader(io.StringIO(decode_text(data), newline=""), strict=True)
     try:
         for number, row in enumerate(rows, 1):
             yield _row({k: v for k, v in row.items() if k is not None and v is not None}, number, "row")

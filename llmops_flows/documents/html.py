@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
-from .formats import TextPage, decoded
+from .formats import TextPage, decode_text
 
 _BLOCKS = "p div li tr h1 h2 h3 h4 h5 h6 section article header footer table ul ol br pre"
 
 
-def html_page(data: bytes) -> Iterator[TextPage]:
+def html_pages(data: bytes) -> Iterator[TextPage]:
     """What a reader sees of an HTML page; its <title> is the title."""
     reader = _Visible()
-    reader.feed(decoded(data))
+    reader.feed(decode_text(data))
     reader.close()
     text = re.sub(r"[ \t]*\n\s*", "\n", re.sub(r"[ \t]+", " ", "".join(reader.text)))
     title = " ".join("".join(reader.title).split())

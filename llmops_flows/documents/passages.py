@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llmops_flows.core.record import Document
-from llmops_flows.text.heading import scored
 
 
 def passage_id(metadata: dict[str, Any], part: int = 0) -> str:
@@ -17,7 +16,7 @@ def passage_id(metadata: dict[str, Any], part: int = 0) -> str:
     return f"{source}#{'&'.join(marks)}" if marks else source
 
 
-def pieces(document: Document, texts: Sequence[str]) -> list[Document]:
+def make_passages(document: Document, texts: Sequence[str]) -> list[Document]:
     """The parts of a document as passages: its metadata and id, numbered from 1 when there are several."""
     texts = [text for text in (t.strip() for t in texts) if text]
     if len(texts) < 2:
@@ -30,16 +29,16 @@ def _piece(document: Document, text: str, name: str, extra: dict[str, Any]) -> D
     return Document(id=name, page_content=text, metadata={**document["metadata"], **extra})
 
 
-Found = tuple[list[Document], list[float]]
+RankedPassages = tuple[list[Document], list[float]]
 """The passages for a question, best first, and the score of each: copies that hold it cost more than a search."""
 
 
-def with_scores(found: Sequence[Found]) -> list[list[Document]]:
+def with_scores(found: Sequence[RankedPassages]) -> list[list[Document]]:
     """The passages for each question, every one with its score."""
-    return [[scored(*one) for one in zip(passages, scores, strict=True)] for passages, scores in found]
+    return [[with_score(*one) for one in zip(passages, scores, strict=True)] for passages, scores in found]
 
 
-def unique(documents: Iterable[Document]) -> list[Document]:
+def with_unique_ids(documents: Iterable[Document]) -> list[Document]:
     """Documents with distinct ids: the second of an id is named `id~2`, and so on."""
     seen: dict[str, int] = {}
     found: list[Document] = []
@@ -47,3 +46,8 @@ def unique(documents: Iterable[Document]) -> list[Document]:
         count = seen[document["id"]] = seen.get(document["id"], 0) + 1
         found.append(document if count == 1 else Document({**document, "id": f"{document['id']}~{count}"}))
     return found
+
+
+def with_score(document: Document, score: float) -> Document:
+    """The passage with its score (higher is better)."""
+    return {**document, "metadata": {**document["metadata"], "score": round(float(score), 6)}}

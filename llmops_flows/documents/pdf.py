@@ -11,7 +11,7 @@ from llmops_flows.artifacts.lazy_import import load
 from .formats import TextPage
 
 
-def pages(data: bytes) -> Iterator[TextPage]:
+def pdf_pages(data: bytes) -> Iterator[TextPage]:
     """Every page that has text, numbered from 1.
 
     Raises:

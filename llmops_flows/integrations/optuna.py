@@ -22,12 +22,12 @@ EXTRA = "optuna"
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "nsga2": "NSGAIISampler", "cmaes": "CmaEsSampler"}
 GRID = "grid"
 """Every point in order. Ours: Optuna's own sampler works in its own loop only."""
-Value = str | int | float
-DONE, FAILED, LEFT_OUT, WAITING = "done", "failed", "left out", "waiting"
+ParameterValue = str | int | float
+DONE, FAILED, PRUNED, WAITING = "done", "failed", "left out", "waiting"
 
 
 @dataclass(frozen=True)
-class Parameter:
+class SearchParameter:
     """What may vary in a search.
 
     Attributes:
@@ -45,35 +45,35 @@ class Parameter:
     log: bool = False
 
     @property
-    def ends(self) -> list[Value]:
+    def sample_values(self) -> list[ParameterValue]:
         """The values that tell whether the parameter is right: each choice, or both ends."""
         return list(dict.fromkeys(self.numbers)) if self.numbers is not None else list(self.steps)
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         """Whether its values are whole numbers."""
         return self.numbers is not None and all(isinstance(end, int) for end in self.numbers)
 
     @property
-    def values(self) -> list[Value] | None:
+    def values(self) -> list[ParameterValue] | None:
         """All its values in order; None where there is no end of them."""
         if self.numbers is None:
             return list(self.steps)
-        if self.whole:
+        if self.is_integer:
             return list(range(int(self.numbers[0]), int(self.numbers[1]) + 1, int(self.step or 1)))
         return [float(text) for text in self.steps] or None
 
-    def overrides(self, value: Value) -> tuple[str, ...]:
+    def overrides(self, value: ParameterValue) -> tuple[str, ...]:
         """The overrides that set a value."""
         if self.numbers is None:
             return self.steps[str(value)]
         if not self.steps:
-            return (f"{self.name}={int(value) if self.whole else float(value)!r}",)
+            return (f"{self.name}={int(value) if self.is_integer else float(value)!r}",)
         return self.steps[min(self.steps, key=lambda text: abs(float(text) - float(value)))]
 
 
 @dataclass(frozen=True)
-class Trial:
+class StudyTrial:
     """A proposal and what came of it.
 
     Attributes:
@@ -85,17 +85,17 @@ class Trial:
     """
 
     number: int
-    values: Mapping[str, Value]
+    values: Mapping[str, ParameterValue]
     state: str
     figures: tuple[float, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """How proposals are made. `directions`: for each objective whether more is better. The rest: see Settings."""
 
-    parameters: Sequence[Parameter]
+    parameters: Sequence[SearchParameter]
     directions: Sequence[bool]
     sampler: str = "tpe"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Plan:
     generation: int = 50
 
 
-class Study:
+class OptunaStudy:
     """A study in a storage of Optuna's, begun or gone on with.
 
     Raises:
@@ -112,7 +112,7 @@ class Study:
         StoreError: the storage cannot be opened.
     """
 
-    def __init__(self, name: str, storage: str, plan: Plan, about: Mapping[str, str]) -> None:
+    def __init__(self, name: str, storage: str, plan: StudyPlan, about: Mapping[str, str]) -> None:
         self._optuna = load("optuna", EXTRA, "hydra/sweeper=optuna")
         self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         self._plan = plan
@@ -139,19 +139,19 @@ class Study:
         return str(self._study.study_name)
 
     @property
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[StudyTrial]:
         """Every trial whose proposal is complete, in order."""
         found = (self._trial(frozen) for frozen in self._study.get_trials(deepcopy=False))
         return [trial for trial in found if trial.values.keys() == self._spaces.keys()]
 
     @property
-    def best(self) -> list[int]:
+    def best_numbers(self) -> list[int]:
         """The numbers of the trials that no other beats in every objective; [] before the first one is done."""
         if not any(trial.state == DONE for trial in self.trials):
             return []
         return sorted(trial.number for trial in self._study.best_trials if "same_as" not in trial.user_attrs)
 
-    def ask(self) -> Trial:
+    def ask(self) -> StudyTrial:
         """The next proposal: a function of the seed and of all trials before it. A used-up grid repeats itself."""
         if self._plan.sampler == GRID:
             self._next_of_grid()
@@ -160,24 +160,24 @@ class Study:
         with _quiet():
             asked = self._study.ask(self._spaces)
         self._ids[asked.number] = asked._trial_id
-        return Trial(asked.number, dict(asked.params), WAITING)
+        return StudyTrial(asked.number, dict(asked.params), WAITING)
 
-    def again(self, trial: Trial) -> None:
+    def enqueue(self, trial: StudyTrial) -> None:
         """Propose the values of a trial once more."""
         with _quiet():
             self._study.enqueue_trial(dict(trial.values))
 
-    def done(self, number: int, figures: Sequence[float]) -> None:
+    def complete(self, number: int, figures: Sequence[float]) -> None:
         self._study.tell(number, list(figures), skip_if_finished=True)
 
-    def failed(self, number: int) -> None:
+    def fail(self, number: int) -> None:
         self._study.tell(number, state=self._optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
-    def left_out(self, number: int) -> None:
+    def prune(self, number: int) -> None:
         """A condition forbids the point: the sampler learns to keep away from there."""
         self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED, skip_if_finished=True)
 
-    def note(self, number: int, name: str, value: Any) -> None:
+    def add_note(self, number: int, name: str, value: Any) -> None:
         """Put plain data down with a waiting trial, secrets masked. One that was told meanwhile stays as it is."""
         id = self._ids.get(number) or self._study.get_trials(deepcopy=False)[number]._trial_id
         try:
@@ -187,11 +187,11 @@ class Study:
 
     # -- of Optuna -------------------------------------------------------------------------------------------------
 
-    def _trial(self, frozen: Any) -> Trial:
-        states = {"COMPLETE": DONE, "FAIL": FAILED, "PRUNED": LEFT_OUT}
+    def _trial(self, frozen: Any) -> StudyTrial:
+        states = {"COMPLETE": DONE, "FAIL": FAILED, "PRUNED": PRUNED}
         state = states.get(frozen.state.name, WAITING)
         figures = tuple(frozen.values) if state == DONE else ()
-        return Trial(frozen.number, dict(frozen.params), state, figures, dict(frozen.user_attrs))
+        return StudyTrial(frozen.number, dict(frozen.params), state, figures, dict(frozen.user_attrs))
 
     def _same(self, about: Mapping[str, str]) -> None:
         """A study compares its points: all of them must be of one pipeline, one space and the same objectives."""
@@ -205,12 +205,12 @@ class Study:
             if name not in kept:
                 self._study.set_user_attr(name, value)
 
-    def _distribution(self, parameter: Parameter) -> Any:
+    def _distribution(self, parameter: SearchParameter) -> Any:
         kinds = self._optuna.distributions
         if parameter.numbers is None:
             return kinds.CategoricalDistribution(list(parameter.steps))
         low, high = parameter.numbers
-        if parameter.whole:
+        if parameter.is_integer:
             return kinds.IntDistribution(int(low), int(high), log=parameter.log, step=int(parameter.step or 1))
         return kinds.FloatDistribution(float(low), float(high), log=parameter.log, step=parameter.step)
 
@@ -238,7 +238,7 @@ class Study:
                 return
 
 
-def _check(optuna: Any, plan: Plan) -> None:
+def _check(optuna: Any, plan: StudyPlan) -> None:
     if plan.sampler not in SAMPLERS:
         hint = did_you_mean(plan.sampler, [*SAMPLERS, GRID])
         raise ConfigError(Problem(f"there is no sampler {plan.sampler!r}", "hydra.sweeper.sampler", hint=hint))
@@ -257,7 +257,7 @@ def _check(optuna: Any, plan: Plan) -> None:
         raise ConfigError(problems)
 
 
-def _defaults(plan: Plan) -> dict[str, Any]:
+def _defaults(plan: StudyPlan) -> dict[str, Any]:
     given: dict[str, dict[str, Any]] = {
         "tpe": {"constant_liar": True},  # the points of a batch keep away from each other
         "nsga2": {"population_size": plan.generation},
@@ -266,7 +266,7 @@ def _defaults(plan: Plan) -> dict[str, Any]:
     return given.get(plan.sampler, {})
 
 
-def _grid(parameters: Sequence[Parameter]) -> Iterator[tuple[Value, ...]]:
+def _grid(parameters: Sequence[SearchParameter]) -> Iterator[tuple[ParameterValue, ...]]:
     for parameter in parameters:
         if parameter.values is None:
             hint = "name its values: range(START,STOP,STEP), a,b,c; or take another sampler"

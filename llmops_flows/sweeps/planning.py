@@ -62,13 +62,13 @@ def _known(total: Mapping[str, StagePlan]) -> Iterator[PastAnswer]:
 
 def _recorded(cells: Sequence[Point]) -> Iterator[PastAnswer]:
     """What the last recorded runs tell, whatever was asked there."""
-    from llmops_flows.components.tracer.local import Local
+    from llmops_flows.components.tracer.local import LocalTracer
     from llmops_flows.report.estimate import PastAnswer
 
     from .in_process import experiment
 
     tracers = [part for cell in cells[:1] for part in experiment(cell).tracers.values()]
-    store = next((part.open() for part in tracers if isinstance(part, Local) and part.path.exists()), None)
+    store = next((part.open() for part in tracers if isinstance(part, LocalTracer) and part.path.exists()), None)
     if store is None:
         return
     try:

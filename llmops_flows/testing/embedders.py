@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from llmops_flows.core.roles import Embedder, Vectors
-from llmops_flows.text.words import words
+from llmops_flows.text.words import content_words
 
 
 class WordVectors(Embedder):
@@ -23,7 +23,7 @@ class WordVectors(Embedder):
         self.asked.append(list(texts))
         vectors = numpy.full((len(texts), self.dimensions), 1e-3, dtype="float32")
         for row, text in enumerate(texts):
-            for word in words(text):
+            for word in content_words(text):
                 vectors[row, zlib.crc32(word.encode()) % self.dimensions] += 1
         return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
 

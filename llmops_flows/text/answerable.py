@@ -8,8 +8,8 @@ from functools import cache, lru_cache
 
 from llmops_flows.core.record import Document
 
-from .heading import indexed
-from .words import stem, words
+from .heading import indexed_text
+from .words import content_words, stem
 
 _FRAME = """
     able accord according action additional another answer ask aspect aware bit certain clarify confused consider
@@ -32,12 +32,12 @@ def _frame() -> frozenset[str]:
     return frozenset(stem(word) for word in _FRAME.split())
 
 
-def topic(question: str) -> list[str]:
+def topic_words(question: str) -> list[str]:
     """What a question is about: its content words without those that only ask."""
-    return list(dict.fromkeys(word for word in words(question) if word not in _frame()))
+    return list(dict.fromkeys(word for word in content_words(question) if word not in _frame()))
 
 
-def roots(texts: Iterable[str]) -> set[str]:
+def word_roots(texts: Iterable[str]) -> set[str]:
     """The beginnings of the content words: long words that begin alike count as one (limit, limitation)."""
     return {root for text in texts for root in _roots(text)}
 
@@ -45,30 +45,30 @@ def roots(texts: Iterable[str]) -> set[str]:
 @lru_cache(maxsize=512)
 def _roots(text: str) -> frozenset[str]:
     """Passages come again, with other questions and other sentences of an answer."""
-    return frozenset(_root(word) for word in words(text))
+    return frozenset(_root(word) for word in content_words(text))
 
 
-def named(share: Sequence[str], have: set[str]) -> float:
+def root_coverage(share: Sequence[str], have: set[str]) -> float:
     """Share of the words whose root is there; 1 for no words."""
     return sum(_root(word) in have for word in share) / len(share) if share else 1.0
 
 
-def coverage_of(question: str, documents: Sequence[Document], *, one_passage: bool = False) -> float:
+def topic_coverage(question: str, documents: Sequence[Document], *, one_passage: bool = False) -> float:
     """Share of the question's topic that the documents name, all together or the best one alone; 1 without topic."""
-    asked = topic(question)
+    asked = topic_words(question)
     if not asked:
         return 1.0
-    texts = [indexed(document) for document in documents]
+    texts = [indexed_text(document) for document in documents]
     if one_passage:
-        return max((named(asked, roots([text])) for text in texts), default=0.0)
-    return named(asked, roots(texts))
+        return max((root_coverage(asked, word_roots([text])) for text in texts), default=0.0)
+    return root_coverage(asked, word_roots(texts))
 
 
 def unknown_names(question: str, documents: Sequence[Document]) -> list[str]:
     """Names and numbers in the question that stand in no document."""
-    have = roots(indexed(document) for document in documents)
+    have = word_roots(indexed_text(document) for document in documents)
     found = [match[1] for match in _NAME.finditer(question)]
-    return [name for name in found if (parts := words(name)) and not any(_root(part) in have for part in parts)]
+    return [name for name in found if (parts := content_words(name)) and not any(_root(part) in have for part in parts)]
 
 
 def _root(word: str) -> str:

@@ -16,11 +16,6 @@ def heading(document: Document) -> str:
     return str(metadata.get("title") or _WORDS.sub(" ", Path(str(metadata.get("source", ""))).stem)).strip()
 
 
-def indexed(document: Document) -> str:
+def indexed_text(document: Document) -> str:
     """The text that is searched: heading and content, since a passage seldom names what the document is about."""
     return f"{heading(document)}\n{document['page_content']}".strip()
-
-
-def scored(document: Document, score: float) -> Document:
-    """The passage with its score (higher is better)."""
-    return {**document, "metadata": {**document["metadata"], "score": round(float(score), 6)}}

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmops_flows.core.plural import plural
 
-Schema = Mapping[str, Any]
+JsonSchema = Mapping[str, Any]
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -28,7 +28,7 @@ _NOTES = "title description default examples $schema $id"
 KEYWORDS = frozenset(f"{_CHECKED} {_NOTES}".split())
 
 
-def read(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The value of a JSON text. Raises ValueError when it is none (NaN and Infinity are none)."""
 
     def refuse(name: str) -> Any:
@@ -40,7 +40,7 @@ def read(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def inside(text: str) -> str | None:
+def extract_json(text: str) -> str | None:
     """The first JSON object or array that stands in a text (in a code fence, between words); None for none."""
     decoder = json.JSONDecoder()
     for match in list(re.finditer(r"[{\[]", text))[:50]:
@@ -52,7 +52,7 @@ def inside(text: str) -> str | None:
     return None
 
 
-def unsupported(schema: Any, place: str = "schema") -> Iterator[str]:
+def unsupported_keywords(schema: Any, place: str = "schema") -> Iterator[str]:
     """Keywords of a JSON Schema that are not checked here, with their places."""
     if not isinstance(schema, Mapping):
         if not isinstance(schema, bool):
@@ -60,15 +60,15 @@ def unsupported(schema: Any, place: str = "schema") -> Iterator[str]:
         return
     yield from (f"{place}.{name}" for name in schema if name not in KEYWORDS)
     for name, inner in (schema.get("properties") or {}).items():
-        yield from unsupported(inner, f"{place}.properties.{name}")
+        yield from unsupported_keywords(inner, f"{place}.properties.{name}")
     for name in ("items", "additionalProperties"):
         if name in schema:
-            yield from unsupported(schema[name], f"{place}.{name}")
+            yield from unsupported_keywords(schema[name], f"{place}.{name}")
     for number, inner in enumerate(schema.get("anyOf", ())):
-        yield from unsupported(inner, f"{place}.anyOf.{number}")
+        yield from unsupported_keywords(inner, f"{place}.anyOf.{number}")
 
 
-def differences(value: Any, schema: Schema | bool, place: str = "$") -> Iterator[str]:
+def schema_violations(value: Any, schema: JsonSchema | bool, place: str = "$") -> Iterator[str]:
     """Where a value does not follow a JSON Schema; values are not quoted."""
     if isinstance(schema, bool):
         if not schema:
@@ -83,14 +83,14 @@ def differences(value: Any, schema: Schema | bool, place: str = "$") -> Iterator
         yield f"{place} is none of {', '.join(map(repr, schema['enum']))}"
     if "const" in schema and value != schema["const"]:
         yield f"{place} is not {schema['const']!r}"
-    if "anyOf" in schema and not any(not list(differences(value, one, place)) for one in schema["anyOf"]):
+    if "anyOf" in schema and not any(not list(schema_violations(value, one, place)) for one in schema["anyOf"]):
         yield f"{place} follows none of the alternatives"
     if isinstance(value, dict):
         yield from _object(value, schema, place)
     elif isinstance(value, list):
         yield from _bounds(len(value), schema, place, "minItems", "maxItems", "item")
         for number, item in enumerate(value):
-            yield from differences(item, schema.get("items", True), f"{place}[{number}]")
+            yield from schema_violations(item, schema.get("items", True), f"{place}[{number}]")
     elif isinstance(value, str):
         yield from _bounds(len(value), schema, place, "minLength", "maxLength", "character")
         if "pattern" in schema and not re.search(schema["pattern"], value):
@@ -105,24 +105,24 @@ def _is(value: Any, kind: str) -> bool:
     return isinstance(value, _TYPES.get(kind, ())) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def _object(value: Mapping[str, Any], schema: Schema, place: str) -> Iterator[str]:
+def _object(value: Mapping[str, Any], schema: JsonSchema, place: str) -> Iterator[str]:
     known = schema.get("properties", {})
     yield from (f"{place} lacks {name!r}" for name in schema.get("required", ()) if name not in value)
     for name, inner in value.items():
         if name in known:
-            yield from differences(inner, known[name], f"{place}.{name}")
+            yield from schema_violations(inner, known[name], f"{place}.{name}")
         elif "additionalProperties" in schema:
-            yield from differences(inner, schema["additionalProperties"], f"{place}.{name}")
+            yield from schema_violations(inner, schema["additionalProperties"], f"{place}.{name}")
 
 
-def _bounds(size: int, schema: Schema, place: str, least: str, most: str, what: str) -> Iterator[str]:
+def _bounds(size: int, schema: JsonSchema, place: str, least: str, most: str, what: str) -> Iterator[str]:
     if size < schema.get(least, 0):
         yield f"{place} has fewer than {plural(schema[least], what)}"
     if size > schema.get(most, size):
         yield f"{place} has more than {plural(schema[most], what)}"
 
 
-def _number(value: float, schema: Schema, place: str) -> Iterator[str]:
+def _number(value: float, schema: JsonSchema, place: str) -> Iterator[str]:
     if value < schema.get("minimum", value) or value <= schema.get("exclusiveMinimum", value - 1):
         yield f"{place} is too small"
     if value > schema.get("maximum", value) or value >= schema.get("exclusiveMaximum", value + 1):

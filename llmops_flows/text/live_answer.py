@@ -11,10 +11,10 @@ from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
 from llmops_flows.core.roles import Guardrail
 
-from .validation import sentences_of
+from .validation import sentence_parts
 
 
-def guards(flow: Flow) -> list[Guardrail]:
+def answer_guardrails(flow: Flow) -> list[Guardrail]:
     """The guardrails behind the last stage that writes the answer: only what they let pass is final."""
     found: list[Guardrail] = []
     for _, stage in flow.leaves():
@@ -25,7 +25,7 @@ def guards(flow: Flow) -> list[Guardrail]:
     return found
 
 
-class Live:
+class LiveAnswer:
     """A sink that hands on the tokens of one record's answer.
 
     Without a guardrail behind the model, tokens are shown as they come; else whenever a sentence is finished, as far
@@ -46,7 +46,7 @@ class Live:
         show: Callable[[str], None],
         read: Callable[[Sequence[str]], Mapping[str, bytes]] = lambda addresses: {},
     ) -> None:
-        self.guards = guards(flow)
+        self.guards = answer_guardrails(flow)
         self.shown = ""
         others = [name for name, stage in flow.leaves() if stage.slot == "answer" and stage not in self.guards]
         self._writer = others[-1] if others else ""
@@ -78,7 +78,7 @@ class Live:
             self._put(self.shown + text)
             return
         self._written = (self._written + text).lstrip()
-        finished = len(sentences_of(self._written))
+        finished = len(sentence_parts(self._written))
         if finished > self._sentences:
             self._sentences = finished
             self._put(self._released())

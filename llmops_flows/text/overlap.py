@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from llmops_flows.core.record import Document
 
-from .words import STOPWORDS, sentences, words
+from .words import STOPWORDS, content_words, split_sentences
 
 REFUSAL = "I don't know: the documents do not say."
 
@@ -43,7 +43,7 @@ def is_refusal(answer: str) -> bool:
 
 def terms(text: str) -> list[str]:
     """`words`, where scripts without spaces count sign by sign, and invisible characters do not count."""
-    return words(_ALONE.sub(r" \1 ", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))))
+    return content_words(_ALONE.sub(r" \1 ", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))))
 
 
 def numbers(text: str) -> set[str]:
@@ -59,15 +59,15 @@ def negates(text: str) -> bool:
 
 def claims(answer: str) -> list[str]:
     """The sentences of an answer, without citations in brackets and the marks of lists."""
-    return sentences(_MARK.sub("", _CITATION.sub("", answer)))
+    return split_sentences(_MARK.sub("", _CITATION.sub("", answer)))
 
 
-def coverage(text: str, by: str) -> float | None:
+def word_coverage(text: str, by: str) -> float | None:
     """Share of the text's distinct content words that the other text has too; None for a text without any."""
     return _share(set(terms(text)), set(terms(by)))
 
 
-def support(answer: str, documents: Sequence[Document]) -> float | None:
+def support_score(answer: str, documents: Sequence[Document]) -> float | None:
     """How well the documents support an answer: the mean over its sentences; None for an answer without words.
 
     A sentence counts for the share of its words that the documents have. One with a number that they do not have
@@ -76,7 +76,7 @@ def support(answer: str, documents: Sequence[Document]) -> float | None:
     texts = [document["page_content"] for document in documents]
     counted = {number for text in texts for number in numbers(text) | _spelled(text)}
     have = counted.union(*map(_said, texts))
-    known = [(set(terms(sentence)), negates(sentence)) for text in texts for sentence in sentences(text)]
+    known = [(set(terms(sentence)), negates(sentence)) for text in texts for sentence in split_sentences(text)]
     shares = []
     for claim in claims(answer):
         share = _share(_said(claim), have)
@@ -107,9 +107,9 @@ _SAME = 0.75
 """Two sentences speak of the same thing when so many of the words of one are in the other."""
 
 
-def closeness(question: str, documents: Sequence[Document]) -> float | None:
+def question_coverage(question: str, documents: Sequence[Document]) -> float | None:
     """Share of the question's content words that the documents have."""
-    return coverage(question, " ".join(document["page_content"] for document in documents))
+    return word_coverage(question, " ".join(document["page_content"] for document in documents))
 
 
 def _said(text: str) -> set[str]:

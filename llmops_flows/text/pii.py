@@ -9,10 +9,10 @@ from typing import Literal, get_args
 
 from llmops_flows.core.redaction import secret_spans
 
-from .validation import Place
+from .validation import TextSpan
 
-Kind = Literal["email", "phone", "credit_card", "iban", "ssn", "ip", "key"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+PiiKind = Literal["email", "phone", "credit_card", "iban", "ssn", "ip", "key"]
+PII_KINDS: tuple[PiiKind, ...] = get_args(PiiKind)
 LABELS = {
     "email": "an e-mail address",
     "phone": "a phone number",
@@ -39,17 +39,17 @@ _CALLED = re.compile(
 )
 
 
-def personal(text: str, kinds: Sequence[str] = KINDS) -> list[Place]:
+def find_personal_data(text: str, kinds: Sequence[str] = PII_KINDS) -> list[TextSpan]:
     """Where which kinds of personal data stand, in order, without overlaps (the more certain kind wins)."""
-    found: list[Place] = []
+    found: list[TextSpan] = []
     for kind in (k for k in _FINDERS if k in kinds):
         for start, end in _FINDERS[kind](text):
             if all(end <= place.start or start >= place.end for place in found):
-                found.append(Place(kind, start, end))
+                found.append(TextSpan(kind, start, end))
     return sorted(found, key=lambda place: place.start)
 
 
-def masked(text: str, places: Sequence[Place]) -> str:
+def mask_spans(text: str, places: Sequence[TextSpan]) -> str:
     """The text with each place replaced by its kind: `[EMAIL]`."""
     for place in reversed(places):
         text = f"{text[: place.start]}[{place.what.upper()}]{text[place.end :]}"

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-WEIGHTS = Path(__file__).parent / "toxic_words.txt"
+WEIGHTS_FILE = Path(__file__).parent / "toxic_words.txt"
 _WORD = re.compile(r"\w\w+")
 _HALF = 2.5
 _DILUTION = 0.02
@@ -14,11 +14,11 @@ _DILUTION = 0.02
 
 @cache
 def _weights() -> dict[str, float]:
-    lines = WEIGHTS.read_text("utf-8").splitlines()
+    lines = WEIGHTS_FILE.read_text("utf-8").splitlines()
     return {word: float(weight) for word, weight in (line.split() for line in lines if not line.startswith("#"))}
 
 
-def toxicity(text: str) -> float:
+def toxicity_score(text: str) -> float:
     """From 0 (nothing) towards 1: the weights of the text's distinct words, diluted by its length."""
     found = _WORD.findall(text.lower())
     weights = _weights()

@@ -13,14 +13,14 @@ from llmops_flows.core.stage import Outcome, Part
 
 OnFail = Literal["fix", "refrain", "reask", "exception", "noop"]
 ON_FAIL: tuple[str, ...] = get_args(OnFail)
-Facts = Mapping[str, Any]
+SlotValues = Mapping[str, Any]
 """What is known beside the text: `question`, `answer`, `documents`, `context`, as far as the record has them."""
 
 _PIECE = re.compile(r"[^\n]*?(?:[.!?][\"')\]]*\s+|\n\s*|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TextSpan:
     """What was found where, in characters of the text."""
 
     what: str
@@ -29,12 +29,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ValidationFailure:
     """Why a text fails, without quoting it; `fix` is the mended text, None where nothing can be put in its place."""
 
     message: str
     fix: str | None = None
-    places: tuple[Place, ...] = ()
+    places: tuple[TextSpan, ...] = ()
 
 
 class Validator(Part, ABC):
@@ -50,37 +50,37 @@ class Validator(Part, ABC):
     by_sentence: ClassVar[bool] = False
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         """The facts that it looks at; where the documents that it needs are missing, it says nothing."""
         return ()
 
     @abstractmethod
-    def judge(self, text: str, facts: Facts) -> Failure | None:
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         """Why the text (or the sentence, where `by_sentence`) fails; None when it passes."""
 
-    def settled(self, beginning: str) -> bool:
+    def always_passes(self, beginning: str) -> bool:
         """Whether every text that begins so passes."""
         return False
 
-    def assess(self, text: str, facts: Facts) -> Failure | None:
+    def validate_text(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         """Why the whole text fails; None when it passes."""
         if not self.by_sentence:
-            return self.judge(text, facts)
+            return self.validate_part(text, facts)
         at, mended, messages, places = 0, "", [], []
-        for sentence in sentences_of(text):
-            failure = self.judge(sentence, facts)
+        for sentence in sentence_parts(text):
+            failure = self.validate_part(sentence, facts)
             mended += sentence if failure is None else failure.fix or ""
             if failure is not None:
                 messages.append(failure.message)
-                places += [Place(p.what, p.start + at, p.end + at) for p in failure.places]
+                places += [TextSpan(p.what, p.start + at, p.end + at) for p in failure.places]
             at += len(sentence)
         if not messages:
             return None
-        return Failure("; ".join(dict.fromkeys(messages)), mended.rstrip() or None, tuple(places))
+        return ValidationFailure("; ".join(dict.fromkeys(messages)), mended.rstrip() or None, tuple(places))
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class GuardrailRule:
     """A validator as a guardrail uses it: under which name, and what to do when it fails."""
 
     key: str
@@ -89,12 +89,12 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedRule:
     """A validator that failed, and what was done about it."""
 
     key: str
     on_fail: OnFail
-    failure: Failure
+    failure: ValidationFailure
 
     @property
     def blocks(self) -> bool:
@@ -103,11 +103,11 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ValidationResult:
     """What a chain of validators made of a text: the text with its fixes, and who failed, in order."""
 
     text: str
-    failed: tuple[Failed, ...] = ()
+    failed: tuple[FailedRule, ...] = ()
 
     @property
     def action(self) -> str:
@@ -143,62 +143,62 @@ class Finding:
         return Outcome(self.text, verdict=self.verdict, cacheable=cacheable)
 
 
-def check(rules: Sequence[Rule], text: str, facts: Facts) -> Finding:
+def apply_rules(rules: Sequence[GuardrailRule], text: str, facts: SlotValues) -> ValidationResult:
     """Ask the validators one after the other; each sees what the fixes before it made of the text.
 
     Raises:
         GuardrailError: a validator with on_fail=exception failed.
     """
-    failed: list[Failed] = []
+    failed: list[FailedRule] = []
     for rule in rules:
-        failure = rule.validator.assess(text, facts)
+        failure = rule.validator.validate_text(text, facts)
         if failure is None:
             continue
         if rule.on_fail == "exception":
-            raise refused(rule.key, failure.message)
-        failed.append(Failed(rule.key, rule.on_fail, failure))
+            raise guardrail_error(rule.key, failure.message)
+        failed.append(FailedRule(rule.key, rule.on_fail, failure))
         if failed[-1].blocks:
             break
         if rule.on_fail == "fix" and failure.fix is not None:
             text = failure.fix
-    return Finding(text, tuple(failed))
+    return ValidationResult(text, tuple(failed))
 
 
-def refused(key: str, message: str) -> GuardrailError:
+def guardrail_error(key: str, message: str) -> GuardrailError:
     """The error of a validator with on_fail=exception."""
     return GuardrailError(f"{key}: {message}", validator=key)
 
 
-def released(rules: Sequence[Rule], beginning: str, facts: Facts, *, passed: bool = False) -> str:
+def releasable_text(rules: Sequence[GuardrailRule], beginning: str, facts: SlotValues, *, passed: bool = False) -> str:
     """What of an unfinished text may be shown already, fixes made.
 
     It is a beginning of every text that `check` can give for a text that begins so, and "" while a validator may
     still block the whole. With `passed`, a validator that blocks by sentence holds back only its own sentence and
     what follows: a later sentence can then still block a text whose beginning was shown.
     """
-    parts = sentences_of(beginning)[:-1]
+    parts = sentence_parts(beginning)[:-1]
     for rule in rules:
         validator = rule.validator
         if rule.on_fail == "noop":
             continue
         if validator.by_sentence and (rule.on_fail == "fix" or (passed and rule.on_fail != "reask")):
             parts = _mended(rule, parts, facts)
-        elif not validator.settled("".join(parts)):
+        elif not validator.always_passes("".join(parts)):
             return ""
     return "".join(parts).rstrip()
 
 
-def _mended(rule: Rule, parts: Sequence[str], facts: Facts) -> list[str]:
+def _mended(rule: GuardrailRule, parts: Sequence[str], facts: SlotValues) -> list[str]:
     kept: list[str] = []
     for part in parts:
-        failure = rule.validator.judge(part, facts) if part else None
+        failure = rule.validator.validate_part(part, facts) if part else None
         if failure is not None and rule.on_fail != "fix":
             break
         kept.append(part if failure is None else failure.fix or "")
     return kept
 
 
-def sentences_of(text: str) -> list[str]:
+def sentence_parts(text: str) -> list[str]:
     """The text cut after every sentence and line; the parts add up to it. A part shows by itself where it ends.
 
     So the cuts of a text that goes on stay where they are, but for the last part, which may still grow.

@@ -15,15 +15,15 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Embedder
 from llmops_flows.core.stage import Positive
 
-from .answerable import coverage_of, named, roots, unknown_names
-from .heading import indexed
-from .injection import SIGNS, signs, visible
-from .json_check import Schema, differences, inside, read, unsupported
+from .answerable import root_coverage, topic_coverage, unknown_names, word_roots
+from .heading import indexed_text
+from .injection import SIGNS_FILE, find_signs, visible_text
+from .json_check import JsonSchema, extract_json, parse_json, schema_violations, unsupported_keywords
 from .overlap import is_refusal
-from .pii import KINDS, LABELS, Kind, masked, personal
-from .toxicity import WEIGHTS, toxicity
-from .validation import Facts, Failure, Place, Validator
-from .words import words
+from .pii import LABELS, PII_KINDS, PiiKind, find_personal_data, mask_spans
+from .toxicity import WEIGHTS_FILE, toxicity_score
+from .validation import SlotValues, TextSpan, ValidationFailure, Validator
+from .words import content_words
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _FEW = 3
@@ -35,10 +35,10 @@ class NotEmpty(Validator):
 
     name: ClassVar[str] = "not_empty"
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
-        return None if text.strip() else Failure("the text is empty")
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+        return None if text.strip() else ValidationFailure("the text is empty")
 
-    def settled(self, beginning: str) -> bool:
+    def always_passes(self, beginning: str) -> bool:
         return bool(beginning.strip())
 
 
@@ -52,21 +52,21 @@ class PII(Validator):
 
     name: ClassVar[str] = "pii"
     by_sentence: ClassVar[bool] = True
-    kinds: tuple[Kind, ...] = KINDS
-    spare: tuple[Kind, ...] = ()
+    kinds: tuple[PiiKind, ...] = PII_KINDS
+    spare: tuple[PiiKind, ...] = ()
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("documents",) if self.spare else ()
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
-        places = [place for place in personal(text, self.kinds) if not self._spared(text, place, facts)]
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+        places = [place for place in find_personal_data(text, self.kinds) if not self._spared(text, place, facts)]
         if not places:
             return None
         listed = ", ".join(dict.fromkeys(LABELS[place.what] for place in places))
-        return Failure(f"the text holds {listed}", masked(text, places), tuple(places))
+        return ValidationFailure(f"the text holds {listed}", mask_spans(text, places), tuple(places))
 
-    def _spared(self, text: str, place: Place, facts: Facts) -> bool:
+    def _spared(self, text: str, place: TextSpan, facts: SlotValues) -> bool:
         wanted = text[place.start : place.end]
         return place.what in self.spare and any(wanted in d["page_content"] for d in facts.get("documents") or ())
 
@@ -82,16 +82,16 @@ class PromptInjection(Validator):
     threshold: Annotated[float, Field(gt=0, le=10)] = 1.0
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(include_operational=include_operational), "signs": content(SIGNS)}
+        return {**super().fingerprint(include_operational=include_operational), "signs": content(SIGNS_FILE)}
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
-        found = signs(text)
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+        found = find_signs(text)
         if sum(sign.weight for sign in found) < self.threshold:
             return None
         told = ", ".join(dict.fromkeys(sign.what for sign in found))
-        same = visible(text) == text
-        places = tuple(Place(s.what, s.start, s.end) for s in found) if same else ()
-        return Failure(f"the text looks like a prompt injection: it {told}", places=places)
+        same = visible_text(text) == text
+        places = tuple(TextSpan(s.what, s.start, s.end) for s in found) if same else ()
+        return ValidationFailure(f"the text looks like a prompt injection: it {told}", places=places)
 
 
 class Toxicity(Validator):
@@ -106,13 +106,13 @@ class Toxicity(Validator):
     threshold: Share = 0.5
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(include_operational=include_operational), "weights": content(WEIGHTS)}
+        return {**super().fingerprint(include_operational=include_operational), "weights": content(WEIGHTS_FILE)}
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
-        score = toxicity(text)
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+        score = toxicity_score(text)
         if score < self.threshold:
             return None
-        return Failure("the text is abusive", "", (Place(f"toxicity {score:.2f}", 0, len(text)),))
+        return ValidationFailure("the text is abusive", "", (TextSpan(f"toxicity {score:.2f}", 0, len(text)),))
 
 
 class Answerable(Validator):
@@ -130,21 +130,25 @@ class Answerable(Validator):
     one_passage: Share = 0.0
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("question", "documents")
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         documents: Sequence[Document] | None = facts.get("documents")
         if documents is None:
             return None
         question = facts.get("question") or text
         if self.names and unknown_names(question, documents):
-            return Failure("the documents do not speak of a name or number that the question asks about")
-        share = coverage_of(question, documents)
+            return ValidationFailure("the documents do not speak of a name or number that the question asks about")
+        share = topic_coverage(question, documents)
         if share < self.share:
-            return Failure(f"the documents name {share:.0%} of what is asked")
-        best = coverage_of(question, documents, one_passage=True) if self.one_passage else 1.0
-        return Failure(f"no passage names more than {best:.0%} of what is asked") if best < self.one_passage else None
+            return ValidationFailure(f"the documents name {share:.0%} of what is asked")
+        best = topic_coverage(question, documents, one_passage=True) if self.one_passage else 1.0
+        return (
+            ValidationFailure(f"no passage names more than {best:.0%} of what is asked")
+            if best < self.one_passage
+            else None
+        )
 
 
 class Supported(Validator):
@@ -161,20 +165,22 @@ class Supported(Validator):
     numbers: bool = False
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("documents",)
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         documents: Sequence[Document] | None = facts.get("documents")
-        said = list(dict.fromkeys(words(text)))
+        said = list(dict.fromkeys(content_words(text)))
         if documents is None or is_refusal(text) or not said:
             return None
-        have = roots(indexed(document) for document in documents)
+        have = word_roots(indexed_text(document) for document in documents)
         figures = [word for word in said if word.isdigit() and len(word) > 1] if self.numbers else []
-        share = named(said, have)
-        if (len(said) < _FEW or share >= self.share) and named(figures, have) == 1:
+        share = root_coverage(said, have)
+        if (len(said) < _FEW or share >= self.share) and root_coverage(figures, have) == 1:
             return None
-        return Failure("the documents do not support a sentence", "", (Place(f"support {share:.2f}", 0, len(text)),))
+        return ValidationFailure(
+            "the documents do not support a sentence", "", (TextSpan(f"support {share:.2f}", 0, len(text)),)
+        )
 
 
 class ValidJson(Validator):
@@ -188,22 +194,22 @@ class ValidJson(Validator):
     schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
 
     def problems(self) -> list[str]:
-        return [f"{place} is not checked here" for place in unsupported(self.schema_)] if self.schema_ else []
+        return [f"{place} is not checked here" for place in unsupported_keywords(self.schema_)] if self.schema_ else []
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         problem = self._problem(text)
         if problem is None:
             return None
-        within = inside(text)
-        return Failure(problem, within if within is not None and self._problem(within) is None else None)
+        within = extract_json(text)
+        return ValidationFailure(problem, within if within is not None and self._problem(within) is None else None)
 
     def _problem(self, text: str) -> str | None:
         try:
-            value = read(text)
+            value = parse_json(text)
         except ValueError:
             return "the text is not valid JSON"
-        schema: Schema | bool = self.schema_ if self.schema_ is not None else True
-        found = list(differences(value, schema))
+        schema: JsonSchema | bool = self.schema_ if self.schema_ is not None else True
+        found = list(schema_violations(value, schema))
         return f"the JSON does not follow the schema: {'; '.join(found[:5])}" if found else None
 
 
@@ -222,17 +228,17 @@ class Length(Validator):
         wrong = self.most is not None and self.most < self.least
         return [f"least is {self.least}, more than most: {self.most}"] if wrong else []
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         if len(text) < self.least:
-            return Failure(f"the text is shorter than {plural(self.least, 'character')}")
+            return ValidationFailure(f"the text is shorter than {plural(self.least, 'character')}")
         if self.most is not None and len(text) > self.most:
             cut = text[: self.most]
             if not text[self.most].isspace() and " " in cut:
                 cut = cut[: cut.rindex(" ")]
-            return Failure(f"the text is longer than {plural(self.most, 'character')}", cut.rstrip() or None)
+            return ValidationFailure(f"the text is longer than {plural(self.most, 'character')}", cut.rstrip() or None)
         return None
 
-    def settled(self, beginning: str) -> bool:
+    def always_passes(self, beginning: str) -> bool:
         return self.most is None and len(beginning) >= self.least
 
 
@@ -254,15 +260,17 @@ class ForbiddenTopics(Validator):
     def problems(self) -> list[str]:
         return [f"the topic {topic!r} has no word to look for" for topic in self.topics if not _phrase(topic)]
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         said = f" {_phrase(text)} "
         found = [topic for topic in self.topics if f" {_phrase(topic)} " in said] or self._near(text)
         if not found:
             return None
-        return Failure(f"the text speaks of {', '.join(map(repr, found))}", "", (Place("topic", 0, len(text)),))
+        return ValidationFailure(
+            f"the text speaks of {', '.join(map(repr, found))}", "", (TextSpan("topic", 0, len(text)),)
+        )
 
     def _near(self, text: str) -> list[str]:
-        if self.embedder is None or not words(text):
+        if self.embedder is None or not content_words(text):
             return []
         embedder, topics = self.embedder, list(self.topics)
         known = shared(self, lambda: embedder.embed(topics), name="topics")
@@ -271,7 +279,7 @@ class ForbiddenTopics(Validator):
 
 
 def _phrase(text: str) -> str:
-    return " ".join(words(text)) or " ".join(re.findall(r"\w+", text.lower()))
+    return " ".join(content_words(text)) or " ".join(re.findall(r"\w+", text.lower()))
 
 
 VALIDATORS: dict[str, type[Validator]] = {

@@ -19,7 +19,7 @@ _STOPWORDS = """
 STOPWORDS = frozenset(_STOPWORDS.split())
 
 
-def words(text: str) -> list[str]:
+def content_words(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order. Case, accents' case and plural do not count."""
     split = _CAMEL.sub(r"\1 \2", text).lower()
     return [stem(word) for word in _WORD.findall(split) if word not in STOPWORDS]
@@ -43,6 +43,6 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """The sentences of a text, in order, without white space around them. Headings and list items stand alone."""
     return [piece for piece in (part.strip() for part in _SENTENCE.split(text)) if piece]

@@ -113,16 +113,18 @@ def test_system_messages_stop_strings_and_schema_go_where_they_belong(server: St
 
 
 @pytest.mark.parametrize(
-    ("name", "tempered"),
+    ("name", "accepts_temperature"),
     [
         ("claude-3-5-haiku-latest", True), ("claude-haiku-4-5", True), ("claude-haiku-4-5-20251001", True),
         ("claude-opus-4-6", True), ("claude-sonnet-4-20250514", True), ("claude-opus-4-7", False),
         ("claude-opus-5", False), ("claude-haiku-5-5", False), ("claude-fable-5-1", False),
     ],
 )  # fmt: skip
-def test_a_temperature_goes_to_the_families_that_take_one(name: str, tempered: bool) -> None:
-    assert ("temperature" in str(Anthropic(name=name).request(ASKED))) is tempered
-    assert Anthropic(name=name, takes_temperature=not tempered).tempered is not tempered
+def test_a_temperature_goes_to_the_families_that_take_one(name: str, accepts_temperature: bool) -> None:
+    assert ("temperature" in str(Anthropic(name=name).request(ASKED))) is accepts_temperature
+    assert (
+        Anthropic(name=name, takes_temperature=not accepts_temperature).accepts_temperature is not accepts_temperature
+    )
 
 
 def test_tokens_and_their_price_are_counted_kept_and_keeping_input_too(server: StubServer) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmops_flows.artifacts.resources import release_all
 from llmops_flows.components.retriever.chroma import Chroma
-from llmops_flows.components.splitter.sentences import Sentences
+from llmops_flows.components.splitter.sentences import SentenceSplitter
 from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
 from llmops_flows.stores.memory_store import MemoryStore
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_changed_document_embeds_only_its_own_passages(tmp_path: Path) -> None:
     documents, call = folder(tmp_path), Call(home=tmp_path / "home", store=MemoryStore())
-    splitter = Sentences(size=200)
+    splitter = SentenceSplitter(size=200)
     WordVectors.asked.clear()
     Chroma(documents=documents, splitter=splitter, embedder=WordVectors()).retrieve(["fact"], call)
     assert sum(map(len, WordVectors.asked)) > 100
@@ -67,7 +67,7 @@ def test_reading_leaves_the_index_as_it_was_built(tmp_path: Path) -> None:
 
 def test_two_hundred_questions_at_once_are_five_times_faster_than_one_by_one(tmp_path: Path) -> None:
     documents, call = folder(tmp_path), Call(home=tmp_path / "home", store=None)
-    retriever = Chroma(documents=documents, splitter=Sentences(size=200), embedder=WordVectors())
+    retriever = Chroma(documents=documents, splitter=SentenceSplitter(size=200), embedder=WordVectors())
     questions = [f"What is fact {n} of page {n % 20}?" for n in range(200)]
     retriever.retrieve(["warm up"], call)
     together = min(_seconds(retriever, [questions], call) for _ in range(3))

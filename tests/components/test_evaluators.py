@@ -10,11 +10,11 @@ import pytest
 from llmops_flows import Flow, Record, Runner, Stage
 from llmops_flows.components.evaluator.basic import (
     AnswerRelevance,
+    ContextRelevance,
     Correctness,
     Groundedness,
-    Refusals,
-    Relevance,
-    Retrieval,
+    RefusalMetrics,
+    RetrievalMetrics,
 )
 from llmops_flows.core.record import Document
 from llmops_flows.report.summary import summarize
@@ -25,60 +25,65 @@ def found(*ids: str) -> list[Document]:
 
 
 @pytest.fixture
-def retrieval() -> Retrieval:
-    return Retrieval()
+def retrieval() -> RetrievalMetrics:
+    return RetrievalMetrics()
 
 
-def test_the_first_gold_page_decides_the_reciprocal_rank(retrieval: Retrieval) -> None:
+def test_the_first_gold_page_decides_the_reciprocal_rank(retrieval: RetrievalMetrics) -> None:
     scores = retrieval.run(found("x", "b", "a"), ["a", "b"])
     assert scores["mrr"] == 1 / 2 and scores["hit"] == 1.0 and scores["recall"] == 1.0
 
 
-def test_ndcg_is_gain_by_rank_over_the_best_order(retrieval: Retrieval) -> None:
+def test_ndcg_is_gain_by_rank_over_the_best_order(retrieval: RetrievalMetrics) -> None:
     ideal = 1 + 1 / math.log2(3)
     assert retrieval.run(found("x", "b", "a"), ["a", "b"])["ndcg"] == pytest.approx((1 / math.log2(3) + 1 / 2) / ideal)
     assert retrieval.run(found("a", "b"), ["a", "b"])["ndcg"] == 1.0
 
 
-def test_a_short_list_is_not_perfect_because_it_is_short(retrieval: Retrieval) -> None:
+def test_a_short_list_is_not_perfect_because_it_is_short(retrieval: RetrievalMetrics) -> None:
     scores = retrieval.run(found("a"), ["a", "b"])
     assert scores["ndcg"] == pytest.approx(1 / (1 + 1 / math.log2(3))) and scores["recall"] == 0.5
 
 
 def test_the_ideal_reaches_no_further_than_k() -> None:
-    assert Retrieval(k=1).run(found("a", "b"), ["a", "b"])["ndcg"] == 1.0
+    assert RetrievalMetrics(k=1).run(found("a", "b"), ["a", "b"])["ndcg"] == 1.0
 
 
 def test_k_cuts_the_list() -> None:
-    assert Retrieval(k=2).run(found("x", "y", "a"), ["a"]) == {"hit": 0.0, "recall": 0.0, "mrr": 0.0, "ndcg": 0.0}
+    assert RetrievalMetrics(k=2).run(found("x", "y", "a"), ["a"]) == {
+        "hit": 0.0,
+        "recall": 0.0,
+        "mrr": 0.0,
+        "ndcg": 0.0,
+    }
 
 
-def test_passages_of_one_page_count_once_at_its_best_rank(retrieval: Retrieval) -> None:
+def test_passages_of_one_page_count_once_at_its_best_rank(retrieval: RetrievalMetrics) -> None:
     scores = retrieval.run(found("a#page=1&part=0", "a#page=1&part=1", "a#page=2&part=0"), ["a#page=2", "a#page=1"])
     assert scores == {"hit": 1.0, "recall": 1.0, "mrr": 1.0, "ndcg": 1.0}
 
 
-def test_gold_named_twice_counts_once(retrieval: Retrieval) -> None:
+def test_gold_named_twice_counts_once(retrieval: RetrievalMetrics) -> None:
     assert retrieval.run(found("a"), ["a", "a"]) == {"hit": 1.0, "recall": 1.0, "mrr": 1.0, "ndcg": 1.0}
 
 
-def test_gold_without_a_page_is_met_by_any_page_of_the_file(retrieval: Retrieval) -> None:
+def test_gold_without_a_page_is_met_by_any_page_of_the_file(retrieval: RetrievalMetrics) -> None:
     scores = retrieval.run(found("a.md#page=3&part=1", "a.md#page=4"), ["a.md"])
     assert scores == {"hit": 1.0, "recall": 1.0, "mrr": 1.0, "ndcg": 1.0}
 
 
-def test_a_question_without_gold_says_nothing(retrieval: Retrieval) -> None:
+def test_a_question_without_gold_says_nothing(retrieval: RetrievalMetrics) -> None:
     nothing = {"hit": None, "recall": None, "mrr": None, "ndcg": None}
     assert retrieval.run(found("a"), None) == nothing
     assert retrieval.run(found("a"), []) == nothing
     assert retrieval.run(None, ["a"]) == nothing
 
 
-def test_no_passages_found_nothing(retrieval: Retrieval) -> None:
+def test_no_passages_found_nothing(retrieval: RetrievalMetrics) -> None:
     assert retrieval.run([], ["a"])["hit"] == 0.0
 
 
-def test_gold_that_is_a_text_is_an_error_not_a_set_of_letters(retrieval: Retrieval) -> None:
+def test_gold_that_is_a_text_is_an_error_not_a_set_of_letters(retrieval: RetrievalMetrics) -> None:
     with pytest.raises(TypeError, match="gold must be a list"):
         retrieval.run(found("a"), "abc")  # type: ignore[arg-type]
 
@@ -114,7 +119,7 @@ def test_what_is_no_text_is_an_error(value: Any) -> None:
         lambda: Groundedness().run(value, found("a")),
         lambda: AnswerRelevance().run("why", value),
         lambda: Correctness().run("a", value),
-        lambda: Refusals().run(value, True),
+        lambda: RefusalMetrics().run(value, True),
     ):
         with pytest.raises(TypeError, match="must be text"):
             score()
@@ -123,7 +128,7 @@ def test_what_is_no_text_is_an_error(value: Any) -> None:
 def test_an_empty_answer_is_neither_grounded_nor_relevant_nor_a_refusal() -> None:
     assert Groundedness().run(" ", found("a")) == {"groundedness": None}
     assert AnswerRelevance().run("why", "") == {"answer_relevance": None}
-    assert Refusals().run("", False) == {"right_refusal": None, "over_refusal": None}
+    assert RefusalMetrics().run("", False) == {"right_refusal": None, "over_refusal": None}
     assert Correctness().run("", "yes")["answer_correctness"] == 0.0
 
 
@@ -134,18 +139,18 @@ def test_without_passages_nothing_is_grounded_or_not() -> None:
 
 def test_passages_that_are_none_are_an_error() -> None:
     with pytest.raises(TypeError, match="page_content"):
-        Relevance().run("why", ["text"])  # type: ignore[list-item]
+        ContextRelevance().run("why", ["text"])  # type: ignore[list-item]
 
 
 def test_what_went_into_the_prompt_counts_before_what_was_found() -> None:
-    scores = Relevance().run("zebra", found("horse"), [{"id": "z", "page_content": "a zebra", "metadata": {}}])
+    scores = ContextRelevance().run("zebra", found("horse"), [{"id": "z", "page_content": "a zebra", "metadata": {}}])
     assert scores == {"context_relevance": 1.0}
 
 
 def test_refusals_are_right_or_over() -> None:
-    assert Refusals().run("I don't know.", False) == {"right_refusal": 1.0, "over_refusal": None}
-    assert Refusals().run("I don't know.", True) == {"right_refusal": None, "over_refusal": 1.0}
-    assert Refusals().run("Yes.", None) == {"right_refusal": None, "over_refusal": None}
+    assert RefusalMetrics().run("I don't know.", False) == {"right_refusal": 1.0, "over_refusal": None}
+    assert RefusalMetrics().run("I don't know.", True) == {"right_refusal": None, "over_refusal": 1.0}
+    assert RefusalMetrics().run("Yes.", None) == {"right_refusal": None, "over_refusal": None}
 
 
 class Say(Stage):

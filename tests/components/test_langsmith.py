@@ -12,8 +12,8 @@ import pytest
 
 from llmops_flows import Record, Runner
 from llmops_flows.components.model.echo import Echo
-from llmops_flows.components.tracer.langsmith import LangSmith
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.langsmith import LangSmithExporter
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.errors import ConfigError
 from llmops_flows.core.trace import Trace
 from llmops_flows.tracing.delivery import Delivery, deliver
@@ -39,7 +39,9 @@ def store(tmp_path: Path) -> Iterator[TraceStore]:
 
 def run(store: TraceStore, *questions: str, **stages: Any) -> list[Record]:
     """Questions through a small flow, traced for LangSmith."""
-    sink = Local(path=store.path).sink({"tags": ["trial"]}, exporters={"langsmith": LangSmith(project="p")})
+    sink = LocalTracer(path=store.path).sink(
+        {"tags": ["trial"]}, exporters={"langsmith": LangSmithExporter(project="p")}
+    )
     with Runner(sinks=[sink]) as runner:
         records = runner.run(rag_flow(**stages), question_records(*questions), evaluators={"length": Length()})
     sink.close()
@@ -47,7 +49,7 @@ def run(store: TraceStore, *questions: str, **stages: Any) -> list[Record]:
 
 
 def ship(store: TraceStore, seconds: float = 20.0) -> Delivery:
-    [done] = deliver(store.outbox, {"langsmith": LangSmith(project="p")}, until=time.monotonic() + seconds)
+    [done] = deliver(store.outbox, {"langsmith": LangSmithExporter(project="p")}, until=time.monotonic() + seconds)
     return done
 
 
@@ -98,7 +100,7 @@ def test_scores_arrive_as_feedback_of_the_run(store: TraceStore, receiver: FakeL
 
 def test_sending_again_changes_nothing(store: TraceStore, receiver: FakeLangSmith) -> None:
     run(store, "why?")
-    LangSmith(project="p").deliver(traces(store))
+    LangSmithExporter(project="p").deliver(traces(store))
     before = (set(receiver.runs), set(receiver.feedback))
     ship(store)
     assert (set(receiver.runs), set(receiver.feedback)) == before
@@ -169,8 +171,8 @@ def test_an_application_that_traces_itself_is_not_doubled() -> None:
     class Callbacks:
         handlers = [LangChainTracer()]
 
-    assert not LangSmith().delivers({"callbacks": Callbacks()})
-    assert LangSmith().delivers({"callbacks": None}) and LangSmith().delivers(None)
+    assert not LangSmithExporter().delivers({"callbacks": Callbacks()})
+    assert LangSmithExporter().delivers({"callbacks": None}) and LangSmithExporter().delivers(None)
 
 
 def test_a_missing_key_is_told_before_anything_runs() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from llmops_flows import BackendError, DeadlineExceeded, Flow, Outcome, Record, Runner, load_flow
-from llmops_flows.components.model.openai import OpenAI, strict
+from llmops_flows.components.model.openai import OpenAI
 from llmops_flows.components.model.openai_compatible import OpenAICompatible
+from llmops_flows.components.model.openai_stream import supports_strict
 from llmops_flows.core.roles import Model, Prices
 from llmops_flows.core.stage import Call
 from llmops_flows.engine.event_loop import run_sync
@@ -195,9 +196,9 @@ def test_a_schema_is_strict_where_openai_can_hold_an_answer_to_it() -> None:
         "required": ["a"],
         "additionalProperties": False,
     }
-    assert strict(closed)
-    assert not strict({**closed, "required": []})
-    assert not strict({**closed, "properties": {"a": {"type": "object", "properties": {}}}})
+    assert supports_strict(closed)
+    assert not supports_strict({**closed, "required": []})
+    assert not supports_strict({**closed, "properties": {"a": {"type": "object", "properties": {}}}})
 
 
 # -- what is answered -------------------------------------------------------------------------------------------

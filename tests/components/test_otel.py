@@ -15,8 +15,8 @@ import pytest
 
 from llmops_flows import Runner
 from llmops_flows.components.model.echo import Echo
-from llmops_flows.components.tracer.local import Local
-from llmops_flows.components.tracer.otel import Otel
+from llmops_flows.components.tracer.local import LocalTracer
+from llmops_flows.components.tracer.otel import OtelExporter
 from llmops_flows.tracing.delivery import Delivery, deliver
 from llmops_flows.tracing.trace_store import TraceStore
 from tests.support.stub_stages import Length, Say, question_records, rag_flow
@@ -87,14 +87,14 @@ def store(tmp_path: Path) -> Iterator[TraceStore]:
 
 
 def run(store: TraceStore, *questions: str, **stages: Any) -> None:
-    sink = Local(path=store.path).sink({"tags": ["trial"]}, exporters={"otel": Otel(service="s")})
+    sink = LocalTracer(path=store.path).sink({"tags": ["trial"]}, exporters={"otel": OtelExporter(service="s")})
     with Runner(sinks=[sink]) as runner:
         runner.run(rag_flow(**stages), question_records(*questions), evaluators={"length": Length()})
     sink.close()
 
 
 def ship(store: TraceStore, **options: Any) -> Delivery:
-    [done] = deliver(store.outbox, {"otel": Otel(**options)}, until=time.monotonic() + 20)
+    [done] = deliver(store.outbox, {"otel": OtelExporter(**options)}, until=time.monotonic() + 20)
     return done
 
 
@@ -139,7 +139,7 @@ def test_content_stays_here_when_it_must(store: TraceStore, collector: Collector
 
 def test_sending_again_sends_the_same_spans(store: TraceStore, collector: Collector) -> None:
     run(store, "why?")
-    Otel().deliver(store.outbox.pending("otel"))
+    OtelExporter().deliver(store.outbox.pending("otel"))
     ship(store)
     assert len({span.span_id for span in collector.spans}) == len(collector.spans) / 2
 

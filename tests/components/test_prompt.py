@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llmops_flows.components.prompt.chat import ChatPrompt, variables
+from llmops_flows.components.prompt.chat import ChatPrompt, template_slots
 
 
 class Trap:
@@ -139,7 +139,7 @@ def test_a_passage_is_written_from_its_four_facts_only(document: str) -> None:
 def test_no_template_touches_what_it_is_filled_with(template: str) -> None:
     trap = Trap()
     try:
-        names = variables(template)
+        names = template_slots(template)
     except ValueError:
         return
     [message] = prompt(template).run(**dict.fromkeys(names, trap))

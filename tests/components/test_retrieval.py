@@ -14,9 +14,9 @@ from llmops_flows.artifacts.vectors import embed_known
 from llmops_flows.components.reranker.none import NoReranker
 from llmops_flows.components.reranker.sentences import SentenceReranker
 from llmops_flows.components.retriever.bm25 import Bm25
-from llmops_flows.components.retriever.hybrid import Hybrid
-from llmops_flows.components.splitter.pages import Pages
-from llmops_flows.components.splitter.sentences import Sentences
+from llmops_flows.components.retriever.hybrid import HybridRetriever
+from llmops_flows.components.splitter.pages import PageSplitter
+from llmops_flows.components.splitter.sentences import SentenceSplitter
 from llmops_flows.core.errors import StageError
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Retriever
@@ -25,8 +25,8 @@ from llmops_flows.documents.corpus import Corpus
 from llmops_flows.stores.memory_store import MemoryStore
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
-from llmops_flows.text.ranking import Ranking
-from llmops_flows.text.words import sentences, words
+from llmops_flows.text.bm25_ranking import Bm25Ranking
+from llmops_flows.text.words import content_words, split_sentences
 
 
 def document(text: str, name: str = "a.md#page=7", **metadata: object) -> Document:
@@ -49,17 +49,17 @@ class TestBm25(RetrieverContract):
 
 class TestHybrid(RetrieverContract):
     def retriever(self, documents: Path, k: int) -> Retriever:
-        words = Bm25(documents=documents, k=20)
-        return Hybrid(retrievers={"words": words, "plain": Bm25(documents=documents, k=20, b=0.0)}, k=k)
+        by_words = Bm25(documents=documents, k=20)
+        return HybridRetriever(retrievers={"words": by_words, "plain": Bm25(documents=documents, k=20, b=0.0)}, k=k)
 
 
 def test_plural_case_and_endings_do_not_count() -> None:
-    assert words("The CLAIMS of policies") == ["claim", "policy"]
-    assert words("covered services") == words("Covering service")
+    assert content_words("The CLAIMS of policies") == ["claim", "policy"]
+    assert content_words("covered services") == content_words("Covering service")
 
 
 def test_sentences_are_told_apart() -> None:
-    assert sentences("One is here. Two is $3.50 more! Three?\n\n- four\n- five") == [
+    assert split_sentences("One is here. Two is $3.50 more! Three?\n\n- four\n- five") == [
         "One is here.",
         "Two is $3.50 more!",
         "Three?",
@@ -70,7 +70,7 @@ def test_sentences_are_told_apart() -> None:
 
 def test_passages_keep_whole_sentences_and_name_their_part() -> None:
     text = "First sentence here. Second sentence here. Third sentence here."
-    found = Sentences(size=45, overlap=1).split([document(text)])
+    found = SentenceSplitter(size=45, overlap=1).split([document(text)])
     assert [(d["id"], d["page_content"]) for d in found] == [
         ("a.md#page=7&part=1", "First sentence here. Second sentence here."),
         ("a.md#page=7&part=2", "Second sentence here. Third sentence here."),
@@ -79,18 +79,18 @@ def test_passages_keep_whole_sentences_and_name_their_part() -> None:
 
 
 def test_a_page_that_fits_keeps_its_id() -> None:
-    assert [d["id"] for d in Sentences(size=100).split([document("Short.")])] == ["a.md#page=7"]
+    assert [d["id"] for d in SentenceSplitter(size=100).split([document("Short.")])] == ["a.md#page=7"]
 
 
 def test_no_passage_is_longer_than_asked_and_none_of_the_text_is_lost() -> None:
     text = " ".join(f"word{n}" for n in range(300)) + ". " + "x" * 130
-    found = Sentences(size=50, overlap=0).split([document(text)])
+    found = SentenceSplitter(size=50, overlap=0).split([document(text)])
     assert max(len(d["page_content"]) for d in found) <= 50
     assert "".join("".join(d["page_content"].split()) for d in found) == "".join(text.split())
 
 
 def test_pages_stay_as_they_are() -> None:
-    assert Pages().split([document("x")]) == [document("x")]
+    assert PageSplitter().split([document("x")]) == [document("x")]
 
 
 def test_documents_with_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -128,18 +128,18 @@ def test_words_are_ranked_alike_with_and_without_numpy_to_the_last_bit(
 ) -> None:
     chance = random.Random(count)
     vocabulary = [f"w{n}" for n in range(60)]
-    ranking = Ranking([chance.choices(vocabulary, k=chance.randrange(30)) for _ in range(400)])
+    ranking = Bm25Ranking([chance.choices(vocabulary, k=chance.randrange(30)) for _ in range(400)])
     asked = [chance.choices([*vocabulary, "nowhere"], k=chance.randrange(9)) for _ in range(60)]
-    by_numpy = ranking.best_for_each(asked, count)
+    by_numpy = ranking.best_batch(asked, count)
     monkeypatch.delitem(sys.modules, "numpy")
-    plain = ranking.best_for_each(asked, count)
+    plain = ranking.best_batch(asked, count)
     assert by_numpy == plain
-    every = [sorted(((-s, n) for n, s in ranking.scores(words).items()))[:count] for words in asked]
+    every = [sorted(((-s, n) for n, s in ranking.scores(question).items()))[:count] for question in asked]
     assert plain == [([n for _, n in one], [-s for s, _ in one]) for one in every]
 
 
 def test_fusion_prefers_what_several_retrievers_find() -> None:
-    hybrid = Hybrid(retrievers={"one": Fixed(names=("a", "b", "c")), "two": Fixed(names=("c", "b", "d"))}, k=3)
+    hybrid = HybridRetriever(retrievers={"one": Fixed(names=("a", "b", "c")), "two": Fixed(names=("c", "b", "d"))}, k=3)
     found = hybrid.retrieve(["?"], Call())[0]
     assert {d["id"] for d in found[:2]} == {"b", "c"}
     assert found[0]["metadata"]["ranks"] == {"one": 3, "two": 1}
@@ -147,12 +147,12 @@ def test_fusion_prefers_what_several_retrievers_find() -> None:
 
 def test_weights_decide() -> None:
     parts = {"one": Fixed(names=("a",)), "two": Fixed(names=("b",))}
-    assert Hybrid(retrievers=parts, weights={"two": 2.0}, k=1).retrieve(["?"], Call())[0][0]["id"] == "b"
+    assert HybridRetriever(retrievers=parts, weights={"two": 2.0}, k=1).retrieve(["?"], Call())[0][0]["id"] == "b"
 
 
 def test_a_weight_for_nobody_is_told() -> None:
     parts = {"one": Fixed(names=("a",)), "two": Fixed(names=("b",))}
-    assert Hybrid(retrievers=parts, weights={"three": 2.0}).problems() == [
+    assert HybridRetriever(retrievers=parts, weights={"three": 2.0}).problems() == [
         "weights: there is no retriever 'three'; choose from: one, two"
     ]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from llmops_flows.components.embedder.wordllama import WordLlama
 from llmops_flows.components.retriever.bm25 import Bm25
 from llmops_flows.components.retriever.chroma import Chroma
-from llmops_flows.components.retriever.hybrid import Hybrid
-from llmops_flows.components.splitter.sentences import Sentences
+from llmops_flows.components.retriever.hybrid import HybridRetriever
+from llmops_flows.components.splitter.sentences import SentenceSplitter
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Call
 
@@ -25,9 +25,9 @@ def _page(passage: Document) -> str:
 def test_hybrid_finds_a_gold_page_among_five_for_85_of_100_questions(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (DEMO / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
     asked = [row for row in rows if row["answerable"]]
-    given = {"documents": DEMO / "documents", "splitter": Sentences(size=1200, overlap=0), "k": 50}
+    given = {"documents": DEMO / "documents", "splitter": SentenceSplitter(size=1200, overlap=0), "k": 50}
     parts = {"words": Bm25(**given), "meaning": Chroma(**given, embedder=WordLlama())}
-    hybrid = Hybrid(retrievers=parts, weights={"words": 1.0, "meaning": 0.5}, k=5)
+    hybrid = HybridRetriever(retrievers=parts, weights={"words": 1.0, "meaning": 0.5}, k=5)
     found = hybrid.retrieve([row["question"] for row in asked], Call(home=tmp_path))
     hits = [bool({_page(d) for d in passages} & set(row["gold"])) for row, passages in zip(asked, found, strict=True)]
     assert len(hits) == 149

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.components.tracer.trulens import TruLens
+from llmops_flows.components.tracer.trulens import TruLensExporter
 from llmops_flows.core.trace import Step, Trace
-from llmops_flows.integrations.trulens.database import connected
+from llmops_flows.integrations.trulens.database import open_connector
 
 READ = """
 import json, logging, os, sys, warnings
@@ -46,7 +46,7 @@ def seen(database: Path) -> dict[str, Any]:
     """The same by the connector that a session asks, in this process: TruLens takes seconds to load."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        connector = connected(database)
+        connector = open_connector(database)
         board = connector.get_leaderboard().reset_index().to_dict("records")
         records, _ = connector.get_records_and_feedback()
         connector.db.engine.dispose()
@@ -97,7 +97,7 @@ def test_the_leaderboard_of_a_run_says_what_its_summary_says(tmp_path: Path, hom
 
 def test_a_record_has_the_traces_id_latency_tokens_and_cost_of_the_answer_not_of_its_judge(tmp_path: Path) -> None:
     database = tmp_path / "trulens.sqlite"
-    assert TruLens(path=database).deliver([trace()]) == ["a" * 32]
+    assert TruLensExporter(path=database).deliver([trace()]) == ["a" * 32]
     [record] = seen(database)["records"]
     assert record["record_id"] == "a" * 32 and record["app_version"] == "ffffffff"
     assert record["latency"] == pytest.approx(2.0) and record["total_tokens"] == 15
@@ -106,7 +106,7 @@ def test_a_record_has_the_traces_id_latency_tokens_and_cost_of_the_answer_not_of
 
 def test_sending_again_changes_nothing_and_later_scores_join_their_record(tmp_path: Path) -> None:
     database = tmp_path / "trulens.sqlite"
-    exporter = TruLens(path=database)
+    exporter = TruLensExporter(path=database)
     exporter.deliver([trace(), trace("No.", id="b" * 32, record="q2")])
     exporter.deliver([trace()])
     more = Step(stage="judge", kind="evaluator", state="computed", started=9.0, seconds=1.0, output={"judged": 0.75})
@@ -120,7 +120,7 @@ def test_sending_again_changes_nothing_and_later_scores_join_their_record(tmp_pa
 
 def test_what_scoring_cost_stays_when_the_scores_are_known_the_next_time(tmp_path: Path) -> None:
     database = tmp_path / "trulens.sqlite"
-    exporter = TruLens(path=database)
+    exporter = TruLensExporter(path=database)
     exporter.deliver([trace()])
     exporter.deliver([trace(id="b" * 32, steps=tuple(replace(step, state="known") for step in trace().steps))])
     [record] = seen(database)["records"]
@@ -129,7 +129,7 @@ def test_what_scoring_cost_stays_when_the_scores_are_known_the_next_time(tmp_pat
 
 def test_a_score_that_changed_replaces_the_old_one(tmp_path: Path) -> None:
     database = tmp_path / "trulens.sqlite"
-    exporter = TruLens(path=database)
+    exporter = TruLensExporter(path=database)
     exporter.deliver([trace()])
     model, scored = trace().steps
     exporter.deliver([trace(id="b" * 32, steps=(model, replace(scored, output={"correct": 1.0})))])
@@ -140,8 +140,8 @@ def test_a_score_that_changed_replaces_the_old_one(tmp_path: Path) -> None:
 def test_versions_of_a_flow_stand_side_by_side(tmp_path: Path) -> None:
     database = tmp_path / "trulens.sqlite"
     chosen = {"prompt": "v2", "model": "small", "retriever": "none", "store": "sqlite"}
-    TruLens(path=database).deliver([trace(), trace(id="b" * 32, identity="e" * 64, choices=chosen)])
-    TruLens(path=database, app_version="mine").deliver([trace(id="c" * 32)])
+    TruLensExporter(path=database).deliver([trace(), trace(id="b" * 32, identity="e" * 64, choices=chosen)])
+    TruLensExporter(path=database, app_version="mine").deliver([trace(id="c" * 32)])
     assert {row["app_version"] for row in seen(database)["board"]} == {"ffffffff", "v2 small eeeeeeee", "mine"}
 
 
@@ -161,6 +161,8 @@ def test_many_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
 
 def test_a_failed_record_is_shown_with_its_error(tmp_path: Path) -> None:
     database = tmp_path / "trulens.sqlite"
-    TruLens(path=database).deliver([trace(steps=(), outputs={}, error="the model is down", error_kind="StageError")])
+    TruLensExporter(path=database).deliver(
+        [trace(steps=(), outputs={}, error="the model is down", error_kind="StageError")]
+    )
     [record] = seen(database)["records"]
     assert record["input"] == "Is it?" and record["output"] == ""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.components.evaluator.trulens import Metric, TruLensJudge
+from llmops_flows.components.evaluator.trulens import JudgeMetric, TruLensJudge
 from llmops_flows.components.model.echo import Echo
 from llmops_flows.components.model.extractive import Extractive
 from llmops_flows.components.model.openai_compatible import OpenAICompatible
@@ -20,7 +20,7 @@ from llmops_flows.report.summary import summarize
 from llmops_flows.stores.memory_store import MemoryStore
 from tests.support.http_server import ReceivedRequest, StubResponse, StubServer
 
-METRICS: tuple[Metric, ...] = ("context_relevance", "groundedness", "answer_relevance")
+METRICS: tuple[JudgeMetric, ...] = ("context_relevance", "groundedness", "answer_relevance")
 DOCUMENTS: list[Document] = [
     {"id": "a", "page_content": "The plan covers emergency care.", "metadata": {}},
     {"id": "b", "page_content": "Parking is free.", "metadata": {}},

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import pytest
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.components.evaluator.trulens import Metric, TruLensJudge
+from llmops_flows.components.evaluator.trulens import JudgeMetric, TruLensJudge
 from llmops_flows.components.model.smollm2 import SmolLM2
 from llmops_flows.config.load import load_experiment
 from llmops_flows.report.summary import loading
 from tests.components.test_trulens_judge import DOCUMENTS, METRICS, Answer
 
 
-def judges(judge: SmolLM2, metrics: Sequence[Metric]) -> dict[str, TruLensJudge]:
+def judges(judge: SmolLM2, metrics: Sequence[JudgeMetric]) -> dict[str, TruLensJudge]:
     return {metric: TruLensJudge(metric=metric, judge=judge, reasons=False, max_tokens=96) for metric in metrics}
 
 

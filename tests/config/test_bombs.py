@@ -16,7 +16,7 @@ import pytest
 
 import llmops_flows
 from llmops_flows import ConfigError
-from llmops_flows.components.prompt.chat import fill, variables
+from llmops_flows.components.prompt.chat import fill_template, template_slots
 from llmops_flows.config.composition.quoting import quote
 from llmops_flows.config.load import load_experiment
 
@@ -114,7 +114,7 @@ def test_interpolations_that_grow_or_run_in_circles_are_refused_at_once(
 def test_a_template_that_is_a_bomb_is_refused_at_once(text: str) -> None:
     def read() -> None:
         try:
-            fill(text, dict.fromkeys(variables(text), "x"))
+            fill_template(text, dict.fromkeys(template_slots(text), "x"))
         except ValueError:
             pass
 

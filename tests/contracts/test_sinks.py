@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.cli.progress import Progress
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.events import Sink
 from llmops_flows.testing.sinks import SinkContract
 
@@ -24,4 +24,4 @@ class TestLocalTraces(SinkContract):
         self.path = tmp_path / "traces.sqlite"
 
     def sink(self) -> Sink:
-        return Local(path=self.path).sink()
+        return LocalTracer(path=self.path).sink()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.components.evaluator import basic
-from llmops_flows.components.guardrail.guard import Guard
+from llmops_flows.components.guardrail.validator_guardrail import ValidatorGuardrail
 from llmops_flows.components.model.echo import Echo
 from llmops_flows.components.model.extractive import Extractive
 from llmops_flows.components.model.replay import Replay
@@ -112,7 +112,9 @@ class TestReplay(ModelContract):
 
 class TestInputGuard(GuardrailContract):
     def stage(self) -> Stage:
-        return Guard(on="question", validators={"prompt_injection": {"on_fail": "refrain", "params": {"threshold": 1}}})
+        return ValidatorGuardrail(
+            on="question", validators={"prompt_injection": {"on_fail": "refrain", "params": {"threshold": 1}}}
+        )
 
     def example(self) -> Slots:
         return QUESTION
@@ -123,7 +125,7 @@ class TestInputGuard(GuardrailContract):
 
 class TestFixingGuard(GuardrailContract):
     def stage(self) -> Stage:
-        return Guard(on="answer", validators={"pii": {"on_fail": "fix", "params": {"kinds": ["email"]}}})
+        return ValidatorGuardrail(on="answer", validators={"pii": {"on_fail": "fix", "params": {"kinds": ["email"]}}})
 
     def example(self) -> Slots:
         return {"answer": "A refund takes five days."}
@@ -134,7 +136,9 @@ class TestFixingGuard(GuardrailContract):
 
 class TestRaisingGuard(GuardrailContract):
     def stage(self) -> Stage:
-        return Guard(on="answer", validators={"pii": {"on_fail": "exception", "params": {"kinds": ["email"]}}})
+        return ValidatorGuardrail(
+            on="answer", validators={"pii": {"on_fail": "exception", "params": {"kinds": ["email"]}}}
+        )
 
     def example(self) -> Slots:
         return {"answer": "A refund takes five days."}
@@ -145,7 +149,7 @@ class TestRaisingGuard(GuardrailContract):
 
 class TestTellingGuard(GuardrailContract):
     def stage(self) -> Stage:
-        return Guard(on="answer", validators={"pii": {"on_fail": "noop", "params": {"kinds": ["email"]}}})
+        return ValidatorGuardrail(on="answer", validators={"pii": {"on_fail": "noop", "params": {"kinds": ["email"]}}})
 
     def example(self) -> Slots:
         return {"answer": "A refund takes five days."}
@@ -165,9 +169,9 @@ def _suite(cls: Any) -> type:
     return Suite
 
 
-TestRelevance = _suite(basic.Relevance)
+TestRelevance = _suite(basic.ContextRelevance)
 TestGroundedness = _suite(basic.Groundedness)
 TestAnswerRelevance = _suite(basic.AnswerRelevance)
 TestCorrectness = _suite(basic.Correctness)
-TestRetrieval = _suite(basic.Retrieval)
-TestRefusals = _suite(basic.Refusals)
+TestRetrieval = _suite(basic.RetrievalMetrics)
+TestRefusals = _suite(basic.RefusalMetrics)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.core.record import Document
-from llmops_flows.documents.corpus import missing
+from llmops_flows.documents.corpus import document_problems
 from llmops_flows.documents.folder import DocumentFolder
 
 
@@ -174,7 +174,7 @@ def test_files_of_kinds_that_nobody_reads_are_named(tmp_path: Path, caplog: pyte
 def test_a_place_without_a_readable_file_is_a_mistake_of_the_config(tmp_path: Path) -> None:
     put(tmp_path, "void/slides.docx", "text")
     put(tmp_path, "full/deep/a.md", "text")
-    assert "holds no file that can be read; read are .txt, " in missing(tmp_path / "void")[0]
-    assert "is of a kind that is not read; read are .txt, " in missing(tmp_path / "void" / "slides.docx")[0]
-    assert "there is no file or folder" in missing(tmp_path / "nix")[0]
-    assert missing(tmp_path / "full") == missing(tmp_path / "full" / "deep" / "a.md") == []
+    assert "holds no file that can be read; read are .txt, " in document_problems(tmp_path / "void")[0]
+    assert "is of a kind that is not read; read are .txt, " in document_problems(tmp_path / "void" / "slides.docx")[0]
+    assert "there is no file or folder" in document_problems(tmp_path / "nix")[0]
+    assert document_problems(tmp_path / "full") == document_problems(tmp_path / "full" / "deep" / "a.md") == []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmops_flows.cli.commands.run import execute
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.config.load import load_experiment
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.trace import Step, Trace
@@ -146,7 +146,7 @@ def test_the_record_needs_no_other_store(home: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_kept_for_183_days_by_default(home: Path, tmp_path: Path) -> None:
-    shipped = Local(path=tmp_path / "traces.sqlite")
+    shipped = LocalTracer(path=tmp_path / "traces.sqlite")
     assert shipped.keep_days == KEPT_DAYS == 183
     traces = TraceStore(home / "traces.sqlite")
     run = next(iter(runs(traces)))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from llmops_flows import Flow, Record, Runner, Stage
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.tracing.trace_store import TraceStore
 
@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def ask(home: Path, by: float) -> list[Record]:
-    sink = Local(path=home / "traces.sqlite").sink({})
+    sink = LocalTracer(path=home / "traces.sqlite").sink({})
     store = SQLiteStore(home / "store.sqlite")
     try:
         with Runner(store=store, sinks=[sink]) as runner:

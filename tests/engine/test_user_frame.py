@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmops_flows import BackendError, Call, Flow, Part, Record, Runner, Stage
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.engine.user_frame import user_frame
 from tests.support.http_models import span
 
@@ -63,7 +63,7 @@ def test_the_line_of_one_s_own_code_is_told_not_the_library_s(stage: Stage, monk
 
 
 def test_the_trace_has_the_whole_way_from_the_stage_on(tmp_path: Path) -> None:
-    local = Local(path=tmp_path / "traces.sqlite")
+    local = LocalTracer(path=tmp_path / "traces.sqlite")
     sink = local.sink()
     with Runner(sinks=[sink]) as runner:
         runner.run(Flow(stages={"model": Breaks()}), [Record.of("1", {"question": "{"})], run="a")

@@ -16,7 +16,7 @@ from llmops_flows.config.load import load_experiment
 from llmops_flows.text.overlap import is_refusal
 from tests.support.guardrail_flows import DOCUMENTS, MAIL, WEAPONS, ask, chat, guard
 
-WHERE = "llmops_flows.components.guardrail.guard.Guard"
+WHERE = "llmops_flows.components.guardrail.validator_guardrail.ValidatorGuardrail"
 
 
 @pytest.fixture
@@ -235,7 +235,8 @@ def test_nothing_is_fetched_where_nltk_was_imported_before() -> None:
     program = (
         "import sys, nltk\nasked = []\n"
         "sys.addaudithook(lambda event, args: asked.append(args) if event == 'socket.getaddrinfo' else None)\n"
-        "from llmops_flows.integrations.guardrails_ai.library import guardrails\nguardrails()\nprint(asked)"
+        "from llmops_flows.integrations.guardrails_ai.importing import import_guardrails\n"
+        "import_guardrails()\nprint(asked)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert done.stdout.strip() == "[]", done.stderr

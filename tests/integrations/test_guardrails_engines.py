@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmops_flows import Runner
-from llmops_flows.components.guardrail.guard import Guard
+from llmops_flows.components.guardrail.validator_guardrail import ValidatorGuardrail
 from llmops_flows.config.load import load_experiment
 from llmops_flows.text.validators import VALIDATORS
 from tests.support.guardrail_flows import DOCUMENTS, ask, chat, guard
@@ -58,7 +58,7 @@ def test_a_validator_of_ours_gives_the_same_verdict_through_guardrails(name: str
 def test_a_whole_chain_gives_the_same_verdict_through_guardrails() -> None:
     output = load_experiment("flow=rag_support", "guardrail=strict").config["guardrail"]["output"]
     settings = {name: value for name, value in output.items() if name not in ("_target_", "engine")}
-    light, through = Guard(**settings), Guard(**settings, engine="guardrails")
+    light, through = ValidatorGuardrail(**settings), ValidatorGuardrail(**settings, engine="guardrails")
     for text in TEXTS:
         assert light.run(answer=text, documents=DOCUMENTS) == through.run(answer=text, documents=DOCUMENTS)
 
@@ -67,11 +67,11 @@ def test_our_validators_are_registered_for_every_user_of_guardrails() -> None:
     from guardrails import Guard as Theirs
     from guardrails.validator_base import get_validator_class
 
-    from llmops_flows.integrations.guardrails_ai.validators import OURS, PII, Supported
+    from llmops_flows.integrations.guardrails_ai.validators import REGISTERED, PIIValidator, SupportedValidator
 
-    assert OURS.keys() == VALIDATORS.keys()
-    assert all(get_validator_class(f"llmops_flows/{name}") is cls for name, cls in OURS.items())
-    theirs = Theirs().use(PII(kinds=["email"], on_fail="fix"), Supported(on_fail="fix"))
+    assert REGISTERED.keys() == VALIDATORS.keys()
+    assert all(get_validator_class(f"llmops_flows/{name}") is cls for name, cls in REGISTERED.items())
+    theirs = Theirs().use(PIIValidator(kinds=["email"], on_fail="fix"), SupportedValidator(on_fail="fix"))
     said = "Standard covers emergency care. Elephants roam the African savanna."
     assert theirs.validate(said, metadata={"documents": DOCUMENTS}).validated_output == said.partition(" Ele")[0]
     assert theirs.validate("Ask ann@mail.org").validated_output == "Ask [EMAIL]"
@@ -143,7 +143,7 @@ def test_nothing_is_sent_downloaded_or_left_running(outside: list[str]) -> None:
         sys.addaudithook(watch)
         import asyncio
         policy = type(asyncio.get_event_loop_policy())
-        from llmops_flows.components.guardrail.guard import Guard
+        from llmops_flows.components.guardrail.validator_guardrail import Guard
         regex = {"on_fail": "noop", "params": {"regex": "a"}}
         made = Guard(validators={"pii": {"on_fail": "fix"}, "regex_match": regex},
             engine="guardrails")

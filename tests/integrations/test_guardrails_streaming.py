@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmops_flows import Flow, Runner
-from llmops_flows.components.guardrail.guard import Guard
+from llmops_flows.components.guardrail.validator_guardrail import ValidatorGuardrail
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
 from tests.support.guardrail_flows import DOCUMENTS, MAIL, WEAPONS, chat, guard
 
@@ -49,7 +49,7 @@ def test_unsupported_sentences_are_never_shown(runner: Runner) -> None:
         guard(topics={"on_fail": "reask", **WEAPONS}),
     ],
 )
-def test_what_needs_the_whole_answer_holds_it_back(after: Guard, runner: Runner) -> None:
+def test_what_needs_the_whole_answer_holds_it_back(after: ValidatorGuardrail, runner: Runner) -> None:
     assert pieces(chat(LONG, after=after), runner) == [LONG]
 
 

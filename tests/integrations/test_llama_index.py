@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.artifacts.resources import release_all
-from llmops_flows.components.retriever.llama_index import LlamaIndex
+from llmops_flows.components.retriever.llama_index import LlamaIndexRetriever
 from llmops_flows.components.splitter.llama_index import LlamaIndexSplitter
 from llmops_flows.core.errors import ConfigError
 from llmops_flows.core.roles import Retriever
@@ -18,7 +18,7 @@ from llmops_flows.testing.retrievers import RetrieverContract
 
 class TestLlamaIndex(RetrieverContract):
     def retriever(self, documents: Path, k: int) -> Retriever:
-        return LlamaIndex(documents=documents, embedder=WordVectors(), k=k)
+        return LlamaIndexRetriever(documents=documents, embedder=WordVectors(), k=k)
 
 
 def test_the_kept_index_is_opened_without_embedding_passages_again(tmp_path: Path) -> None:
@@ -26,10 +26,10 @@ def test_the_kept_index_is_opened_without_embedding_passages_again(tmp_path: Pat
     folder.mkdir()
     (folder / "a.txt").write_text("apples and pears")
     call = Call(home=tmp_path / "home")
-    first = LlamaIndex(documents=folder, embedder=WordVectors()).retrieve(["apples"], call)
+    first = LlamaIndexRetriever(documents=folder, embedder=WordVectors()).retrieve(["apples"], call)
     release_all()
     WordVectors.asked.clear()
-    assert LlamaIndex(documents=folder, embedder=WordVectors()).retrieve(["apples"], call) == first
+    assert LlamaIndexRetriever(documents=folder, embedder=WordVectors()).retrieve(["apples"], call) == first
     assert WordVectors.asked == [["apples"]]
 
 
@@ -45,6 +45,8 @@ def test_pages_are_split_by_llama_index_and_keep_their_ids() -> None:
 
 def test_what_is_no_retriever_of_llama_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
-    retriever = LlamaIndex(documents=tmp_path, embedder=WordVectors(), target="llama_index.core.schema.TextNode")
+    retriever = LlamaIndexRetriever(
+        documents=tmp_path, embedder=WordVectors(), target="llama_index.core.schema.TextNode"
+    )
     with pytest.raises(ConfigError, match="is no LlamaIndex retriever"):
         retriever.retrieve(["x"], Call())

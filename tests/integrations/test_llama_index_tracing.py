@@ -10,9 +10,9 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.schemas import Run
 
 from llmops_flows import Call, Flow, Runner, Stage
-from llmops_flows.components.retriever.llama_index import LlamaIndex
+from llmops_flows.components.retriever.llama_index import LlamaIndexRetriever
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
-from llmops_flows.integrations.llama_index.tracing import joined
+from llmops_flows.integrations.llama_index.tracing import nested_spans
 from llmops_flows.testing.embedders import WordVectors
 from tests.integrations.test_runnable import Tree, names
 from tests.support.stub_stages import Say, Write
@@ -34,7 +34,7 @@ def traced(flow: Flow, *questions: str) -> list[Run]:
 
 
 def test_a_retriever_s_spans_stand_under_the_stage(documents: Path) -> None:
-    retriever = LlamaIndex(documents=documents, embedder=WordVectors(), k=1)
+    retriever = LlamaIndexRetriever(documents=documents, embedder=WordVectors(), k=1)
     [run] = traced(Flow(stages={"retrieve": retriever, "prompt": Write(), "model": Say()}), "apples")
     stage = next(child for child in run.child_runs if child.name == "retrieve")
     assert stage.run_type == "retriever"
@@ -55,7 +55,7 @@ class Queries(Stage):
         from llama_index.core.llms import MockLLM
         from llama_index.core.response_synthesizers import TreeSummarize
 
-        with joined(call):
+        with nested_spans(call):
             if self.fails:
                 return str(TreeSummarize(llm=MockLLM()).get_response(question, 7))  # type: ignore[arg-type]
             return str(TreeSummarize(llm=MockLLM()).get_response(question, [f"text of {question}"]))
@@ -86,7 +86,7 @@ def test_a_span_that_fails_says_so(caplog: pytest.LogCaptureFixture) -> None:
 def test_without_an_application_that_listens_nothing_is_told() -> None:
     with Runner() as runner:
         assert FlowRunnable(Flow(stages={"ask": Queries()}), runner).invoke("q")["answer"]
-    with joined(Call()):
+    with nested_spans(Call()):
         pass
 
 

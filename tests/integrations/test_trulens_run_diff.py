@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from llmops_flows.cli.main import main
-from llmops_flows.integrations.trulens.run_diff import judged, run_diff
+from llmops_flows.integrations.trulens.run_diff import judge_metrics, run_diff
 from llmops_flows.report import run_files
 from llmops_flows.report.comparison import as_data, compare
 from llmops_flows.report.saved_runs import SavedRun
@@ -42,7 +42,7 @@ def scored(shift: float, *, missing: int = -1) -> list[dict[str, Any]]:
 
 
 def test_only_metrics_of_trulens_are_its_affair() -> None:
-    assert judged(CONFIG) == {"judged_groundedness"} and judged({}) == set()
+    assert judge_metrics(CONFIG) == {"judged_groundedness"} and judge_metrics({}) == set()
 
 
 def test_the_difference_is_what_trulens_says() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.components.guardrail.guard import Guard
+from llmops_flows.components.guardrail.validator_guardrail import ValidatorGuardrail
 from llmops_flows.components.prompt.chat import ChatPrompt
 from llmops_flows.testing.models import ScriptedModel
 
@@ -13,12 +13,12 @@ PROMPT = ChatPrompt(messages=({"role": "user", "content": "{question}"},))
 DOCUMENTS = [{"id": "1", "page_content": "Standard covers emergency care at any hospital.", "metadata": {}}]
 
 
-def guard(on: str = "answer", **validators: Any) -> Guard:
+def guard(on: str = "answer", **validators: Any) -> ValidatorGuardrail:
     settings = {n: validators.pop(n) for n in ("engine", "stream", "refusal") if n in validators}
-    return Guard(on=on, validators=validators, **settings)
+    return ValidatorGuardrail(on=on, validators=validators, **settings)
 
 
-def chat(*answers: str, before: Guard | None = None, after: Guard | None = None) -> Flow:
+def chat(*answers: str, before: ValidatorGuardrail | None = None, after: ValidatorGuardrail | None = None) -> Flow:
     model = ScriptedModel(answers=answers)
     return Flow(stages={"input_guard": before, "prompt": PROMPT, "model": model, "output_guard": after})
 

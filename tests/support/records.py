@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.cache_policy import Cache
 from llmops_flows.report import run_files
 from llmops_flows.report.cache_misses import MAX_EARLIER_TRACES, StageMisses, explain_misses
@@ -47,7 +47,7 @@ class RecordedRuns:
         flow, records = flow or rag_flow(), question_records("why?", "who?") if records is None else records
         cache = cache or Cache()
         config: dict[str, Any] = {"cache": cache.model_dump(), "tenant": tenant, "name": "rag"}
-        sink = Local(path=self.folder / "traces.sqlite").sink(config, read_values=self.store.values)
+        sink = LocalTracer(path=self.folder / "traces.sqlite").sink(config, read_values=self.store.values)
         with Runner(store=self.store, sinks=[sink] if traced else [], cache=cache, tenant=tenant) as runner:
             runner.run(flow, records, evaluators={"length": Length()}, run=f"{name:0<32}", config=config)
         sink.close()

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from llmops_flows import Runner
-from llmops_flows.components.tracer.langsmith import LangSmith
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.langsmith import LangSmithExporter
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.config import tracing
 from llmops_flows.core.events import Event, Sink
 from llmops_flows.core.stage import Part
@@ -45,7 +45,7 @@ def main(folder: str, count: str, ending: str) -> None:
     Prints the seconds of each answer, what of them was tracing, and the time at which the app was done.
     """
     path = Path(folder) / "traces.sqlite"
-    parts: dict[str, Part] = {"local": Local(path=path), "langsmith": LangSmith(project="p")}
+    parts: dict[str, Part] = {"local": LocalTracer(path=path), "langsmith": LangSmithExporter(project="p")}
     targets = {name: f"{type(part).__module__}.{type(part).__qualname__}" for name, part in parts.items()}
     config = {"tracer": {n: {"_target_": targets[n], **p.model_dump(mode="json")} for n, p in parts.items()}}
     sink = Timed(*tracing.sinks(config, parts, None))

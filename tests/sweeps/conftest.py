@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.cli.main import main
-from llmops_flows.integrations.optuna import Parameter, Plan, Study
+from llmops_flows.integrations.optuna import OptunaStudy, SearchParameter, StudyPlan
 from tests.support.hill import FLOW, HILL
 
 
@@ -36,7 +36,7 @@ def hill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage without a study: making one takes a second."""
     path = tmp_path_factory.mktemp("storage") / "empty.db"
-    Study("none", str(path), Plan([Parameter("k", numbers=(0, 1))], [True]), {}).close()
+    OptunaStudy("none", str(path), StudyPlan([SearchParameter("k", numbers=(0, 1))], [True]), {}).close()
     return path
 
 

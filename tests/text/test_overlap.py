@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmops_flows.core.record import Document
-from llmops_flows.text.overlap import REFUSAL, claims, contradicts, is_refusal, negates, numbers, support
+from llmops_flows.text.overlap import REFUSAL, claims, contradicts, is_refusal, negates, numbers, support_score
 
 
 def passage(text: str) -> Document:
@@ -53,37 +53,37 @@ def test_citations_and_list_marks_are_no_claims() -> None:
 
 
 def test_what_the_passages_say_is_supported() -> None:
-    assert support("The plan covers 80% of emergency care.", [PLAN]) == 1.0
+    assert support_score("The plan covers 80% of emergency care.", [PLAN]) == 1.0
 
 
 def test_a_sentence_with_a_number_that_no_passage_has_is_not_supported() -> None:
-    assert support("The plan covers 90% of emergency care.", [PLAN]) == 0.0
-    assert support("The plan covers 80% of emergency care. The plan covers 90% of it.", [PLAN]) == 0.5
+    assert support_score("The plan covers 90% of emergency care.", [PLAN]) == 0.0
+    assert support_score("The plan covers 80% of emergency care. The plan covers 90% of it.", [PLAN]) == 0.5
 
 
 def test_a_number_may_be_spelled_out_in_the_passage() -> None:
-    assert support("It sold 2 records.", [passage("It sold two records.")]) == 1.0
+    assert support_score("It sold 2 records.", [passage("It sold two records.")]) == 1.0
 
 
 def test_denying_what_the_passage_affirms_counts_half() -> None:
-    told = support("The plan does not cover emergency care.", [PLAN])
+    told = support_score("The plan does not cover emergency care.", [PLAN])
     assert told is not None and told <= 0.5
-    assert support("Dental care is not covered.", [PLAN]) == 1.0
+    assert support_score("Dental care is not covered.", [PLAN]) == 1.0
 
 
 def test_a_claim_about_the_speaker_needs_a_speaker_in_the_passages() -> None:
-    about_me = support("I love dental care.", [PLAN])
-    about_care = support("Dental care.", [PLAN])
+    about_me = support_score("I love dental care.", [PLAN])
+    about_care = support_score("Dental care.", [PLAN])
     assert about_me is not None and about_care == 1.0 and about_me < 0.7
 
 
 def test_an_answer_without_words_has_no_support() -> None:
-    assert support("…!", [PLAN]) is None
+    assert support_score("…!", [PLAN]) is None
 
 
 def test_scripts_without_spaces_are_compared_sign_by_sign() -> None:
-    assert support("北京是首都", [passage("中国的首都是北京")]) == 1.0
-    assert support("上海很大", [passage("中国的首都是北京")]) == 0.0
+    assert support_score("北京是首都", [passage("中国的首都是北京")]) == 1.0
+    assert support_score("上海很大", [passage("中国的首都是北京")]) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmops_flows import Record, Runner
-from llmops_flows.components.tracer.local import Local
+from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.trace import Exporter, Trace
 from llmops_flows.tracing.trace_store import TraceStore
 from tests.support.stub_stages import Length, Say, question_records, rag_flow
@@ -28,7 +28,7 @@ class Nowhere(Exporter):
 
 def run(path: Path, *questions: str, config: dict[str, Any] | None = None, **options: Any) -> list[Record]:
     """Questions through a small flow, traced into a file."""
-    sink = Local(path=path).sink(config, exporters=options.pop("exporters", None))
+    sink = LocalTracer(path=path).sink(config, exporters=options.pop("exporters", None))
     stages = options.pop("stages", {})
     try:
         with Runner(sinks=[sink]) as runner:

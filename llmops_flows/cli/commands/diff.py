@@ -40,9 +40,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _judged(first: SavedRun, second: SavedRun, found: Comparison) -> dict[str, dict[str, Any]]:
     """What TruLens says of the scores of its judges, where they differ: else it is not loaded."""
-    from llmops_flows.integrations.trulens.run_diff import judged, run_diff
+    from llmops_flows.integrations.trulens.run_diff import judge_metrics, run_diff
 
-    metrics = judged(first.config) & judged(second.config) & set(found.scores)
+    metrics = judge_metrics(first.config) & judge_metrics(second.config) & set(found.scores)
     try:
         return run_diff((first.name, first.rows), (second.name, second.rows), metrics)
     except MissingExtra as missing:

@@ -16,7 +16,7 @@ from llmops_flows.core.errors import BackendError, FlowError
 from llmops_flows.core.fingerprint import target_code
 from llmops_flows.core.roles import Embedder, Prices, Vectors, most_tokens
 from llmops_flows.core.stage import OPERATIONAL
-from llmops_flows.integrations.langchain.embeddings import _bases
+from llmops_flows.integrations.langchain.embeddings import embeddings_base
 
 FAMILIES = ("langchain",)
 
@@ -63,4 +63,6 @@ class LangChainEmbeddings(Embedder):
         return paid(Amount.of(max_cost)) if max_cost.get("cost_usd") else nullcontext()
 
     def _load(self) -> Any:
-        return load_class(self.target, FAMILIES, _bases, "LangChain Embeddings class", self.extra)(**self.params)
+        return load_class(self.target, FAMILIES, embeddings_base, "LangChain Embeddings class", self.extra)(
+            **self.params
+        )

@@ -19,7 +19,7 @@ from llmops_flows.core.limits import Limits
 from llmops_flows.core.roles import Embedder, Prices, Usage, Vectors, most_tokens
 from llmops_flows.core.stage import OPERATIONAL, Positive
 
-from ..service import key_of, key_problems, price_problems, priced, url_problems
+from ..service_settings import api_key_problems, base_url_problems, price_problems, read_api_key, with_listed_prices
 
 _HINT = "; look at base_url, which ends in /v1 with most services"
 
@@ -51,12 +51,12 @@ class OpenAIEmbeddings(Embedder):
     @model_validator(mode="before")
     @classmethod
     def _find_prices(cls, data: Any) -> Any:
-        return priced(data, cls.model_fields["name"].default)
+        return with_listed_prices(data, cls.model_fields["name"].default)
 
     def problems(self) -> list[str]:
         keyless = self.base_url is not None
         prices = price_problems(self.name, self.prices, self.price_list, keyless)
-        return [*key_problems(self.api_key_env, keyless), *url_problems(self.base_url), *prices]
+        return [*api_key_problems(self.api_key_env, keyless), *base_url_problems(self.base_url), *prices]
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         numpy = load("numpy", self.extra, type(self).__name__)
@@ -102,7 +102,7 @@ class OpenAIEmbeddings(Embedder):
         for problem in self.problems():
             raise ConfigError(Problem(problem, key="embedder"))
         return load("openai", self.extra, type(self).__name__).OpenAI(
-            api_key=key_of(self.api_key_env) or "none",
+            api_key=read_api_key(self.api_key_env) or "none",
             base_url=self.base_url,
             timeout=self.limits.timeout,
             max_retries=0,

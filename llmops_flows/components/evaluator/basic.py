@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Evaluator
 from llmops_flows.core.stage import Positive
-from llmops_flows.text.overlap import closeness, contradicts, coverage, is_refusal, support, terms
+from llmops_flows.text.overlap import contradicts, is_refusal, question_coverage, support_score, terms, word_coverage
 
 Scores = dict[str, float | None]
 
 
-class Relevance(Evaluator):
+class ContextRelevance(Evaluator):
     """context_relevance: share of the question's content words that the context has."""
 
     version: ClassVar[int] = 2
@@ -30,8 +30,8 @@ class Relevance(Evaluator):
         self, question: str, documents: list[Document] | None = None, context: list[Document] | None = None
     ) -> Scores:
         found = context if context is not None else documents
-        asked = written(question, "question")
-        return {"context_relevance": None if found is None else closeness(asked, passages(found))}
+        asked = require_text(question, "question")
+        return {"context_relevance": None if found is None else question_coverage(asked, require_passages(found))}
 
 
 class Groundedness(Evaluator):
@@ -48,10 +48,10 @@ class Groundedness(Evaluator):
         return ("groundedness",)
 
     def run(self, answer: str, documents: list[Document] | None = None) -> Scores:
-        said = written(answer, "answer")
+        said = require_text(answer, "answer")
         if not documents or is_refusal(said):
             return {"groundedness": None}
-        return {"groundedness": support(said, passages(documents))}
+        return {"groundedness": support_score(said, require_passages(documents))}
 
 
 class AnswerRelevance(Evaluator):
@@ -65,10 +65,10 @@ class AnswerRelevance(Evaluator):
         return ("answer_relevance",)
 
     def run(self, question: str, answer: str) -> Scores:
-        asked, said = written(question, "question"), written(answer, "answer")
+        asked, said = require_text(question, "question"), require_text(answer, "answer")
         if not said.strip():
             return {"answer_relevance": None}
-        return {"answer_relevance": 0.0 if is_refusal(said) else coverage(asked, said)}
+        return {"answer_relevance": 0.0 if is_refusal(said) else word_coverage(asked, said)}
 
 
 class Correctness(Evaluator):
@@ -86,7 +86,7 @@ class Correctness(Evaluator):
         return ("answer_correctness", "answer_recall")
 
     def run(self, answer: str, reference: str | None = None) -> Scores:
-        said, right = written(answer, "answer"), written(reference, "reference")
+        said, right = require_text(answer, "answer"), require_text(reference, "reference")
         given, wanted = Counter(terms(said)), Counter(terms(right))
         if not wanted:
             return {"answer_correctness": None, "answer_recall": None}
@@ -99,7 +99,7 @@ class Correctness(Evaluator):
         return {"answer_correctness": trust * found, "answer_recall": trust * recall}
 
 
-class Retrieval(Evaluator):
+class RetrievalMetrics(Evaluator):
     """Ranks of the gold pages among the passages: hit, recall, mrr, ndcg, each at k (of passages, best first).
 
     A page counts once, at its best rank; passages of one page that follow do not push others down. Gold without a
@@ -134,7 +134,7 @@ class Retrieval(Evaluator):
         }
 
 
-class Refusals(Evaluator):
+class RefusalMetrics(Evaluator):
     """right_refusal: refused what cannot be answered. over_refusal: refused what can (lower is better).
 
     An answer that says nothing at all is neither.
@@ -148,7 +148,7 @@ class Refusals(Evaluator):
         return ("right_refusal", "over_refusal")
 
     def run(self, answer: str, answerable: bool | None = None) -> Scores:
-        said = written(answer, "answer")
+        said = require_text(answer, "answer")
         refused = None if not said.strip() else float(is_refusal(said))
         return {
             "right_refusal": refused if answerable is False else None,
@@ -156,7 +156,7 @@ class Refusals(Evaluator):
         }
 
 
-def written(value: Any, slot: str) -> str:
+def require_text(value: Any, slot: str) -> str:
     """A slot's text; a finite number as it is written, nothing for None.
 
     Raises:
@@ -171,7 +171,7 @@ def written(value: Any, slot: str) -> str:
     return value
 
 
-def passages(value: Any) -> Sequence[Document]:
+def require_passages(value: Any) -> Sequence[Document]:
     """The passages of a slot. Raises TypeError for anything but a list of documents."""
     if isinstance(value, list) and all(isinstance(d, dict) and isinstance(d.get("page_content"), str) for d in value):
         return value

@@ -17,13 +17,13 @@ from llmops_flows.core.errors import FlowError, StageError
 from llmops_flows.core.record import Document, Message, Usage, add_usage
 from llmops_flows.core.roles import Evaluator, Model
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Positive
-from llmops_flows.integrations.trulens.provider import EXTRA, SCALE, SCHEMAS, installed, provider
+from llmops_flows.integrations.trulens.provider import EXTRA, SCALE, SCHEMAS, make_provider, provider_version
 from llmops_flows.text.overlap import is_refusal
 
-from .basic import passages, written
+from .basic import require_passages, require_text
 
-Metric = Literal["context_relevance", "groundedness", "answer_relevance"]
-_READS: dict[Metric, dict[str, bool]] = {
+JudgeMetric = Literal["context_relevance", "groundedness", "answer_relevance"]
+_READS: dict[JudgeMetric, dict[str, bool]] = {
     "context_relevance": {"question": True, "documents": False, "context": False},
     "groundedness": {"answer": True, "documents": False, "context": False},
     "answer_relevance": {"question": True, "answer": True},
@@ -50,7 +50,7 @@ class TruLensJudge(Evaluator):
 
     requires: ClassVar[tuple[str, ...]] = ("trulens",)
     extra: ClassVar[str] = EXTRA
-    metric: Metric
+    metric: JudgeMetric
     judge: SerializeAsAny[Model]
     reasons: bool = True
     max_tokens: Positive = 512
@@ -74,7 +74,7 @@ class TruLensJudge(Evaluator):
         return []
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        return {**super().fingerprint(include_operational=include_operational), "trulens": installed()}
+        return {**super().fingerprint(include_operational=include_operational), "trulens": provider_version()}
 
     @cached_property
     def asked(self) -> dict[str, Model]:
@@ -101,9 +101,9 @@ class TruLensJudge(Evaluator):
         documents: list[Document] | None = None,
         context: list[Document] | None = None,
     ) -> Outcome:
-        asked, said = written(question, "question"), written(answer, "answer")
+        asked, said = require_text(question, "question"), require_text(answer, "answer")
         found = context if context is not None else documents
-        texts = [] if found is None else [passage["page_content"] for passage in passages(found)]
+        texts = [] if found is None else [passage["page_content"] for passage in require_passages(found)]
         if self._says_nothing(said, texts):
             return Outcome({f"judged_{self.metric}": None})
         bench = _Bench(self, call, asyncio.get_running_loop())
@@ -152,7 +152,7 @@ def _grade(
     evaluator: TruLensJudge, bench: _Bench, question: str, answer: str, texts: Sequence[str]
 ) -> tuple[float, list[str]]:
     """The score and the judge's reasons. Blocking. Raises StageError when a reply has no grade."""
-    grading = provider(bench.complete, evaluator.judge.name)
+    grading = make_provider(bench.complete, evaluator.judge.name)
     scale = {"min_score_val": SCALE[0], "max_score_val": SCALE[1]}
     try:
         if evaluator.metric == "groundedness":

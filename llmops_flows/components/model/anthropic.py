@@ -11,8 +11,8 @@ from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.record import Message, Usage
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome
 
-from ..service import Connection, ServiceModel
-from .streaming import StreamedAnswer, listen
+from .service_model import Connection, ServiceModel
+from .streaming import StreamedAnswer, stream_answer
 
 OFFICIAL = "https://api.anthropic.com"
 _TEMPERED = re.compile(r"claude-(?:[123]|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:$|-\d{8}|@))")
@@ -46,7 +46,7 @@ class Anthropic(ServiceModel):
     api_key_env: Annotated[str | None, OPERATIONAL] = "ANTHROPIC_API_KEY"
 
     @property
-    def tempered(self) -> bool:
+    def accepts_temperature(self) -> bool:
         """Whether the model takes a temperature."""
         return _TEMPERED.match(self.name) is not None if self.takes_temperature is None else self.takes_temperature
 
@@ -54,7 +54,7 @@ class Anthropic(ServiceModel):
         found = super().problems()
         if self.temperature > 1:
             found.append("temperature: Anthropic's models take 0 to 1")
-        elif not self.tempered and self.temperature not in (0, 1):
+        elif not self.accepts_temperature and self.temperature not in (0, 1):
             found.append(f"temperature: {self.name} takes none; set 0 (one answer is enough) or 1 (they are drawn)")
         return found
 
@@ -71,7 +71,7 @@ class Anthropic(ServiceModel):
                 async for event in stream:
                     _take(event, heard)
 
-        return await listen(self, call, ask)
+        return await stream_answer(self, call, ask)
 
     def _client(self, key: str) -> Any:
         anthropic = load("anthropic", self.extra, "model=anthropic")
@@ -96,7 +96,7 @@ class Anthropic(ServiceModel):
 
     def _newer(self) -> dict[str, Any]:
         """Fields that not every version of the client names."""
-        body: dict[str, Any] = {"temperature": self.temperature} if self.tempered else {}
+        body: dict[str, Any] = {"temperature": self.temperature} if self.accepts_temperature else {}
         output: dict[str, Any] = {"effort": self.effort} if self.effort else {}
         if self.json_schema is not None:
             output["format"] = {"type": "json_schema", "schema": self.json_schema}
@@ -116,15 +116,15 @@ def _take(event: Any, heard: StreamedAnswer) -> None:
         heard.model = event.message.model
         heard.usage = _usage(event.message.usage, heard.usage)
     elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-        heard.say(event.delta.text)
+        heard.add(event.delta.text)
     elif event.type == "message_delta":
         reason = event.delta.stop_reason
         heard.refused = reason == "refusal"
-        heard.why = getattr(getattr(event.delta, "stop_details", None), "explanation", None) or ""
+        heard.refusal_text = getattr(getattr(event.delta, "stop_details", None), "explanation", None) or ""
         heard.finish = FINISH.get(reason, reason or "")
         heard.usage = _usage(event.usage, heard.usage)
     else:
-        heard.say(None)
+        heard.add(None)
 
 
 def _usage(said: Any, before: Usage) -> Usage:

@@ -18,7 +18,7 @@ from llmops_flows.core.record import Message, Usage
 from llmops_flows.core.roles import Model
 from llmops_flows.core.stage import Call, Outcome
 
-from .streaming import StreamedAnswer, listen
+from .streaming import StreamedAnswer, stream_answer
 
 FAMILIES = ("langchain",)
 _ENDED = ("finish_reason", "stop_reason", "done_reason")
@@ -87,12 +87,12 @@ class LangChainModel(Model):
                 else:
                     await self._structured(model, given, call, heard)
 
-        return await listen(self, call, ask)
+        return await stream_answer(self, call, ask)
 
     async def _stream(self, model: Any, given: Any, call: Call, heard: StreamedAnswer) -> None:
         whole = None
         async for chunk in model.astream(given, config=_config(call), stop=list(self.stop) or None):
-            heard.say(str(chunk.text))
+            heard.add(str(chunk.text))
             whole = chunk if whole is None else whole + chunk
         if whole is not None:
             self._take(whole, heard)
@@ -107,10 +107,10 @@ class LangChainModel(Model):
         found = await asking.ainvoke(given, config=_config(call))
         self._take(found["raw"], heard)
         if found["parsed"] is not None:
-            heard.say(json.dumps(found["parsed"], ensure_ascii=False))
+            heard.add(json.dumps(found["parsed"], ensure_ascii=False))
             heard.finish = "stop"
         elif not heard.refused:
-            heard.say(str(found["raw"].text))
+            heard.add(str(found["raw"].text))
             if heard.finish != "length":
                 raise BackendError(f"{self.name} gave no answer that fits model.json_schema: {found['parsing_error']}")
 
@@ -123,7 +123,7 @@ class LangChainModel(Model):
         heard.finish = "" if cut else _BY_OPENAI.get(ended, ended or "stop")
         refusal = (message.additional_kwargs or {}).get("refusal")
         heard.refused = bool(refusal) or ended == "refusal"
-        heard.why = str(refusal or "")
+        heard.refusal_text = str(refusal or "")
         heard.usage = _usage(message.usage_metadata)
 
     def _load(self) -> Any:

@@ -22,13 +22,13 @@ from llmops_flows.core.record import Message, Usage
 from llmops_flows.core.roles import Model
 from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Part, Positive
 
-from .streaming import StreamedAnswer, concluded
+from .streaming import StreamedAnswer, finish_answer
 
 _STRIDE = 64
 """Tokens of a prompt that are read at once: between strides a call can be cancelled. On a CPU as fast as 2,048."""
 
 
-class LoadedModel:
+class ServerSlots:
     """A server of this process, with a permit for each of its slots."""
 
     def __init__(self, server: Any, slots: int) -> None:
@@ -46,7 +46,7 @@ class LoadedModel:
             self._free.release()
 
 
-class Engine(Part):
+class LlamaServer(Part):
     """A loaded GGUF file: what models share that differ only in how they ask.
 
     Attributes:
@@ -63,11 +63,11 @@ class Engine(Part):
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {**self.model_dump(mode="json", exclude={"file"}), "class": "Engine"}
 
-    def running(self) -> LoadedModel:
+    def running(self) -> ServerSlots:
         """The server of this process (a forked child gets its own); its first caller loads the model."""
         return shared(self, self._load, name=str(os.getpid()))
 
-    def _load(self) -> LoadedModel:
+    def _load(self) -> ServerSlots:
         xllamacpp = load("xllamacpp", LlamaCpp.extra, "model=llamacpp")
         params = xllamacpp.CommonParams()
         params.model.path = str(self.file)
@@ -79,7 +79,7 @@ class Engine(Part):
         params.warmup, params.verbosity, params.n_gpu_layers = False, -1, self.gpu_layers
         params.api_keys = [os.urandom(16).hex()]  # its HTTP port always opens; nobody but us may use it
         try:
-            return LoadedModel(xllamacpp.Server(params), self.slots)
+            return ServerSlots(xllamacpp.Server(params), self.slots)
         except RuntimeError as error:
             raise BackendError(f"llama.cpp cannot load {str(self.file)!r}: {self._ailing()}") from error
 
@@ -123,8 +123,8 @@ class LlamaCpp(Model):
         return self.slots
 
     @cached_property
-    def engine(self) -> Engine:
-        return Engine(
+    def engine(self) -> LlamaServer:
+        return LlamaServer(
             file=self.file(),
             weights=self.weights(),
             context=self.context,
@@ -165,7 +165,7 @@ class LlamaCpp(Model):
         heard, broken = StreamedAnswer(call), list[Exception]()
 
         def check() -> None:
-            heard.say(None)
+            heard.add(None)
             if time.monotonic() > deadline:
                 seconds = f"{deadline - begun:.3g} s"
                 raise DeadlineExceeded(f"{self.name} did not answer within {seconds}; to wait longer: limits.timeout")
@@ -186,7 +186,7 @@ class LlamaCpp(Model):
                 raise BackendError(f"llama.cpp refused the request: {_brief(error)}", status=400) from error
         if broken:
             raise broken[0]
-        return concluded(self, heard)
+        return finish_answer(self, heard)
 
     def _request(self, messages: list[Message]) -> dict[str, Any]:
         wanted: dict[str, Any] = {
@@ -211,7 +211,7 @@ class LlamaCpp(Model):
         if "error" in chunk or ("code" in chunk and "message" in chunk):
             raise self._error(chunk.get("error", chunk))
         for choice in chunk.get("choices", ()):
-            heard.say((choice.get("delta") or {}).get("content"))
+            heard.add((choice.get("delta") or {}).get("content"))
             heard.finish = choice.get("finish_reason") or heard.finish
         if chunk.get("usage"):
             given, made = chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from llmops_flows.core.record import Message
 from llmops_flows.core.stage import Call, Outcome
 
-from ..service import Connection, ServiceModel
-from .openai import _ask, _common
-from .streaming import StreamedAnswer, listen
+from .openai_stream import base_request, stream_chat
+from .service_model import Connection, ServiceModel
+from .streaming import StreamedAnswer, stream_answer
 
 
 class OpenAICompatible(ServiceModel):
@@ -47,10 +47,10 @@ class OpenAICompatible(ServiceModel):
 
     async def run(self, messages: list[Message], call: Call) -> Outcome:
         async def ask(heard: StreamedAnswer, seconds: float) -> None:
-            await _ask(self, self.request(messages), heard, seconds, {})
+            await stream_chat(self, self.request(messages), heard, seconds, {})
 
-        return await listen(self, call, ask)
+        return await stream_answer(self, call, ask)
 
     def request(self, messages: list[Message]) -> dict[str, Any]:
         """The body of the request, in the names that every such server knows."""
-        return {**_common(self, messages), "max_tokens": self.max_tokens, "temperature": self.temperature}
+        return {**base_request(self, messages), "max_tokens": self.max_tokens, "temperature": self.temperature}

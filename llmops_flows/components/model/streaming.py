@@ -28,11 +28,11 @@ class StreamedAnswer:
         self._pieces: list[str] = []
         self.finish = ""
         self.refused = False
-        self.why = ""
+        self.refusal_text = ""
         self.usage = Usage()
         self.model = ""
 
-    def say(self, piece: str | None) -> None:
+    def add(self, piece: str | None) -> None:
         """Take the next piece. Raises BackendError when nobody waits for the answer any more."""
         if self._call.cancelled():
             raise BackendError("the call was cancelled: nobody waits for its answer any more")
@@ -45,7 +45,7 @@ class StreamedAnswer:
         return "".join(self._pieces).strip()
 
 
-async def listen(model: Model, call: Call, ask: Callable[[StreamedAnswer, float], Awaitable[None]]) -> Outcome:
+async def stream_answer(model: Model, call: Call, ask: Callable[[StreamedAnswer, float], Awaitable[None]]) -> Outcome:
     """The outcome of one streamed call: `ask(heard, seconds)` asks the service and tells `heard` what it says.
 
     Raises:
@@ -67,10 +67,10 @@ async def listen(model: Model, call: Call, ask: Callable[[StreamedAnswer, float]
                 f"{model.name} did not answer within {seconds:.3g} s; to wait longer: limits.timeout"
             ) from None
         raise backend_error(error, model.name, began=bool(heard.text)) from None
-    return concluded(model, heard)
+    return finish_answer(model, heard)
 
 
-def concluded(model: Model, heard: StreamedAnswer) -> Outcome:
+def finish_answer(model: Model, heard: StreamedAnswer) -> Outcome:
     """What was heard as the model's answer. Raises BackendError where it is none: cut, or nothing but thoughts."""
     usage = model.prices.cost(heard.usage) if heard.usage else Usage()
     try:
@@ -92,7 +92,7 @@ def _concluded(model: Model, heard: StreamedAnswer) -> Outcome:
     if finish == "content_filter" and not text:
         raise BackendError(f"the content filter of the service stopped {model.name} before its first word")
     if finish == "refusal" and not text:
-        text = heard.why or f"{model.name} refused to answer."
+        text = heard.refusal_text or f"{model.name} refused to answer."
     notes = {"model": heard.model or model.name, "finish_reason": finish}
     return Outcome(text, cacheable=finish not in ("refusal", "content_filter"), notes=notes)
 

@@ -15,7 +15,7 @@ from llmops_flows.core.stage import OPERATIONAL
 _PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
 
 
-class Template(BaseModel):
+class MessageTemplate(BaseModel):
     """One message of a prompt. `history` inserts the earlier messages of a conversation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -25,7 +25,7 @@ class Template(BaseModel):
     @field_validator("content")
     @classmethod
     def names_only(cls, text: str) -> str:
-        variables(text)
+        template_slots(text)
         return text
 
 
@@ -40,7 +40,7 @@ class ChatPrompt(Prompt):
     """
 
     version: ClassVar[int] = 1
-    messages: Annotated[tuple[Template, ...], Field(min_length=1)]
+    messages: Annotated[tuple[MessageTemplate, ...], Field(min_length=1)]
     document: str = "{page_content}"
     separator: str = "\n"
     notes: Annotated[str, OPERATIONAL] = ""
@@ -48,7 +48,7 @@ class ChatPrompt(Prompt):
     @field_validator("document")
     @classmethod
     def known_fields(cls, text: str) -> str:
-        unknown = variables(text) - {"page_content", "source", "page", "number"}
+        unknown = template_slots(text) - {"page_content", "source", "page", "number"}
         if unknown:
             raise ValueError(f"a passage has no {', '.join(sorted(unknown))}; use page_content, source, page, number")
         return text
@@ -56,7 +56,7 @@ class ChatPrompt(Prompt):
     @cached_property
     def reads(self) -> Mapping[str, bool]:
         """The slots that the places name; the history is optional."""
-        named = {name: True for message in self.messages for name in sorted(variables(message.content))}
+        named = {name: True for message in self.messages for name in sorted(template_slots(message.content))}
         return named | ({"history": False} if any(m.role == "history" for m in self.messages) else {})
 
     def run(self, **slots: Any) -> list[dict[str, str]]:
@@ -66,7 +66,7 @@ class ChatPrompt(Prompt):
             if message.role == "history":
                 found += slots.get("history") or []
             else:
-                found.append({"role": message.role, "content": fill(message.content, texts)})
+                found.append({"role": message.role, "content": fill_template(message.content, texts)})
         return found
 
     def _text(self, value: Any) -> str:
@@ -74,7 +74,7 @@ class ChatPrompt(Prompt):
         if not isinstance(value, list):
             return str(value)
         return self.separator.join(
-            fill(self.document, _facts(item, number)) if isinstance(item, Mapping) else str(item)
+            fill_template(self.document, _facts(item, number)) if isinstance(item, Mapping) else str(item)
             for number, item in enumerate(value, 1)
         )
 
@@ -89,7 +89,7 @@ def _facts(document: Mapping[str, Any], number: int) -> dict[str, str]:
     }
 
 
-def variables(template: str) -> set[str]:
+def template_slots(template: str) -> set[str]:
     """The names of a template's places.
 
     Raises:
@@ -105,7 +105,7 @@ def variables(template: str) -> set[str]:
     return names
 
 
-def fill(template: str, texts: Mapping[str, str]) -> str:
+def fill_template(template: str, texts: Mapping[str, str]) -> str:
     """The template with its places filled. Braces in the texts stay as they are.
 
     Raises:

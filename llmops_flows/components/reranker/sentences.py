@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Positive, Stage
-from llmops_flows.text.heading import heading, scored
-from llmops_flows.text.ranking import Ranking
-from llmops_flows.text.words import sentences, words
+from llmops_flows.documents.passages import with_score
+from llmops_flows.text.bm25_ranking import Bm25Ranking
+from llmops_flows.text.heading import heading
+from llmops_flows.text.words import content_words, split_sentences
 
 
 class SentenceReranker(Stage):
@@ -29,15 +30,15 @@ class SentenceReranker(Stage):
 
     def run(self, question: str, documents: list[Document]) -> list[Document]:
         pool = _pool(documents)
-        ranking = Ranking([words(f"{heading(document)} {text}") for text, document in pool])
-        asked = words(question)
+        ranking = Bm25Ranking([content_words(f"{heading(document)} {text}") for text, document in pool])
+        asked = content_words(question)
         chosen: list[Document] = []
         room = self.characters
         for number, score in zip(*ranking.best(asked, len(pool)), strict=True):
             text, document = pool[number]
             if chosen and (len(chosen) == self.count or len(text) > room):
                 break
-            chosen.append(scored(Document({**document, "page_content": text}), score))
+            chosen.append(with_score(Document({**document, "page_content": text}), score))
             room -= len(text)
         return chosen
 
@@ -46,6 +47,6 @@ def _pool(documents: Sequence[Document]) -> list[tuple[str, Document]]:
     """Every distinct sentence with the first passage that holds it."""
     seen: dict[str, tuple[str, Document]] = {}
     for document in documents:
-        for text in sentences(document["page_content"]):
+        for text in split_sentences(document["page_content"]):
             seen.setdefault(" ".join(text.lower().split()), (text, document))
     return list(seen.values())

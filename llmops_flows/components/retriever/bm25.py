@@ -15,11 +15,11 @@ from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Retriever, Splitter
 from llmops_flows.core.stage import Call
-from llmops_flows.documents.corpus import Corpus, Documents, missing
-from llmops_flows.documents.passages import Found, with_scores
-from llmops_flows.text.heading import indexed
-from llmops_flows.text.ranking import Ranking
-from llmops_flows.text.words import words
+from llmops_flows.documents.corpus import Corpus, DocumentSource, document_problems
+from llmops_flows.documents.passages import RankedPassages, with_scores
+from llmops_flows.text.bm25_ranking import Bm25Ranking
+from llmops_flows.text.heading import indexed_text
+from llmops_flows.text.words import content_words
 
 K1 = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -31,18 +31,18 @@ class Bm25Index(Corpus):
     k1: K1 = 1.5
     b: Share = 0.75
 
-    def open(self, home: Path | None) -> tuple[list[Document], Ranking]:
+    def open(self, home: Path | None) -> tuple[list[Document], Bm25Ranking]:
         """The passages and their ranking, built when nobody built them before."""
         return shared(self, lambda: self._load(artifact(home, self.identity, self._build, kind="bm25")))
 
     def _build(self, folder: Path) -> None:
         passages = self.passages()
-        ranking = Ranking([words(indexed(passage)) for passage in passages], k1=self.k1, b=self.b)
+        ranking = Bm25Ranking([content_words(indexed_text(passage)) for passage in passages], k1=self.k1, b=self.b)
         (folder / "index.json").write_bytes(encode({"passages": passages, "postings": ranking.postings}))
 
-    def _load(self, folder: Path) -> tuple[list[Document], Ranking]:
+    def _load(self, folder: Path) -> tuple[list[Document], Bm25Ranking]:
         kept: dict[str, Any] = decode((folder / "index.json").read_bytes())
-        return kept["passages"], Ranking.of(len(kept["passages"]), kept["postings"])
+        return kept["passages"], Bm25Ranking.from_postings(len(kept["passages"]), kept["postings"])
 
 
 class Bm25(Retriever):
@@ -55,7 +55,7 @@ class Bm25(Retriever):
         b: how much long passages are held back (0: not at all, 1: fully).
     """
 
-    documents: Documents
+    documents: DocumentSource
     splitter: SerializeAsAny[Splitter] | None = None
     k1: K1 = 1.5
     b: Share = 0.75
@@ -65,7 +65,7 @@ class Bm25(Retriever):
         return Bm25Index(documents=self.documents, splitter=self.splitter, k1=self.k1, b=self.b)
 
     def problems(self) -> list[str]:
-        return missing(self.documents)
+        return document_problems(self.documents)
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         return with_scores(self._found(questions, call))
@@ -73,7 +73,7 @@ class Bm25(Retriever):
     def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         return [passages for passages, _ in self._found(questions, call)]
 
-    def _found(self, questions: Sequence[str], call: Call) -> list[Found]:
+    def _found(self, questions: Sequence[str], call: Call) -> list[RankedPassages]:
         passages, ranking = self.index.open(call.home)
-        best = ranking.best_for_each([words(question) for question in questions], self.k)
+        best = ranking.best_batch([content_words(question) for question in questions], self.k)
         return [([passages[number] for number in numbers], scores) for numbers, scores in best]

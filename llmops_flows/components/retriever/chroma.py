@@ -16,9 +16,9 @@ from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Call
 from llmops_flows.core.store import Store
-from llmops_flows.documents.passages import Found
+from llmops_flows.documents.passages import RankedPassages
 
-from .vector_index import Dense
+from .vector_retriever import VectorRetriever
 
 COLLECTION = "passages"
 ADD_AT_ONCE = 5000
@@ -28,7 +28,7 @@ HELD_AT_MOST = 20_000
 """Passages that an open index keeps at hand; with more, it begins anew."""
 
 
-class Chroma(Dense):
+class Chroma(VectorRetriever):
     """The passages whose vectors are nearest (cosine) in a Chroma index.
 
     The index is built once for documents, splitter and embedder. Chroma's embedded client is not safe across
@@ -38,7 +38,7 @@ class Chroma(Dense):
     requires: ClassVar[tuple[str, ...]] = ("chromadb",)
     extra: ClassVar[str] = "chroma"
 
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[RankedPassages]:
         index = shared(self.index, lambda: self._open(call), name="chroma", close=_Index.close)
         return index.search(vectors, self.k)
 
@@ -78,7 +78,7 @@ class _Index:
         self._count: int = self._collection.count()
         self._held: dict[str, Document] = {}
 
-    def search(self, vectors: Sequence[bytes], k: int) -> list[Found]:
+    def search(self, vectors: Sequence[bytes], k: int) -> list[RankedPassages]:
         """The k nearest passages for each vector, nearest first; the score is the cosine."""
         found = self._collection.query(
             query_embeddings=_matrix(vectors), n_results=min(k, self._count), include=["distances"]

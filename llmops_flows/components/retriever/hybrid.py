@@ -11,13 +11,13 @@ from pydantic import Field, SerializeAsAny
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
-from llmops_flows.text.heading import scored
+from llmops_flows.documents.passages import with_score
 from llmops_flows.text.suggestions import did_you_mean
 
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 
 
-class Hybrid(Retriever):
+class HybridRetriever(Retriever):
     """The passages that several retrievers rank high: a passage scores weight / (constant + rank) at each.
 
     Metadata `ranks` says at which rank each retriever had the passage. Give the retrievers a larger `k` than this
@@ -69,6 +69,6 @@ class Hybrid(Retriever):
 def _ranked(lists: Mapping[str, Sequence[Document]], score: float, ranks: dict[str, int]) -> Document:
     """The passage that stands at these ranks."""
     name, rank = next(iter(ranks.items()))
-    found = scored(lists[name][rank - 1], score)
+    found = with_score(lists[name][rank - 1], score)
     found["metadata"]["ranks"] = ranks
     return found

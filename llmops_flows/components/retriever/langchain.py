@@ -16,10 +16,10 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Embedder, Retriever, Splitter
 from llmops_flows.core.stage import Call
 from llmops_flows.core.store import Store
-from llmops_flows.documents.corpus import Corpus, Documents, missing
+from llmops_flows.documents.corpus import Corpus, DocumentSource, document_problems
+from llmops_flows.documents.passages import with_score
 from llmops_flows.integrations.langchain.embeddings import as_langchain_embeddings
 from llmops_flows.integrations.langchain.retriever import as_langchain_document
-from llmops_flows.text.heading import scored
 
 FAMILIES = ("langchain",)
 
@@ -40,7 +40,7 @@ class LangChainRetriever(Retriever):
     extra: ClassVar[str] = "langchain"
     target: str
     params: dict[str, Any] = Field(default_factory=dict)
-    documents: Documents | None = None
+    documents: DocumentSource | None = None
     splitter: SerializeAsAny[Splitter] | None = None
     embedder: SerializeAsAny[Embedder] | None = None
 
@@ -49,7 +49,7 @@ class LangChainRetriever(Retriever):
 
     def problems(self) -> list[str]:
         found = target_problems(self.target, FAMILIES)
-        return found + (missing(self.documents) if self.documents is not None else [])
+        return found + (document_problems(self.documents) if self.documents is not None else [])
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -86,4 +86,4 @@ class LangChainRetriever(Retriever):
 
 def _ours(document: Any, score: float) -> Document:
     name = document.id or str(document.metadata.get("id") or document.metadata.get("source") or "")
-    return scored(Document(id=name, page_content=document.page_content, metadata=dict(document.metadata)), score)
+    return with_score(Document(id=name, page_content=document.page_content, metadata=dict(document.metadata)), score)

@@ -20,11 +20,11 @@ from llmops_flows.core.fingerprint import target_code
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Call
 from llmops_flows.core.store import Store
-from llmops_flows.documents.passages import Found
+from llmops_flows.documents.passages import RankedPassages
 from llmops_flows.integrations.llama_index.embedding import as_llama_embedding
-from llmops_flows.integrations.llama_index.tracing import joined
+from llmops_flows.integrations.llama_index.tracing import nested_spans
 
-from .vector_index import Dense
+from .vector_retriever import VectorRetriever
 
 FAMILIES = ("llama_index",)
 BRIDGES = ("llama_index.core.bridge.langchain",)
@@ -32,7 +32,7 @@ BRIDGES = ("llama_index.core.bridge.langchain",)
 VECTOR_RETRIEVER = "llama_index.core.retrievers.VectorIndexRetriever"
 
 
-class LlamaIndex(Dense):
+class LlamaIndexRetriever(VectorRetriever):
     """What a LlamaIndex retriever finds in a VectorStoreIndex that is built once and kept.
 
     Vectors come from our embedder and its memory. A retriever that asks a model is given LlamaIndex's MockLLM.
@@ -54,13 +54,13 @@ class LlamaIndex(Dense):
     def problems(self) -> list[str]:
         return super().problems() + target_problems(self.target, FAMILIES)
 
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[RankedPassages]:
         index = shared(self.index, lambda: self._index(call), name="llama_index")
         retriever = shared(self, lambda: self._retriever(index), name="retriever")
         bundle = load("llama_index.core.schema", self.extra).QueryBundle
         asked = [bundle(query_str=q, embedding=_floats(v)) for q, v in zip(questions, vectors, strict=True)]
         try:
-            with joined(call) if len(asked) == 1 else nullcontext():  # a batch is nobody's in particular
+            with nested_spans(call) if len(asked) == 1 else nullcontext():  # a batch is nobody's in particular
                 found = [retriever.retrieve(one)[: self.k] for one in asked]
             return [([_ours(node) for node in one], [node.score or 0.0 for node in one]) for one in found]
         except FlowError:

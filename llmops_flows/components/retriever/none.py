@@ -9,7 +9,7 @@ from llmops_flows.core.roles import Retriever
 from llmops_flows.core.stage import Call
 
 
-class NoDocuments(Retriever):
+class NoRetriever(Retriever):
     """Finds nothing: the model answers from what it knows."""
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:

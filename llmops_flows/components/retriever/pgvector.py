@@ -18,9 +18,9 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.redaction import redact
 from llmops_flows.core.stage import OPERATIONAL, Call, Seconds
 from llmops_flows.core.store import Store
-from llmops_flows.documents.passages import Found
+from llmops_flows.documents.passages import RankedPassages
 
-from .vector_index import Dense
+from .vector_retriever import VectorRetriever
 
 _SEARCH = """
 SELECT q.n, p.id, p.content, p.metadata, 1 - (p.embedding <=> q.v) AS score
@@ -30,7 +30,7 @@ ORDER BY q.n, score DESC, p.id
 """
 
 
-class PgVector(Dense):
+class PgVector(VectorRetriever):
     """The passages whose vectors are nearest (cosine) in a table of a PostgreSQL database.
 
     The table is named by the index's address, and made in one transaction by whoever needs it first. The database
@@ -53,7 +53,7 @@ class PgVector(Dense):
         """The table of this index."""
         return f"llmops_flows_{self.address[:32]}_{self.search}"
 
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[RankedPassages]:
         url = self._url()
         name = f"database {digest(url.encode())}"
         database = shared(self, lambda: _Database(url, self.timeout), name=name, close=_Database.close)
@@ -62,7 +62,7 @@ class PgVector(Dense):
             texts = [_text(vector) for vector in vectors]
             numbers = list(range(len(texts)))
             cursor.execute(_SEARCH.format(table=self.table), (numbers, texts, self.k))
-            found: list[Found] = [([], []) for _ in texts]
+            found: list[RankedPassages] = [([], []) for _ in texts]
             for number, name, content, metadata, score in cursor.fetchall():
                 document = Document(id=name, page_content=content, metadata=json.loads(metadata))
                 passages, scores = found[number]

@@ -12,7 +12,7 @@ from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.fingerprint import target_code
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Splitter
-from llmops_flows.documents.passages import pieces
+from llmops_flows.documents.passages import make_passages
 
 FAMILIES = ("langchain",)
 
@@ -38,7 +38,9 @@ class LangChainSplitter(Splitter):
 
     def split(self, documents: Sequence[Document]) -> list[Document]:
         splitter = shared(self, self._load)
-        return [p for document in documents for p in pieces(document, splitter.split_text(document["page_content"]))]
+        return [
+            p for document in documents for p in make_passages(document, splitter.split_text(document["page_content"]))
+        ]
 
     def _load(self) -> Any:
         return load_class(self.target, FAMILIES, self._bases, "LangChain text splitter", self.extra)(**self.params)

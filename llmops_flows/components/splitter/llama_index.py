@@ -12,7 +12,7 @@ from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.fingerprint import target_code
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Splitter
-from llmops_flows.documents.passages import pieces
+from llmops_flows.documents.passages import make_passages
 
 FAMILIES = ("llama_index",)
 
@@ -42,7 +42,7 @@ class LlamaIndexSplitter(Splitter):
         found: list[Document] = []
         for document in documents:
             nodes = parser.get_nodes_from_documents([schema.Document(text=document["page_content"])])
-            found += pieces(document, [node.get_content() for node in nodes])
+            found += make_passages(document, [node.get_content() for node in nodes])
         return found
 
     def _load(self) -> Any:

@@ -8,7 +8,7 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Splitter
 
 
-class Pages(Splitter):
+class PageSplitter(Splitter):
     """Documents as they are loaded: one passage a page."""
 
     def split(self, documents: Sequence[Document]) -> list[Document]:

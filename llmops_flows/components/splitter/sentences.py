@@ -10,11 +10,11 @@ from pydantic import Field
 from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Splitter
 from llmops_flows.core.stage import Positive
-from llmops_flows.documents.passages import pieces
-from llmops_flows.text.words import sentences
+from llmops_flows.documents.passages import make_passages
+from llmops_flows.text.words import split_sentences
 
 
-class Sentences(Splitter):
+class SentenceSplitter(Splitter):
     """Passages of whole sentences; each starts with the last sentences of the one before.
 
     Attributes:
@@ -26,10 +26,10 @@ class Sentences(Splitter):
     overlap: Annotated[int, Field(ge=0, le=10)] = 1
 
     def split(self, documents: Sequence[Document]) -> list[Document]:
-        return [passage for document in documents for passage in pieces(document, self._texts(document))]
+        return [passage for document in documents for passage in make_passages(document, self._texts(document))]
 
     def _texts(self, document: Document) -> list[str]:
-        parts = [piece for sentence in sentences(document["page_content"]) for piece in _cut(sentence, self.size)]
+        parts = [piece for sentence in split_sentences(document["page_content"]) for piece in _cut(sentence, self.size)]
         texts: list[str] = []
         start = 0
         while start < len(parts):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.errors import BackendError
 from llmops_flows.core.trace import Exporter, Trace
-from llmops_flows.integrations.langsmith import _id, _time, runs
+from llmops_flows.integrations.langsmith.runs import langsmith_runs, run_id, utc_time
 
 _TIMEOUT = (3.0, 8.0)
 """Seconds to connect, and to wait for an answer."""
@@ -20,7 +20,7 @@ _INFO = {"version": "0.15.0", "batch_ingest_config": {"use_multipart_endpoint": 
 """What /info would say; asking costs ten tries where nobody answers. A 404 falls back to /runs/batch anyway."""
 
 
-class LangSmith(Exporter):
+class LangSmithExporter(Exporter):
     """Sends traces to LangSmith. Runs of an application that traces to LangSmith itself are not sent twice.
 
     Attributes:
@@ -54,7 +54,9 @@ class LangSmith(Exporter):
     def deliver(self, traces: Sequence[Trace]) -> list[str]:
         failed: list[Exception] = []
         with _quiet(), self._client(failed.append) as client:
-            client.multipart_ingest(create=[run for trace in traces for run in runs(trace, self._project(trace))])
+            client.multipart_ingest(
+                create=[run for trace in traces for run in langsmith_runs(trace, self._project(trace))]
+            )
             if failed:
                 raise _error(failed[0], client.api_url)
             try:
@@ -79,9 +81,9 @@ class LangSmith(Exporter):
                 projects[name] = client.create_project(name, upsert=True).id
             for metric, score in scores.items():
                 client.create_feedback(
-                    run_id=_id(trace), trace_id=_id(trace), session_id=projects[name], key=metric, score=score,
-                    feedback_id=uuid.uuid5(_id(trace), metric), feedback_source_type="model", stop_after_attempt=1,
-                    start_time=_time(trace.started),
+                    run_id=run_id(trace), trace_id=run_id(trace), session_id=projects[name], key=metric, score=score,
+                    feedback_id=uuid.uuid5(run_id(trace), metric), feedback_source_type="model", stop_after_attempt=1,
+                    start_time=utc_time(trace.started),
                 )  # fmt: skip
 
     @contextmanager

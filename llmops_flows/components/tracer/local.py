@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # loaded when the store is opened
     from llmops_flows.tracing.trace_store import ReadValues, TraceStore
 
 
-class Local(Part):
+class LocalTracer(Part):
     """The local trace store, which is also the outbox that exporters deliver from.
 
     Attributes:

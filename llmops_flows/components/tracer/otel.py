@@ -12,13 +12,13 @@ from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.errors import BackendError
 from llmops_flows.core.trace import Exporter, Step, Trace
 from llmops_flows.integrations.opentelemetry import semantic_conventions
-from llmops_flows.integrations.opentelemetry.spans import _Builder
+from llmops_flows.integrations.opentelemetry.spans import SpanBuilder
 
 _DEFAULT = "http://localhost:4318"
 _SECONDS = 8.0
 
 
-class Otel(Exporter):
+class OtelExporter(Exporter):
     """Sends traces to an OpenTelemetry collector. No global tracer provider is set: nothing of the app changes.
 
     Attributes:
@@ -64,12 +64,12 @@ class Otel(Exporter):
 
     def _spans(self, trace: Trace) -> list[Any]:
         """The record as a root span, each stage as its child."""
-        build = _Builder(trace, str((trace.destinations.get("otel") or self.destination(trace.flow))["service"]))
+        build = SpanBuilder(trace, str((trace.destinations.get("otel") or self.destination(trace.flow))["service"]))
         whole = build.span("", trace.flow, "INTERNAL", trace.started, trace.seconds, trace.error,
                            semantic_conventions.of_trace(trace, self.content))  # fmt: skip
         return [whole, *(self._child(build, number, step) for number, step in enumerate(trace.steps))]
 
-    def _child(self, build: _Builder, number: int, step: Step) -> Any:
+    def _child(self, build: SpanBuilder, number: int, step: Step) -> Any:
         kind = "CLIENT" if step.kind == "model" else "INTERNAL"
         title, attributes = semantic_conventions.of_step(step, self.content)
         return build.span(f"{number}.{step.stage}", title, kind, step.started, step.seconds, step.error, attributes)

@@ -10,11 +10,11 @@ from llmops_flows.artifacts.file_locks import locked
 from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load
 from llmops_flows.core.errors import BackendError
 from llmops_flows.core.trace import Exporter, Trace
-from llmops_flows.integrations.trulens.database import EXTRA, _news, _quiet, _register, connected
-from llmops_flows.integrations.trulens.events import App, app_of, events
+from llmops_flows.integrations.trulens.database import EXTRA, has_new_score, open_connector, quiet_logging, register_app
+from llmops_flows.integrations.trulens.events import TruLensApp, trulens_app, trulens_events
 
 
-class TruLens(Exporter):
+class TruLensExporter(Exporter):
     """Writes traces as TruLens records. The same answer to the same question by the same version is one record.
 
     The app is the flow, its version the chosen options and the address of the flow; the record's id is the id of the
@@ -32,15 +32,15 @@ class TruLens(Exporter):
     app_version: str | None = None
 
     def prepare(self) -> None:
-        with _quiet():
+        with quiet_logging():
             load("trulens.core.database.connector", EXTRA, "tracer=trulens", without=SLOW_FORMATS)
 
     def deliver(self, traces: Sequence[Trace]) -> list[str]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.prepare()
-        with _quiet(), locked(self.path.with_name(f"{self.path.name}.lock")):
+        with quiet_logging(), locked(self.path.with_name(f"{self.path.name}.lock")):
             try:
-                connector = connected(self.path)
+                connector = open_connector(self.path)
                 try:
                     self._write(connector, traces)
                 finally:
@@ -54,18 +54,18 @@ class TruLens(Exporter):
 
     def _write(self, connector: Any, traces: Sequence[Trace]) -> None:
         orm, event = connector.db.orm.Event, load("trulens.core.schema.event", EXTRA).Event
-        known: set[App] = set()
+        known: set[TruLensApp] = set()
         with connector.db.session.begin() as session:
             for trace in traces:
-                app = app_of(trace, self.app_version)
-                made = events(trace, app, trace.id)
+                app = trulens_app(trace, self.app_version)
+                made = trulens_events(trace, app, trace.id)
                 first = session.get(orm, made[0]["event_id"])
                 if first is not None:
                     known_as = first.record_attributes["ai.observability.record_id"]
-                    again = events(trace, app, known_as)
-                    made = [one for one in again if _news(one, session.get(orm, one["event_id"]))]
+                    again = trulens_events(trace, app, known_as)
+                    made = [one for one in again if has_new_score(one, session.get(orm, one["event_id"]))]
                 for one in made:
                     session.merge(orm.parse(event(**one)))
                 known.add(app)
         for app in known:
-            _register(connector, app)
+            register_app(connector, app)

@@ -1,7 +1,7 @@
-"""Our validators, registered the guardrails way: `Guard().use(PII(kinds=["email"], on_fail="fix"))`.
+"""The shipped validators, registered with guardrails-ai: `Guard().use(PIIValidator(kinds=["email"], on_fail="fix"))`.
 
-Importing this module imports guardrails-ai (seconds); flows do so only where their config asks for it. What a
-validator looks at beside the text comes as metadata: `guard.validate(answer, metadata={"documents": …})`.
+Importing this module imports guardrails-ai, which takes seconds; a flow does so only with `engine: guardrails`.
+The slots that a validator reads beside the text are metadata: `guard.validate(answer, metadata={"documents": ...})`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 from llmops_flows.text import validation, validators
 
-from .library import guardrails
+from .importing import import_guardrails
 
-guardrails()
+import_guardrails()
 
-from guardrails.validator_base import (  # noqa: E402  # the library is made quiet first
+from guardrails.validator_base import (  # noqa: E402  # import_guardrails() switches its telemetry off first
     ErrorSpan,
     FailResult,
     PassResult,
@@ -24,69 +24,40 @@ from guardrails.validator_base import (  # noqa: E402  # the library is made qui
 )
 
 
-class _Light(Validator):  # type: ignore[misc]
-    """Asks one of the light validators of `stages.validators`, whose fields are the parameters."""
+class RegisteredValidator(Validator):  # type: ignore[misc]
+    """A guardrails-ai validator over a validator of `llmops_flows.text.validators`, whose fields are its parameters."""
 
-    check: ClassVar[type[validation.Validator]]
+    wrapped: ClassVar[type[validation.Validator]]
 
     def __init__(self, on_fail: Any = None, **params: Any) -> None:
         super().__init__(on_fail=on_fail, **params)
-        self.light = type(self).check(**params)
+        self.validator = type(self).wrapped(**params)
 
     def _validate(self, value: Any, metadata: dict[str, Any]) -> ValidationResult:
-        failure = self.light.assess(str(value), metadata)
+        failure = self.validator.validate_text(str(value), metadata)
         if failure is None:
             return PassResult()
-        spans = [ErrorSpan(start=p.start, end=p.end, reason=p.what) for p in failure.places]
+        spans = [ErrorSpan(start=span.start, end=span.end, reason=span.what) for span in failure.places]
         return FailResult(error_message=failure.message, fix_value=failure.fix, error_spans=spans)
 
 
-@register_validator(name="llmops_flows/not_empty", data_type="string")
-class NotEmpty(_Light):
-    check = validators.NotEmpty
+def _register(wrapped: type[validation.Validator]) -> type[RegisteredValidator]:
+    namespace = {"wrapped": wrapped, "__module__": __name__, "__doc__": wrapped.__doc__}
+    cls = type(f"{wrapped.__name__}Validator", (RegisteredValidator,), namespace)
+    return register_validator(name=f"llmops_flows/{wrapped.name}", data_type="string")(cls)  # type: ignore[no-any-return]
 
 
-@register_validator(name="llmops_flows/pii", data_type="string")
-class PII(_Light):
-    check = validators.PII
+NotEmptyValidator = _register(validators.NotEmpty)
+PIIValidator = _register(validators.PII)
+PromptInjectionValidator = _register(validators.PromptInjection)
+ToxicityValidator = _register(validators.Toxicity)
+AnswerableValidator = _register(validators.Answerable)
+SupportedValidator = _register(validators.Supported)
+ValidJsonValidator = _register(validators.ValidJson)
+LengthValidator = _register(validators.Length)
+ForbiddenTopicsValidator = _register(validators.ForbiddenTopics)
 
-
-@register_validator(name="llmops_flows/prompt_injection", data_type="string")
-class PromptInjection(_Light):
-    check = validators.PromptInjection
-
-
-@register_validator(name="llmops_flows/toxicity", data_type="string")
-class Toxicity(_Light):
-    check = validators.Toxicity
-
-
-@register_validator(name="llmops_flows/answerable", data_type="string")
-class Answerable(_Light):
-    check = validators.Answerable
-
-
-@register_validator(name="llmops_flows/supported", data_type="string")
-class Supported(_Light):
-    check = validators.Supported
-
-
-@register_validator(name="llmops_flows/valid_json", data_type="string")
-class ValidJson(_Light):
-    check = validators.ValidJson
-
-
-@register_validator(name="llmops_flows/length", data_type="string")
-class Length(_Light):
-    check = validators.Length
-
-
-@register_validator(name="llmops_flows/forbidden_topics", data_type="string")
-class ForbiddenTopics(_Light):
-    check = validators.ForbiddenTopics
-
-
-OURS: dict[str, type[_Light]] = {
-    cls.check.name: cls
-    for cls in (NotEmpty, PII, PromptInjection, Toxicity, Answerable, Supported, ValidJson, Length, ForbiddenTopics)
+REGISTERED: dict[str, type[RegisteredValidator]] = {
+    cls.wrapped.name: cls for cls in RegisteredValidator.__subclasses__()
 }
+"""Every class above by the name that configs use."""

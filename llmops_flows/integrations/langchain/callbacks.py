@@ -123,7 +123,7 @@ def usage_metadata(usage: Usage) -> Any:
     return {"input_tokens": given, "output_tokens": made, "total_tokens": given + made, **details}
 
 
-class Host(dict[str, Any]):
+class CallerConfig(dict[str, Any]):
     """The caller's RunnableConfig, as it is handed to the stages: it knows under which run each of them goes on."""
 
     def __init__(self, config: RunnableConfig, runs: ChildRuns) -> None:

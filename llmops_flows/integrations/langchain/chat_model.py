@@ -29,7 +29,7 @@ from llmops_flows.core.roles import Model
 from llmops_flows.engine.event_loop import BackgroundRun
 from llmops_flows.engine.runner import Runner
 
-from .messages import chunk, last_chunk, message, record_of
+from .messages import answer_chunk, answer_message, chat_record, final_chunk
 
 _MODEL = "model"
 _CHANGES = ("temperature", "max_tokens", "seed", "json_schema")
@@ -104,9 +104,9 @@ class ChatFlowModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        record = record_of(messages)
+        record = chat_record(messages)
         self.runner.run(self._flow(stop, kwargs), [record], only=("answer",))
-        return ChatResult(generations=[ChatGeneration(message=message(record))])
+        return ChatResult(generations=[ChatGeneration(message=answer_message(record))])
 
     async def _agenerate(
         self,
@@ -115,9 +115,9 @@ class ChatFlowModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        record = record_of(messages)
+        record = chat_record(messages)
         await self.runner.arun(self._flow(stop, kwargs), [record], only=("answer",))
-        return ChatResult(generations=[ChatGeneration(message=message(record))])
+        return ChatResult(generations=[ChatGeneration(message=answer_message(record))])
 
     def _stream(
         self,
@@ -126,14 +126,14 @@ class ChatFlowModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        record, pieces = record_of(messages), queue.SimpleQueue[str | None]()
+        record, pieces = chat_record(messages), queue.SimpleQueue[str | None]()
         running = BackgroundRun(self._work(record, stop, kwargs, pieces.put))
         running.outcome.add_done_callback(lambda _: pieces.put(None))
         shown = 0
         try:
             while (piece := pieces.get()) is not None:
                 shown += len(piece)
-                fresh = chunk(piece)
+                fresh = answer_chunk(piece)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(piece, chunk=fresh)
                 yield fresh
@@ -141,7 +141,7 @@ class ChatFlowModel(BaseChatModel):
         finally:
             if not running.outcome.done():
                 running.stop()
-        yield last_chunk(record, shown)
+        yield final_chunk(record, shown)
 
     async def _astream(
         self,
@@ -150,7 +150,7 @@ class ChatFlowModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        record, pieces = record_of(messages), asyncio.Queue[str | None]()
+        record, pieces = chat_record(messages), asyncio.Queue[str | None]()
         loop = asyncio.get_running_loop()
 
         def put(piece: str | None) -> None:
@@ -163,7 +163,7 @@ class ChatFlowModel(BaseChatModel):
         try:
             while (piece := await pieces.get()) is not None:
                 shown += len(piece)
-                fresh = chunk(piece)
+                fresh = answer_chunk(piece)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(piece, chunk=fresh)
                 yield fresh
@@ -171,7 +171,7 @@ class ChatFlowModel(BaseChatModel):
         finally:
             if not running.outcome.done():
                 running.cancel()
-        yield last_chunk(record, shown)
+        yield final_chunk(record, shown)
 
     async def _work(
         self, record: Record, stop: list[str] | None, kwargs: Mapping[str, Any], put: Callable[[str], None]

@@ -16,14 +16,14 @@ def as_langchain_embeddings(embedder: Embedder, *, store: Store | None = None) -
     return langchain_embeddings_class()(embedder=embedder, store=store)
 
 
-def _bases() -> tuple[type, ...]:
+def embeddings_base() -> tuple[type, ...]:
     return (load("langchain_core.embeddings", "langchain").Embeddings,)
 
 
 @cache
 def langchain_embeddings_class() -> type:
     """The class of what `as_langchain_embeddings` gives; made late, since LangChain is slow to load."""
-    (base,) = _bases()
+    (base,) = embeddings_base()
 
     class FlowEmbeddings(base):  # type: ignore[misc,valid-type]
         """LangChain Embeddings over an embedder of llmops_flows."""

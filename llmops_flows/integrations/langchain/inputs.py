@@ -10,7 +10,7 @@ from llmops_flows.core.flow import Flow
 from llmops_flows.text.suggestions import nearest
 
 
-def slots(flow: Flow, input: Any) -> dict[str, Any]:
+def input_slots(flow: Flow, input: Any) -> dict[str, Any]:
     """The slots that an input fills. Raises InputError where they are not what the flow takes."""
     values = {flow.inputs[0]: input} if isinstance(input, str) else input
     if not isinstance(values, Mapping):
@@ -34,11 +34,11 @@ def _shown(value: Any) -> str:
     return "None" if value is None else f"{value!r:.60} ({type(value).__name__})"
 
 
-def whole(pieces: list[Any]) -> Any:
+def join_pieces(pieces: list[Any]) -> Any:
     """The input of a streaming chain, put together from its pieces."""
     if not pieces:
         return {}
-    whole = pieces[0]
+    joined = pieces[0]
     for piece in pieces[1:]:
-        whole = whole + piece
-    return whole
+        joined = joined + piece
+    return joined

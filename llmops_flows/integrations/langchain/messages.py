@@ -13,7 +13,7 @@ from llmops_flows.core.record import Record, Span
 from .callbacks import usage_metadata
 
 
-def record_of(messages: list[BaseMessage]) -> Record:
+def chat_record(messages: list[BaseMessage]) -> Record:
     """A fresh record of a chat."""
     return Record.of(uuid.uuid4().hex, {"messages": convert_to_openai_messages(messages)})
 
@@ -31,19 +31,19 @@ def _about(span: Span) -> dict[str, Any]:
     return {"model_name": notes.pop("model", ""), **notes, **cost}
 
 
-def message(record: Record) -> AIMessage:
+def answer_message(record: Record) -> AIMessage:
     """The answer of a record that a model finished. Raises the record's error."""
     span = _span(record)
     usage = usage_metadata(span.usage)
     return AIMessage(str(record.answer), usage_metadata=usage, response_metadata=_about(span))
 
 
-def chunk(text: str) -> ChatGenerationChunk:
+def answer_chunk(text: str) -> ChatGenerationChunk:
     """A piece of an answer."""
     return ChatGenerationChunk(message=AIMessageChunk(content=text))
 
 
-def last_chunk(record: Record, shown: int) -> ChatGenerationChunk:
+def final_chunk(record: Record, shown: int) -> ChatGenerationChunk:
     """The end of the stream: what it cost, and the answer itself if it was known and so did not come in pieces."""
     span = _span(record)
     text = "" if shown else str(record.answer)

@@ -15,10 +15,10 @@ from llmops_flows.core.errors import FlowError, InputError
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
 from llmops_flows.engine.runner import Runner
-from llmops_flows.text.live_answer import Live, guards
+from llmops_flows.text.live_answer import LiveAnswer, answer_guardrails
 
-from .callbacks import ChildRuns, Host
-from .inputs import slots, whole
+from .callbacks import CallerConfig, ChildRuns
+from .inputs import input_slots, join_pieces
 
 Answer = dict[str, Any]
 _OUTPUTS = ("answer", "documents", "context", "messages")
@@ -177,7 +177,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     def _pieces(
         self, input: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> Iterator[Answer]:
-        record = self._record(whole(list(input)), run_manager)
+        record = self._record(join_pieces(list(input)), run_manager)
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         live = self._live(record, pieces.put)
         sinks = (self._children({record.id: run_manager}, [record]), live)
@@ -197,7 +197,7 @@ class FlowRunnable(Runnable[Any, Answer]):
     ) -> AsyncIterator[Answer]:
         import asyncio
 
-        record = self._record(whole([piece async for piece in input]), run_manager)
+        record = self._record(join_pieces([piece async for piece in input]), run_manager)
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
         def put(text: str) -> None:
@@ -219,13 +219,13 @@ class FlowRunnable(Runnable[Any, Answer]):
             yield rest
 
     def _children(self, managers: Mapping[str, Any], records: Sequence[Record]) -> ChildRuns:
-        return ChildRuns(managers, records, tokens=not guards(self.flow))
+        return ChildRuns(managers, records, tokens=not answer_guardrails(self.flow))
 
-    def _live(self, record: Record, show: Callable[[str], None]) -> Live:
+    def _live(self, record: Record, show: Callable[[str], None]) -> LiveAnswer:
         store = self.runner.context.store
-        return Live(self.flow, record, show, store.values if store is not None else lambda addresses: {})
+        return LiveAnswer(self.flow, record, show, store.values if store is not None else lambda addresses: {})
 
-    def _rest(self, record: Record, live: Live) -> Iterator[Answer]:
+    def _rest(self, record: Record, live: LiveAnswer) -> Iterator[Answer]:
         """What was not shown yet: the rest of the answer, then everything else."""
         answer = self._answer(record)
         rest = live.rest(answer.pop("answer"))
@@ -237,11 +237,11 @@ class FlowRunnable(Runnable[Any, Answer]):
 
     def _record(self, input: Any, manager: Any) -> Record:
         """The record of an input. Its id is the id of the run that the caller's tracer sees."""
-        return Record.of(manager.run_id.hex, slots(self.flow, input))
+        return Record.of(manager.run_id.hex, input_slots(self.flow, input))
 
     def _options(self, *parts: Any) -> dict[str, Any]:
         *sinks, config = parts
-        return {"sinks": tuple(sinks), "host": Host(config, sinks[0]), "only": _OUTPUTS}
+        return {"sinks": tuple(sinks), "host": CallerConfig(config, sinks[0]), "only": _OUTPUTS}
 
     def _answer(self, record: Record) -> Answer:
         if record.error is not None:

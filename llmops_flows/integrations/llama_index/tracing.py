@@ -21,7 +21,7 @@ _MARK = 37
 
 
 @contextmanager
-def joined(call: Call) -> Iterator[None]:
+def nested_spans(call: Call) -> Iterator[None]:
     """Within the block, every span of LlamaIndex is a run under the run of the stage that `call` belongs to.
 
     So are those of the threads and tasks that LlamaIndex starts. Without an application that listens (`call.host`),

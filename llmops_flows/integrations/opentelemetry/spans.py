@@ -15,7 +15,7 @@ from . import semantic_conventions
 _NANO = 1_000_000_000
 
 
-class _Builder:
+class SpanBuilder:
     """Makes the spans of one trace. Ids are derived, so that a trace that is sent again is the same trace."""
 
     def __init__(self, trace: Trace, service: str) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 from llmops_flows.artifacts.lazy_import import load
 
-from .events import App
+from .events import TruLensApp
 
 EXTRA = "trulens"
 
 
-def _news(event: dict[str, Any], there: Any) -> bool:
+def has_new_score(event: dict[str, Any], there: Any) -> bool:
     """Whether an event tells of a score that its record does not have yet; what scoring cost stays as it was."""
     told = event["record_attributes"]
     if told["ai.observability.span_type"] not in ("eval_root", "eval"):
@@ -25,7 +25,7 @@ def _news(event: dict[str, Any], there: Any) -> bool:
     return there is None or any(there.record_attributes.get(name) != told.get(name) for name in scores)
 
 
-def connected(path: Path) -> Any:
+def open_connector(path: Path) -> Any:
     """A connector to the database, whose tables are made or brought up to date first. One process at a time."""
     connectors: Any = load("trulens.core.database.connector", EXTRA)
     url = f"sqlite:///{path.resolve()}"
@@ -36,7 +36,7 @@ def connected(path: Path) -> Any:
     return connector
 
 
-def _register(connector: Any, app: App) -> None:
+def register_app(connector: Any, app: TruLensApp) -> None:
     definition: Any = load("trulens.core.schema.app", EXTRA).AppDefinition
     told = definition(app_name=app.name, app_version=app.version, root_class=None, app={})
     if connector.get_app(app.id) is None:
@@ -44,7 +44,7 @@ def _register(connector: Any, app: App) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_logging() -> Iterator[None]:
     """TruLens and alembic tell of every row; whoever asked for the delivery tells of failures."""
     loggers = [logging.getLogger(name) for name in ("trulens", "alembic")]
     levels = [logger.level for logger in loggers]

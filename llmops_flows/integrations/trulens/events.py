@@ -20,7 +20,7 @@ Attributes = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class App:
+class TruLensApp:
     """What TruLens counts as one app: its records are averaged together on the leaderboard."""
 
     name: str
@@ -33,32 +33,34 @@ class App:
         return uuid.uuid5(uuid.NAMESPACE_OID, repr((self.id, trace.tenant, trace.record, trace.sample, said)))
 
 
-def app_of(trace: Trace, version: str | None = None) -> App:
+def trulens_app(trace: Trace, version: str | None = None) -> TruLensApp:
     """The app of a trace: the flow, and as its version what it is made of and the flow's address."""
     chosen = [trace.choices[group] for group in _CHOICES if trace.choices.get(group, "none") != "none"]
     label = version or " ".join([*chosen, trace.identity[:8]])
     numbering = load("trulens.core.utils.json", "trulens")
-    return App(trace.flow, label, numbering.obj_id_of_obj({"app_name": trace.flow, "app_version": label}, prefix="app"))
+    return TruLensApp(
+        trace.flow, label, numbering.obj_id_of_obj({"app_name": trace.flow, "app_version": label}, prefix="app")
+    )
 
 
 @cache
-def names() -> Any:
+def attribute_names() -> Any:
     """TruLens's names of attributes; a light module."""
     return load("trulens.otel.semconv.trace", "trulens", "tracer=trulens")
 
 
-def events(trace: Trace, app: App, record_id: str) -> list[Attributes]:
+def trulens_events(trace: Trace, app: TruLensApp, record_id: str) -> list[Attributes]:
     """The arguments of TruLens's `Event`s. Their ids are made of what they say: sent again, they are the same."""
     return [_root(trace, app, record_id), *_steps(trace, app, record_id), *_scores(trace, app, record_id)]
 
 
-def _root(trace: Trace, app: App, record_id: str) -> Attributes:
-    root, kind = names().SpanAttributes.RECORD_ROOT, names().SpanAttributes.SpanType.RECORD_ROOT
+def _root(trace: Trace, app: TruLensApp, record_id: str) -> Attributes:
+    root, kind = attribute_names().SpanAttributes.RECORD_ROOT, attribute_names().SpanAttributes.SpanType.RECORD_ROOT
     asked = [given["question"] for given in (trace.inputs, *(s.inputs for s in trace.steps)) if "question" in given]
     found = {
         root.INPUT: asked[0] if asked else trace.inputs,
         root.OUTPUT: "" if trace.error else _text(trace.outputs.get("answer")),
-        names().SpanAttributes.INPUT_ID: trace.record,
+        attribute_names().SpanAttributes.INPUT_ID: trace.record,
     }
     if trace.error:
         found[root.ERROR] = trace.error
@@ -69,7 +71,7 @@ def _root(trace: Trace, app: App, record_id: str) -> Attributes:
     return about.event("record", trace.flow, kind, found, trace.started, took, bool(trace.error), parent="")
 
 
-def _steps(trace: Trace, app: App, record_id: str) -> Iterator[Attributes]:
+def _steps(trace: Trace, app: TruLensApp, record_id: str) -> Iterator[Attributes]:
     about = _About(app, record_id, trace, str(app.record(trace)))
     for number, step in enumerate(trace.steps):
         if step.kind == "evaluator" and not step.error:
@@ -84,7 +86,7 @@ def _steps(trace: Trace, app: App, record_id: str) -> Iterator[Attributes]:
 
 def _told(step: Step) -> tuple[Any, Attributes]:
     """The type of a stage's span and what TruLens shows of it."""
-    spans, kinds = names().SpanAttributes, names().SpanAttributes.SpanType
+    spans, kinds = attribute_names().SpanAttributes, attribute_names().SpanAttributes.SpanType
     failed = {spans.CALL.ERROR: step.error} if step.error else {}
     if step.kind == "retriever":
         texts = [found["page_content"] for found in step.output or () if isinstance(found, Mapping)]
@@ -99,9 +101,9 @@ def _told(step: Step) -> tuple[Any, Attributes]:
     return {"model": kinds.GENERATION, "agent": kinds.AGENT}.get(step.kind, kinds.WORKFLOW_STEP), said
 
 
-def _scores(trace: Trace, app: App, record_id: str) -> Iterator[Attributes]:
+def _scores(trace: Trace, app: TruLensApp, record_id: str) -> Iterator[Attributes]:
     """For each score an evaluation, with one call below it that holds the reasons."""
-    spans = names().SpanAttributes
+    spans = attribute_names().SpanAttributes
     about = _About(app, record_id, trace, str(app.record(trace)))
     for step in trace.steps:
         output = step.output if step.kind == "evaluator" and isinstance(step.output, Mapping) else {}
@@ -134,7 +136,7 @@ def _cost(step: Step) -> Attributes:
     if step.state != "computed" or not step.usage:
         return {}
     cost, given, made = (
-        names().SpanAttributes.COST,
+        attribute_names().SpanAttributes.COST,
         *(int(step.usage.get(name, 0)) for name in ("input_tokens", "output_tokens")),
     )
     return {
@@ -148,7 +150,7 @@ def _cost(step: Step) -> Attributes:
 class _About:
     """What every event of a record says."""
 
-    app: App
+    app: TruLensApp
     record_id: str
     trace: Trace
     root: str
@@ -157,7 +159,7 @@ class _About:
         self, part: str, name: str, kind: Any, found: Attributes, started: float, seconds: float,
         failed: bool = False, *, parent: str | None = None,
     ) -> Attributes:  # fmt: skip
-        resource, spans = names().ResourceAttributes, names().SpanAttributes
+        resource, spans = attribute_names().ResourceAttributes, attribute_names().SpanAttributes
         span = str(uuid.uuid5(uuid.UUID(self.root), part))
         above = str(uuid.uuid5(uuid.UUID(self.root), "record")) if parent is None else parent
         start = datetime.fromtimestamp(started, UTC).replace(tzinfo=None)  # TruLens compares with naive UTC

@@ -31,7 +31,7 @@ Complete = Callable[[Sequence[Message], str], str]
 """Messages and the name of the form that the answer should have ("" for none) to the judge's answer."""
 
 
-def provider(complete: Complete, name: str) -> Any:
+def make_provider(complete: Complete, name: str) -> Any:
     """A TruLens LLMProvider that asks `complete`. name: the judge's model.
 
     Raises:
@@ -80,7 +80,7 @@ def classes() -> tuple[type, type]:
 
 
 @cache
-def installed() -> str:
+def provider_version() -> str:
     """The version of TruLens's prompts; found without importing it."""
     try:
         return version("trulens-feedback")

@@ -36,7 +36,7 @@ class _Scored:
         return pandas.DataFrame(lines).astype(dict.fromkeys(self.metrics, "float64"))
 
 
-def judged(config: Mapping[str, Any]) -> set[str]:
+def judge_metrics(config: Mapping[str, Any]) -> set[str]:
     """The metrics of a config that TruLens's judges give."""
     parts = (config.get("evaluator") or {}).values()
     ours = (one for one in parts if isinstance(one, Mapping) and str(one.get("_target_", "")).startswith(_HOME))

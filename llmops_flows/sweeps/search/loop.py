@@ -18,7 +18,7 @@ from ..outcome import PointOutcome
 from .judgment import SearchResult, judged
 
 if TYPE_CHECKING:
-    from llmops_flows.integrations.optuna import Study, Trial
+    from llmops_flows.integrations.optuna import OptunaStudy, StudyTrial
 
     from ..grid.composer import ComposedPoint
     from ..grid.points import Point
@@ -57,12 +57,12 @@ def _run(loop: Loop) -> int:
     return code(loop.outcomes)
 
 
-def _study(search: SearchProblem) -> Study:
+def _study(search: SearchProblem) -> OptunaStudy:
     """The study of a search, begun or gone on with."""
-    from llmops_flows.integrations.optuna import Plan, Study
+    from llmops_flows.integrations.optuna import OptunaStudy, StudyPlan
 
     settings = search.settings
-    plan = Plan(
+    plan = StudyPlan(
         parameters=search.space.parameters,
         directions=[objective.maximize for objective in search.objectives],
         sampler=settings.sampler,
@@ -70,7 +70,7 @@ def _study(search: SearchProblem) -> Study:
         seed=settings.seed,
         generation=max(4, min(50, settings.n_trials // 4)),
     )
-    return Study(search.name, settings.storage or str(search.home / "optuna.db"), plan, search.about)
+    return OptunaStudy(search.name, settings.storage or str(search.home / "optuna.db"), plan, search.about)
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Loop:
     """
 
     search: SearchProblem
-    study: Study
+    study: OptunaStudy
     folder: Path
     execute: RunPoints
     settled: dict[Overrides, SearchResult] = field(default_factory=dict)
@@ -117,9 +117,9 @@ class Loop:
 
         search_results.write_search_results(self.folder, self.results())
 
-    def _resume(self) -> list[Trial]:
+    def _resume(self) -> list[StudyTrial]:
         """Take over what earlier runs settled: what failed is proposed again, what was cut off is returned."""
-        from llmops_flows.integrations.optuna import FAILED, LEFT_OUT, WAITING
+        from llmops_flows.integrations.optuna import FAILED, PRUNED, WAITING
 
         trials = [(self.search.space.overrides(t.values), t) for t in self.study.trials if "same_as" not in t.notes]
         for overrides, trial in trials:
@@ -128,17 +128,17 @@ class Loop:
                 self.settled[overrides] = SearchResult(trial.number, trial.figures or None, stopped=results["stopped"])
                 if _bring(Path(results["folder"]), self.folder / str(trial.number)) and results["work"]:
                     self._first.setdefault(results["work"], trial.number)
-            elif trial.state == LEFT_OUT:
+            elif trial.state == PRUNED:
                 self._forbidden.add(overrides)
         waiting = {overrides: trial for overrides, trial in trials if trial.state == WAITING}
         for overrides, trial in {o: t for o, t in trials if t.state == FAILED}.items():
             if overrides not in self.settled and overrides not in waiting:
-                self.study.again(trial)
+                self.study.enqueue(trial)
         if self.settled:
             print(f"study {self.study.name}: {len(self.settled)} points are there already")
         return list(waiting.values())
 
-    def _proposals(self, most: int) -> Iterator[Trial]:
+    def _proposals(self, most: int) -> Iterator[StudyTrial]:
         for _ in range(most + PATIENCE):
             yield self.study.ask()
 
@@ -149,7 +149,7 @@ class Loop:
         self.ended = "every point of the space was tried"
         return True
 
-    def _try(self, proposals: Iterable[Trial], most: int) -> None:
+    def _try(self, proposals: Iterable[StudyTrial], most: int) -> None:
         """Run what is new among the proposals, `most` points of it; what is known is told at once."""
         from ..grid.points import cell
 
@@ -183,7 +183,7 @@ class Loop:
         if point is not None and self.search.allows(point):
             return point
         self._forbidden.add(overrides)
-        self.study.left_out(number)
+        self.study.prune(number)
         return None
 
     def _settle(self, outcome: PointOutcome, overrides: Overrides) -> None:
@@ -195,11 +195,11 @@ class Loop:
             return
         self.settled[overrides] = found
         if found.cause:
-            self.study.note(found.number, "cause", found.cause)
+            self.study.add_note(found.number, "cause", found.cause)
         else:
             place = str((self.folder / str(found.number)).absolute())
             results = {"folder": place, "work": outcome.summary.get("work"), "stopped": found.stopped}
-            self.study.note(found.number, "results", results)
+            self.study.add_note(found.number, "results", results)
         self._tell(found.number, found)
         print(f"{found.number:>4}  {' '.join(overrides)}  {self._told(found)}", flush=True)
         if found.cause and self.search.rules.fail_fast:
@@ -213,20 +213,20 @@ class Loop:
 
     def _repeat(self, number: int, overrides: Overrides) -> None:
         """A proposal that is known reaches what it reached, at no cost."""
-        self.study.note(number, "same_as", self.settled[overrides].number)
+        self.study.add_note(number, "same_as", self.settled[overrides].number)
         self._tell(number, self.settled[overrides])
 
     def _tell(self, number: int, found: SearchResult) -> None:
         if found.figures is not None:
-            self.study.done(number, found.figures)
+            self.study.complete(number, found.figures)
         elif found.stopped:
-            self.study.left_out(number)
+            self.study.prune(number)
         else:
-            self.study.failed(number)
+            self.study.fail(number)
 
     def results(self) -> dict[str, Any]:
         """The search as plain data."""
-        objectives, best = self.search.objectives, set(self.study.best)
+        objectives, best = self.search.objectives, set(self.study.best_numbers)
         names = [objective.name for objective in objectives]
         trials = [
             {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Problem
-from llmops_flows.integrations.optuna import Parameter, Value
+from llmops_flows.integrations.optuna import ParameterValue, SearchParameter
 from llmops_flows.text.suggestions import did_you_mean
 
 from ..grid.axes import LINE, SweepAxis, grid
@@ -20,17 +20,17 @@ class Space:
     """What is the same at every point, and what may vary."""
 
     fixed: tuple[str, ...]
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[SearchParameter, ...]
 
-    def overrides(self, values: Mapping[str, Value]) -> tuple[str, ...]:
+    def overrides(self, values: Mapping[str, ParameterValue]) -> tuple[str, ...]:
         """The overrides that set a point apart from the others."""
         return tuple(o for parameter in self.parameters for o in parameter.overrides(values[parameter.name]))
 
     @property
     def probes(self) -> list[tuple[str, ...]]:
         """A few points that tell whether the values are right: each choice and each end, beside the first ones."""
-        first = {parameter.name: parameter.ends[0] for parameter in self.parameters}
-        points = [{**first, p.name: end} for p in self.parameters for end in p.ends]
+        first = {parameter.name: parameter.sample_values[0] for parameter in self.parameters}
+        points = [{**first, p.name: end} for p in self.parameters for end in p.sample_values]
         return list(dict.fromkeys(self.overrides(values) for values in [first, *points]))
 
     @property
@@ -60,7 +60,7 @@ def space(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Spa
         last[parsed.get_key_element()] = text, parsed
     joint = {key for group in zipped for key in group}
     problems: list[Problem] = []
-    numbers: dict[str, Parameter] = {}
+    numbers: dict[str, SearchParameter] = {}
     for key, (_, parsed) in last.items():
         if parsed.is_sweep_override():
             problems += _problems(parsed)
@@ -112,22 +112,22 @@ def _log_problems(parsed: Any) -> Iterable[Problem]:
         yield Problem("orders of magnitude begin above 0", key, LINE, "begin the interval above 0")
 
 
-def _numbers(parsed: Any) -> Parameter:
+def _numbers(parsed: Any) -> SearchParameter:
     key, value = parsed.get_key_element(), parsed._value
     log = "log" in value.tags
     if parsed.is_interval_sweep():
         whole = "int" in value.tags or isinstance(value.start, int)
-        return Parameter(
+        return SearchParameter(
             key, numbers=(int(value.start), int(value.end)) if whole else (value.start, value.end), log=log
         )
     texts = sorted(parsed.sweep_string_iterator(), key=float)
     whole = all(isinstance(part, int) for part in (value.start, value.stop, value.step))
     ends = [int(text) if whole else float(text) for text in (texts[0], texts[-1])]
     steps = {text: (f"{key}={text}",) for text in texts}
-    return Parameter(key, steps, (ends[0], ends[1]), abs(value.step), log)
+    return SearchParameter(key, steps, (ends[0], ends[1]), abs(value.step), log)
 
 
-def _choice(axis: SweepAxis) -> Parameter:
+def _choice(axis: SweepAxis) -> SearchParameter:
     if len(axis.keys) == 1:
-        return Parameter(axis.keys[0], {step[0].removeprefix(f"{axis.keys[0]}="): step for step in axis.steps})
-    return Parameter(",".join(axis.keys), {" ".join(step): step for step in axis.steps})
+        return SearchParameter(axis.keys[0], {step[0].removeprefix(f"{axis.keys[0]}="): step for step in axis.steps})
+    return SearchParameter(",".join(axis.keys), {" ".join(step): step for step in axis.steps})

@@ -14,9 +14,9 @@ from llmops_flows.core.record import Document
 from llmops_flows.core.roles import Embedder, Retriever, Splitter
 from llmops_flows.core.stage import Call
 from llmops_flows.core.store import Store
-from llmops_flows.documents.corpus import Corpus, Documents, missing
-from llmops_flows.documents.passages import Found, with_scores
-from llmops_flows.text.heading import indexed
+from llmops_flows.documents.corpus import Corpus, DocumentSource, document_problems
+from llmops_flows.documents.passages import RankedPassages, with_scores
+from llmops_flows.text.heading import indexed_text
 
 
 class VectorCorpus(Corpus):
@@ -27,10 +27,10 @@ class VectorCorpus(Corpus):
     def embedded(self, store: Store | None) -> tuple[list[Document], list[bytes]]:
         """Every passage and its vector (float32, little-endian); known vectors are taken from the store."""
         passages = self.passages()
-        return passages, embed_known(self.embedder, [indexed(passage) for passage in passages], store)
+        return passages, embed_known(self.embedder, [indexed_text(passage) for passage in passages], store)
 
 
-class Dense(Retriever):
+class VectorRetriever(Retriever):
     """The passages whose vectors are nearest to the question's.
 
     Attributes:
@@ -39,7 +39,7 @@ class Dense(Retriever):
         embedder: what makes vectors of passages and questions.
     """
 
-    documents: Documents
+    documents: DocumentSource
     splitter: SerializeAsAny[Splitter] | None = None
     embedder: SerializeAsAny[Embedder]
 
@@ -53,7 +53,7 @@ class Dense(Retriever):
         return digest(self.index.identity, code(type(self)))
 
     def problems(self) -> list[str]:
-        return missing(self.documents) + [f"embedder: {problem}" for problem in self.embedder.problems()]
+        return document_problems(self.documents) + [f"embedder: {problem}" for problem in self.embedder.problems()]
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         return with_scores(self._found(questions, call))
@@ -61,11 +61,11 @@ class Dense(Retriever):
     def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         return [passages for passages, _ in self._found(questions, call)]
 
-    def _found(self, questions: Sequence[str], call: Call) -> list[Found]:
+    def _found(self, questions: Sequence[str], call: Call) -> list[RankedPassages]:
         if not questions:
             return []
         return self.nearest(questions, embed_known(self.embedder, questions, call.store, query=True), call)
 
     @abstractmethod
-    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[Found]:
+    def nearest(self, questions: Sequence[str], vectors: Sequence[bytes], call: Call) -> list[RankedPassages]:
         """The k nearest passages and their scores for each question and its vector (float32, little-endian)."""

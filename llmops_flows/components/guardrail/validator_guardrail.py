@@ -12,15 +12,15 @@ from pydantic_core import PydanticCustomError
 
 from llmops_flows.core.roles import Guardrail
 from llmops_flows.core.stage import Outcome
-from llmops_flows.integrations.guardrails_ai.engine import ThroughGuard
-from llmops_flows.integrations.guardrails_ai.library import EXTRA, installed, packages, pip
+from llmops_flows.integrations.guardrails_ai.guard_validator import GuardValidator
+from llmops_flows.integrations.guardrails_ai.importing import EXTRA, install_command, installed_validators, is_installed
 from llmops_flows.text.overlap import REFUSAL
 from llmops_flows.text.suggestions import did_you_mean
-from llmops_flows.text.validation import ON_FAIL, OnFail, Rule, Validator, check, released
+from llmops_flows.text.validation import ON_FAIL, GuardrailRule, OnFail, Validator, apply_rules, releasable_text
 from llmops_flows.text.validators import VALIDATORS
 
 
-class ValidatorUse(BaseModel):
+class ValidatorConfig(BaseModel):
     """One validator of a guardrail.
 
     Attributes:
@@ -44,7 +44,7 @@ class ValidatorUse(BaseModel):
         return action
 
 
-class Guard(Guardrail):
+class ValidatorGuardrail(Guardrail):
     """Runs validators over the question or the answer, in order; each sees what the fixes before it made of the text.
 
     The first that blocks ends it. Verdicts are the same whichever way a validator runs; ours run without
@@ -61,7 +61,7 @@ class Guard(Guardrail):
     """
 
     version: ClassVar[int] = 1
-    validators: dict[str, ValidatorUse | None] = Field(min_length=1)
+    validators: dict[str, ValidatorConfig | None] = Field(min_length=1)
     refusal: str = REFUSAL
     engine: Literal["auto", "guardrails"] = "auto"
     stream: Literal["certain", "passed"] = "certain"
@@ -69,20 +69,22 @@ class Guard(Guardrail):
     # -- what it is made of -------------------------------------------------------------------------------------
 
     @cached_property
-    def used(self) -> dict[str, ValidatorUse]:
+    def used(self) -> dict[str, ValidatorConfig]:
         return {key: use for key, use in self.validators.items() if use is not None}
 
     @cached_property
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> tuple[GuardrailRule, ...]:
         """The validators as they judge an unfinished answer: ours directly."""
-        return tuple(Rule(key, _validator(key, use), use.on_fail) for key, use in self.used.items())
+        return tuple(GuardrailRule(key, _validator(key, use), use.on_fail) for key, use in self.used.items())
 
     @cached_property
-    def deciding(self) -> tuple[Rule, ...]:
+    def deciding(self) -> tuple[GuardrailRule, ...]:
         """The validators as they judge a whole text."""
         if self.engine == "auto":
             return self.rules
-        return tuple(Rule(rule.key, _through(rule.validator, self.used[rule.key]), rule.on_fail) for rule in self.rules)
+        return tuple(
+            GuardrailRule(rule.key, _through(rule.validator, self.used[rule.key]), rule.on_fail) for rule in self.rules
+        )
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         own = {rule.key: rule.validator.fingerprint(include_operational=include_operational) for rule in self.rules}
@@ -90,7 +92,7 @@ class Guard(Guardrail):
 
     @cached_property
     def reads(self) -> Mapping[str, bool]:
-        needed = {slot for rule in self.rules for slot in rule.validator.needs}
+        needed = {slot for rule in self.rules for slot in rule.validator.reads}
         return {self.on: True, **dict.fromkeys(sorted(needed - {self.on}), False)}
 
     @cached_property
@@ -111,10 +113,10 @@ class Guard(Guardrail):
 
     def run(self, **slots: Any) -> Outcome:
         text = slots[self.on]
-        return check(self.deciding, text, slots).outcome(self.refusal)
+        return apply_rules(self.deciding, text, slots).outcome(self.refusal)
 
     def releases(self, beginning: str, facts: Mapping[str, Any]) -> str:
-        return released(self.rules, beginning, facts, passed=self.stream == "passed")
+        return releasable_text(self.rules, beginning, facts, passed=self.stream == "passed")
 
 
 _QUICK = frozenset(VALIDATORS.values())
@@ -127,20 +129,20 @@ def _embeds(validator: Validator) -> bool:
     return getattr(validator, "embedder", None) is not None
 
 
-def _validator(key: str, use: ValidatorUse) -> Validator:
+def _validator(key: str, use: ValidatorConfig) -> Validator:
     name = use.name or key
     if name in VALIDATORS:
         return VALIDATORS[name](**use.params)
-    return ThroughGuard(of=name.removeprefix(FOREIGN), params=use.params)
+    return GuardValidator(of=name.removeprefix(FOREIGN), params=use.params)
 
 
-def _through(validator: Validator, use: ValidatorUse) -> Validator:
-    if isinstance(validator, ThroughGuard):
+def _through(validator: Validator, use: ValidatorConfig) -> Validator:
+    if isinstance(validator, GuardValidator):
         return validator
-    return ThroughGuard(of=validator.name, params=use.params, ours=True)
+    return GuardValidator(of=validator.name, params=use.params, ours=True)
 
 
-def _problems(name: str, use: ValidatorUse) -> list[str]:
+def _problems(name: str, use: ValidatorConfig) -> list[str]:
     """What is wrong with one validator: its name, its package, its parameters."""
     if name in VALIDATORS:
         try:
@@ -148,12 +150,14 @@ def _problems(name: str, use: ValidatorUse) -> list[str]:
         except ValidationError as error:
             return _told(error, VALIDATORS[name])
     name = name.removeprefix(FOREIGN)
-    if not installed(name):
-        known = did_you_mean(name, {*VALIDATORS, *packages()})
-        return [f"there is no validator {name!r}; {known}; one of guardrails-ai is installed by: {pip(name)}"]
+    if not is_installed(name):
+        known = did_you_mean(name, {*VALIDATORS, *installed_validators()})
+        return [
+            f"there is no validator {name!r}; {known}; one of guardrails-ai is installed by: {install_command(name)}"
+        ]
     if find_spec("guardrails") is None:
         return [_NOT_INSTALLED]
-    return ThroughGuard(of=name, params=use.params).problems()
+    return GuardValidator(of=name, params=use.params).problems()
 
 
 def _told(error: ValidationError, cls: type[Validator]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-class Ranking:
+class Bm25Ranking:
     """BM25 scores of texts for the words of a question."""
 
     def __init__(self, texts: Sequence[Sequence[str]], *, k1: float = 1.5, b: float = 0.75) -> None:
@@ -26,7 +26,7 @@ class Ranking:
             self.postings[word] = [(number, rarity * weight) for number, weight in found]
 
     @classmethod
-    def of(cls, size: int, postings: dict[str, list[tuple[int, float]]]) -> Ranking:
+    def from_postings(cls, size: int, postings: dict[str, list[tuple[int, float]]]) -> Bm25Ranking:
         """A ranking that was computed before."""
         ranking = cls([])
         ranking.size, ranking.postings = size, postings
@@ -46,7 +46,7 @@ class Ranking:
         best = sorted(sorted(found), key=found.__getitem__, reverse=True)[:count]
         return best, [found[number] for number in best]
 
-    def best_for_each(self, questions: Sequence[Sequence[str]], count: int) -> list[tuple[list[int], list[float]]]:
+    def best_batch(self, questions: Sequence[Sequence[str]], count: int) -> list[tuple[list[int], list[float]]]:
         """`best` for each of the questions, to the last bit; several times as fast where numpy is loaded anyway."""
         if "numpy" not in sys.modules:  # importing it takes longer than most searches by words alone
             return [self.best(question, count) for question in questions]

@@ -19,7 +19,7 @@ _UNWANTED = (*SLOW_FORMATS, "nltk")
 _lock = threading.Lock()
 
 
-def guardrails() -> Any:
+def import_guardrails() -> Any:
     """The module `guardrails`, imported by the first who asks, with its telemetry switched off for this process.
 
     `GUARDRAILS_RUN_SYNC` is set unless it is set already: else guardrails runs each validation on an event loop that
@@ -36,26 +36,26 @@ def guardrails() -> Any:
         return module
 
 
-def package(name: str) -> Any:
+def import_validator(name: str) -> Any:
     """The module `guardrails_ai.<name>` of an installed validator. Raises MissingExtra when it is not installed."""
-    guardrails()
+    import_guardrails()
     with _lock, _no_download():
-        return load(f"guardrails_ai.{name}", pip(name), f"the validator {name!r}", without=_UNWANTED)
+        return load(f"guardrails_ai.{name}", install_command(name), f"the validator {name!r}", without=_UNWANTED)
 
 
-def installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     """Whether the validator's package is installed; imports nothing of it."""
-    return name in packages()
+    return name in installed_validators()
 
 
-def packages() -> list[str]:
+def installed_validators() -> list[str]:
     """The names of the installed validators of guardrails-ai; imports none of them."""
     spec = find_spec("guardrails_ai")
     places = list(spec.submodule_search_locations or ()) if spec else []
     return sorted(found.name for found in iter_modules(places) if found.name != "types")
 
 
-def pip(name: str) -> str:
+def install_command(name: str) -> str:
     """What installs the validator's package."""
     return f"pip install guardrails-ai-{name.replace('_', '-')}"
 
@@ -93,4 +93,4 @@ def _silence() -> None:
     settings.rc = RC.load()
 
 
-__all__ = ["EXTRA", "guardrails", "installed", "package", "packages", "pip"]
+__all__ = ["EXTRA", "import_guardrails", "import_validator", "install_command", "installed_validators", "is_installed"]

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.errors import ConfigError, Problem, StageError
 from llmops_flows.text.suggestions import did_you_mean
-from llmops_flows.text.validation import Facts, Failure, Place, Validator
+from llmops_flows.text.validation import SlotValues, TextSpan, ValidationFailure, Validator
 
-from .library import guardrails, installed, package
+from .importing import import_guardrails, import_validator, is_installed
 
 
-class ThroughGuard(Validator):
+class GuardValidator(Validator):
     """Runs a validator class of guardrails-ai in a `Guard`, which is built once per process and configuration.
 
     The Guard fixes, so that the fix is known; what is done about a failure is decided where every validator's is.
@@ -33,7 +33,7 @@ class ThroughGuard(Validator):
     ours: bool = False
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("question", "documents", "context")
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class ThroughGuard(Validator):
 
     def problems(self) -> list[str]:
         """What the source of the validator says about its parameters; nothing is imported."""
-        accepted = _parameters(self.of) if installed(self.of) else None
+        accepted = _parameters(self.of) if is_installed(self.of) else None
         if accepted is None:
             return []
         names, required, anything = accepted
@@ -51,18 +51,18 @@ class ThroughGuard(Validator):
             f"params: {self.of!r} needs {n!r}" for n in missing
         ]
 
-    def judge(self, text: str, facts: Facts) -> Failure | None:
+    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
         found = shared(self, self._guard).validate(text, metadata=dict(facts))
         failed = [one for one in found.validation_summaries or [] if one.validator_status == "fail"]
         if not failed:
             return None
         fix = found.validated_output
         spans = failed[0].error_spans or ()
-        places = tuple(Place(span.reason, span.start, span.end) for span in spans)
-        return Failure(failed[0].failure_reason or "it failed", fix if isinstance(fix, str) else None, places)
+        places = tuple(TextSpan(span.reason, span.start, span.end) for span in spans)
+        return ValidationFailure(failed[0].failure_reason or "it failed", fix if isinstance(fix, str) else None, places)
 
     def _guard(self) -> Any:
-        guard = guardrails().Guard(history_max_length=1)
+        guard = import_guardrails().Guard(history_max_length=1)
         guard.configure(allow_metrics_collection=False)
         try:
             validator = self._class()(**self.params, on_fail="fix")
@@ -72,12 +72,12 @@ class ThroughGuard(Validator):
 
     def _class(self) -> Any:
         if self.ours:
-            from .validators import OURS
+            from .validators import REGISTERED
 
-            return OURS[self.of]
+            return REGISTERED[self.of]
         from guardrails.validator_base import Validator as Foreign
 
-        found = vars(package(self.of))
+        found = vars(import_validator(self.of))
         own = [c for c in found.values() if isinstance(c, type) and issubclass(c, Foreign) and _of(c, self.of)]
         wanted = self.of.replace("_", "")
         own.sort(key=lambda cls: cls.__name__.lower() != wanted)

@@ -15,13 +15,13 @@ _TYPES = {"retriever": "retriever", "model": "llm", "prompt": "prompt", "agent":
 LangSmithRun = dict[str, Any]
 
 
-def runs(trace: Trace, project: str) -> list[LangSmithRun]:
+def langsmith_runs(trace: Trace, project: str) -> list[LangSmithRun]:
     """A trace as LangSmith's runs: the record first, then a child for each stage."""
-    root, start = _id(trace), _time(trace.started)
+    root, start = run_id(trace), utc_time(trace.started)
     order = f"{start:%Y%m%dT%H%M%S%fZ}{root}"
     whole = {
         "id": root, "trace_id": root, "dotted_order": order, "name": trace.flow, "run_type": "chain",
-        "start_time": start, "end_time": _time(trace.started + trace.seconds), "session_name": project,
+        "start_time": start, "end_time": utc_time(trace.started + trace.seconds), "session_name": project,
         "inputs": dict(trace.inputs), "outputs": _outputs(trace), "error": trace.error or None,
         "tags": list(trace.tags), "extra": {"metadata": _about(trace)},
     }  # fmt: skip
@@ -35,12 +35,12 @@ def _children(trace: Trace, whole: LangSmithRun) -> Iterator[LangSmithRun]:
         while started in taken:  # the order of runs is the order of their times
             started += 1e-6
         taken.add(started)
-        start, child = _time(started), uuid.uuid5(whole["id"], f"{number}.{step.stage}")
+        start, child = utc_time(started), uuid.uuid5(whole["id"], f"{number}.{step.stage}")
         yield {
             "id": child, "trace_id": whole["id"], "parent_run_id": whole["id"],
             "dotted_order": f"{whole['dotted_order']}.{start:%Y%m%dT%H%M%S%fZ}{child}",
             "name": step.stage, "run_type": _TYPES.get(step.kind, "chain"), "session_name": whole["session_name"],
-            "start_time": start, "end_time": _time(started + step.seconds), "error": step.error or None,
+            "start_time": start, "end_time": utc_time(started + step.seconds), "error": step.error or None,
             "inputs": dict(step.inputs), "outputs": _output(step), "events": _events(step),
             "tags": list(trace.tags), "extra": {"metadata": _settings(step)},
         }  # fmt: skip
@@ -98,12 +98,12 @@ def _settings(step: Step) -> LangSmithRun:
 def _events(step: Step) -> list[LangSmithRun]:
     if step.first_token is None:
         return []
-    return [{"name": "new_token", "time": _time(step.started + step.first_token).isoformat()}]
+    return [{"name": "new_token", "time": utc_time(step.started + step.first_token).isoformat()}]
 
 
-def _id(trace: Trace) -> uuid.UUID:
+def run_id(trace: Trace) -> uuid.UUID:
     return uuid.UUID(trace.id)
 
 
-def _time(seconds: float) -> datetime:
+def utc_time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
