@@ -96,7 +96,8 @@ def compare(
         {axis.key: _diff(*axis.values) for axis in [*filter(_is_text, found), *_prompts(first, second, found)]},
         tuple(_changes(before, after, both, "answer")), tuple(_changes(before, after, both, "error")),
         tuple(id for id in before if id not in after), tuple(id for id in after if id not in before),
-        _moved(ScoreTable([first, second])), _moved(ScoreTable([first, second], answer_figures), FIGURES),
+        _changed_metrics(ScoreTable([first, second])),
+        _changed_metrics(ScoreTable([first, second], answer_figures), FIGURES),
         _parted(*steps, both) if steps is not None else None, len(both),
     )  # fmt: skip
 
@@ -156,19 +157,20 @@ def _changes(
     return found
 
 
-def _moved(table: ScoreTable, measures: Sequence[str] | None = None) -> dict[str, MetricChange]:
-    """Measures that differ on any question, or that only one of the two has."""
-    found: dict[str, MetricChange] = {}
-    against = table.against(0)[1]
-    for name in table.measures if measures is None else [m for m in measures if m in table.measures]:
-        values = table.of(name)
-        steps = dict(zip(table.questions, (values[:, 1] - values[:, 0]).tolist(), strict=True))
-        gain = -1 if lower_is_better(name) else 1
-        moved = sorted((id for id, step in steps.items() if step == step and step), key=lambda id: -abs(steps[id]))
-        if moved or (values[:, 0] == values[:, 0]).sum() != (values[:, 1] == values[:, 1]).sum():
-            improved = tuple(id for id in moved if steps[id] * gain > 0)
-            found[name] = MetricChange(against[name], improved, tuple(id for id in moved if steps[id] * gain < 0))
-    return found
+def _changed_metrics(table: ScoreTable, metrics: Iterable[str] | None = None) -> dict[str, MetricChange]:
+    """The metrics that differ on any question, or that only one of the two runs has."""
+    changes: dict[str, MetricChange] = {}
+    compared = table.against(0)[1]
+    for metric in table.metrics if metrics is None else [name for name in metrics if name in table.metrics]:
+        differences = table.differences(metric, 1, 0)
+        gain = -1 if lower_is_better(metric) else 1
+        changed = sorted((id for id, step in differences.items() if step), key=lambda id: -abs(differences[id]))
+        first, second = table.scored(metric)
+        if changed or first != second:
+            improved = tuple(id for id in changed if differences[id] * gain > 0)
+            regressed = tuple(id for id in changed if differences[id] * gain < 0)
+            changes[metric] = MetricChange(compared[metric], improved, regressed)
+    return changes
 
 
 # -- where the runs part ---------------------------------------------------------------------------------------------

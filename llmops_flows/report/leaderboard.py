@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from llmops_flows.core.errors import FlowError
@@ -14,8 +14,8 @@ from llmops_flows.text.suggestions import did_you_mean
 from .config_differences import DifferingKey, differing_keys
 from .metrics import METRIC_ORDER, lower_is_better
 from .saved_runs import SavedRun
-from .score_table import Difference, Score, ScoreTable, plain
-from .summary import quantile
+from .score_table import Difference, Score, ScoreTable
+from .statistics.intervals import quantile
 
 _UNSAID = "budget."
 """Keys that set no variant apart: an unfinished sweep may go on with another budget, and its answers are the same."""
@@ -83,16 +83,15 @@ def leaderboard(
     baseline: int = 0,
     lost: Mapping[str, str] | None = None,
     front: frozenset[str] = frozenset(),
-    table: ScoreTable | None = None,
 ) -> Leaderboard:
     """Rank variants by a metric (the best first; those that were stopped early, then those without a score last).
 
-    baseline: the position of the variant that the others are compared with. table: their scores, if at hand.
+    baseline: the position of the variant that the others are compared with.
 
     Raises:
         FlowError: no variant has the metric, or there is no such baseline.
     """
-    table = table or ScoreTable(variants)
+    table = ScoreTable(variants)
     if not 0 <= baseline < len(variants):
         raise FlowError(f"there is no variant {baseline} to compare with: they are numbered 0 to {len(variants) - 1}")
     scores = table.scores()
@@ -108,17 +107,17 @@ def leaderboard(
     )  # fmt: skip
     flow = str(variants[0].config.get("name") or variants[0].summary.get("flow") or "")
     metrics = tuple(
-        sorted(table.measures, key=lambda m: (m != metric, METRIC_ORDER.index(m) if m in METRIC_ORDER else 99, m))
+        sorted(table.metrics, key=lambda m: (m != metric, METRIC_ORDER.index(m) if m in METRIC_ORDER else 99, m))
     )
     return Leaderboard(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {}, front)
 
 
 def _metric(table: ScoreTable, scores: Sequence[Mapping[str, Score]], asked: str | None) -> str:
     if asked is not None:
-        if asked not in table.measures:
-            raise FlowError(f"no variant was scored by {asked!r}; {did_you_mean(asked, table.measures)}")
+        if asked not in table.metrics:
+            raise FlowError(f"no variant was scored by {asked!r}; {did_you_mean(asked, table.metrics)}")
         return asked
-    there = [m for m in table.measures if any(found[m].n for found in scores)]
+    there = [m for m in table.metrics if any(found[m].n for found in scores)]
     return next((m for m in METRIC_ORDER if m in there), there[0] if there else "")
 
 
@@ -189,8 +188,8 @@ def _line_data(found: Leaderboard, line: LeaderboardRow) -> dict[str, Any]:
         "name": line.name,
         "run": line.run,
         "config": {a.key: _value(a, line) for a in found.keys},
-        "scores": {metric: plain(score) for metric, score in line.scores.items()},
-        "against_baseline": {metric: plain(difference) for metric, difference in line.against.items()},
+        "scores": {metric: asdict(score) for metric, score in line.scores.items()},
+        "against_baseline": {metric: asdict(difference) for metric, difference in line.against.items()},
         "as_good_as_the_best": line.tied,
         **_figures(line),
     }

@@ -1,37 +1,32 @@
-"""What a sweep's scores say: means with intervals, and which variants differ from a baseline beyond doubt."""
+"""The scores of several runs by metric and question, with intervals and with differences to a baseline."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-from llmops_flows.core.errors import MissingExtra
+from dataclasses import dataclass
+from typing import Any
 
 from .metrics import lower_is_better
 from .saved_runs import SavedRun, row_question
-from .statistics.paired_tests import holm, p_values
+from .statistics.corrections import holm
+from .statistics.intervals import mean_interval, question_means
+from .statistics.paired_tests import paired_p
 
-if TYPE_CHECKING:
-    from .statistics.paired_tests import Floats
-
-RESAMPLES = 2000
-SEED = 20
 ALPHA = 0.05
 FEWEST = 6
-"""With fewer questions, no test can find a difference: of 2^5 signs, one in 16 is as far from zero as can be."""
+"""No test can find a difference on fewer questions: of the 2^5 signs of 5 differences, one in 16 is as extreme."""
+
 Row = Mapping[str, Any]
 Measure = Callable[[SavedRun, Row], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over the questions with its 95 % bootstrap interval.
+    """A mean over the questions with its 95 % interval.
 
-    n: questions that were scored. unscored: rows about which the metric says nothing (None, NaN). faulty: rows whose
-    score is no finite number, which is an error. Rows that failed count in none of them.
+    n: questions with a score. unscored: rows without one (None, NaN). faulty: rows whose score is not a finite number,
+    which is an error. Rows that failed count in none of them.
     """
 
     mean: float | None
@@ -44,11 +39,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant against the baseline, over the n questions that both have.
+    """A run compared with the baseline, over the n questions that both have.
 
-    mean, low, high: of the differences, question by question, with their 95 % bootstrap interval. p: of the paired
-    test; adjusted: corrected for the number of variants (Holm). verdict: better, worse, no real difference, too few
-    questions, or baseline. improved, regressed: number of questions.
+    mean, low, high: of the differences per question, with their 95 % interval. p: of the paired test; adjusted:
+    corrected for the number of runs (Holm). verdict: better, worse, no real difference, too few questions, or
+    baseline. improved, regressed: number of questions.
     """
 
     mean: float | None
@@ -62,170 +57,98 @@ class Difference:
     regressed: int = 0
 
 
-def row_scores(variant: SavedRun, row: Row) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class _Column:
+    """One metric of one run."""
+
+    means: Mapping[str, float]
+    unscored: int
+    faulty: int
+
+
+def row_scores(run: SavedRun, row: Row) -> Mapping[str, Any]:
     """The scores of a row."""
     return row.get("scores") or {}
 
 
 class ScoreTable:
-    """Measures x questions x variants, each cell the mean over its samples (NaN: not scored).
+    """Metrics x runs x questions: the mean of the samples of each question.
 
     Args:
-        variants: whose rows are counted. Rows with an error are not.
-        measure: name to number of a row; its scores by default.
-
-    Raises:
-        MissingExtra: numpy is not installed.
+        runs: their rows count, except rows with an error.
+        measure: metric to number of a row; by default, its scores.
     """
 
-    def __init__(self, variants: Sequence[SavedRun], measure: Measure = row_scores) -> None:
-        np = _numpy()
-        rows = [[(row_question(row), row) for row in v.rows if not row.get("error")] for v in variants]
-        self.variants = variants
-        self.questions = list(dict.fromkeys(name for part in rows for name, _ in part))
-        said = [[measure(v, row) for _, row in part] for v, part in zip(variants, rows, strict=True)]
-        self.measures = sorted({name for part in said for found in part for name in found})
-        shape = (len(self.measures), len(self.questions), len(variants))
-        self.values: Floats = np.full(shape, math.nan)
-        self.unscored, self.faulty = np.zeros((shape[0], shape[2]), int), np.zeros((shape[0], shape[2]), int)
-        places = {name: n for n, name in enumerate(self.questions)}
-        for v, (part, found) in enumerate(zip(rows, said, strict=True)):
-            if part and self.measures:
-                self._fill(v, [places[name] for name, _ in part], _numbers(found, self.measures))
-
-    def _fill(self, v: int, places: list[int], numbers: Floats) -> None:
-        """Take in the numbers of a variant (rows x measures), averaged over the rows of one question."""
-        np = _numpy()
-        there = np.isfinite(numbers)
-        sums, counts = np.zeros(self.values.shape[1::-1]), np.zeros(self.values.shape[1::-1])
-        np.add.at(sums, places, np.where(there, numbers, 0.0))
-        np.add.at(counts, places, there)
-        with np.errstate(invalid="ignore"):
-            self.values[:, :, v] = (sums / counts).T
-        self.unscored[:, v] = np.isnan(numbers).sum(axis=0)
-        self.faulty[:, v] = np.isinf(numbers).sum(axis=0)
-
-    def of(self, measure: str) -> Floats:
-        """Questions x variants of one measure."""
-        found: Floats = self.values[self.measures.index(measure)]
-        return found
+    def __init__(self, runs: Sequence[SavedRun], measure: Measure = row_scores) -> None:
+        rows = [[(row_question(row), measure(run, row)) for row in run.rows if not row.get("error")] for run in runs]
+        self.runs = runs
+        self.questions = list(dict.fromkeys(question for run_rows in rows for question, _ in run_rows))
+        self.metrics = sorted({metric for run_rows in rows for _, values in run_rows for metric in values})
+        self._columns = {
+            metric: [_column([(question, values.get(metric)) for question, values in run_rows]) for run_rows in rows]
+            for metric in self.metrics
+        }
 
     def scores(self) -> list[dict[str, Score]]:
-        """For each variant, every measure with its mean and interval."""
-        found: list[dict[str, Score]] = [{} for _ in self.variants]
-        for m, measure in enumerate(self.measures):
-            for v, (mean, low, high, n) in enumerate(means(self.values[m])):
-                found[v][measure] = Score(mean, low, high, n, int(self.unscored[m, v]), int(self.faulty[m, v]))
-        return found
+        """For each run, the mean and interval of every metric."""
+        return [
+            {metric: _score(columns[index]) for metric, columns in self._columns.items()}
+            for index in range(len(self.runs))
+        ]
 
-    def against(self, baseline: int, measures: Iterable[str] | None = None) -> list[dict[str, Difference]]:
-        """For each variant, its differences to the baseline (a position), corrected over the variants."""
-        found: list[dict[str, Difference]] = [{} for _ in self.variants]
-        for measure in self.measures if measures is None else measures:
-            values = self.of(measure)
-            for v, difference in enumerate(_against(values - values[:, [baseline]], baseline, measure)):
-                found[v][measure] = difference
-        return found
+    def differences(self, metric: str, run: int, baseline: int) -> dict[str, float]:
+        """Question to the score of a run minus that of the baseline; both by their position."""
+        before, after = self._columns[metric][baseline].means, self._columns[metric][run].means
+        return {question: score - before[question] for question, score in after.items() if question in before}
 
+    def against(self, baseline: int, metrics: Iterable[str] | None = None) -> list[dict[str, Difference]]:
+        """For each run, its differences to the baseline (a position), with p values corrected for all runs."""
+        compared: list[dict[str, Difference]] = [{} for _ in self.runs]
+        for metric in self.metrics if metrics is None else metrics:
+            differences = [list(self.differences(metric, run, baseline).values()) for run in range(len(self.runs))]
+            p_values = [
+                paired_p(values) if len(values) >= FEWEST and run != baseline else None
+                for run, values in enumerate(differences)
+            ]
+            for run, (values, p, adjusted) in enumerate(zip(differences, p_values, holm(p_values), strict=True)):
+                compared[run][metric] = _difference(values, p, adjusted, metric, is_baseline=run == baseline)
+        return compared
 
-def means(values: Floats) -> list[tuple[float | None, float | None, float | None, int]]:
-    """Mean, 95 % bootstrap interval and n of each column (questions x variants); NaN is left out.
-
-    Every column is resampled alike, with one seed, so that equal values have equal intervals.
-    """
-    np = _numpy()
-    there = np.isfinite(values)
-    n = there.sum(axis=0)
-    filled = np.where(there, values, 0.0)
-    draws = _draws(len(values))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = draws @ filled / (draws @ there.astype(float) if (n < len(values)).any() else len(values))
-    low, high = _quantiles(spread, n)
-    found: list[tuple[float | None, float | None, float | None, int]] = []
-    for v, count in enumerate(n.tolist()):
-        if not count:
-            found.append((None, None, None, 0))
-            continue
-        mine = values[there[:, v], v]
-        mean = math.fsum(mine.tolist()) / count
-        if count == 1 or mine.min() == mine.max():
-            found.append((mean, mean if count > 1 else None, mean if count > 1 else None, count))
-        else:
-            found.append((mean, float(low[v]), float(high[v]), count))
-    return found
+    def scored(self, metric: str) -> list[int]:
+        """For each run, the number of questions with a score."""
+        return [len(column.means) for column in self._columns[metric]]
 
 
-@functools.lru_cache(maxsize=4)
-def _draws(questions: int) -> Floats:
-    """How often each question is drawn in each resample (resamples x questions)."""
-    np = _numpy()
-    chances = [1 / max(1, questions)] * questions
-    drawn: Floats = np.random.default_rng(SEED).multinomial(questions, chances, RESAMPLES).astype(float)
-    return drawn
+def _column(values: Sequence[tuple[str, Any]]) -> _Column:
+    kinds = [_kind(value) for _, value in values]
+    return _Column(question_means(values), kinds.count("unscored"), kinds.count("faulty"))
 
 
-def _quantiles(spread: Floats, n: Floats) -> Floats:
-    """The 2.5 % and 97.5 % quantiles of the columns that have values; NaN for the others."""
-    np = _numpy()
-    found: Floats = np.full((2, len(n)), math.nan)
-    whole = np.isfinite(spread).all(axis=0)
-    for columns, quantile in ((whole, np.quantile), (~whole & (n > 0), np.nanquantile)):
-        if columns.any():
-            found[:, columns] = quantile(spread[:, columns], [0.025, 0.975], axis=0)
-    return found
-
-
-def _numbers(found: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Floats:
-    """Rows x measures as numbers: None becomes NaN, what is no number becomes infinite."""
-    np = _numpy()
-    cells = [[row.get(name) for name in measures] for row in found]
-    try:
-        numbers: Floats = np.array(cells, dtype=float)
-    except (TypeError, ValueError):
-        numbers = np.array([[_number(value) for value in row] for row in cells], dtype=float)
-    return numbers
-
-
-def _number(value: Any) -> float:
+def _kind(value: Any) -> str:
     if value is None:
-        return math.nan
-    return float(value) if isinstance(value, (int, float)) else math.inf
+        return "unscored"
+    if not isinstance(value, (int, float)) or math.isinf(value):
+        return "faulty"
+    return "unscored" if math.isnan(value) else "scored"
 
 
-def _against(differences: Floats, baseline: int, measure: str) -> list[Difference]:
-    np = _numpy()
-    described = means(differences)
-    tested = [n >= FEWEST and v != baseline for v, (*_, n) in enumerate(described)]
-    p = [value if told else None for value, told in zip(p_values(differences), tested, strict=True)]
-    signed = -differences if lower_is_better(measure) else differences
-    improved, regressed = (signed > 0).sum(axis=0), (signed < 0).sum(axis=0)
-    assert isinstance(improved, np.ndarray)
-    return [
-        Difference(
-            mean, low, high, n, p[v], adjusted,
-            "baseline" if v == baseline else verdict(mean, adjusted, measure), int(improved[v]), int(regressed[v]),
-        )
-        for v, ((mean, low, high, n), adjusted) in enumerate(zip(described, holm(p), strict=True))
-    ]  # fmt: skip
+def _score(column: _Column) -> Score:
+    return Score(*mean_interval(list(column.means.values())), column.unscored, column.faulty)
 
 
-def verdict(mean: float | None, adjusted: float | None, measure: str) -> str:
-    """A difference in plain words."""
+def _difference(
+    values: Sequence[float], p: float | None, adjusted: float | None, metric: str, *, is_baseline: bool
+) -> Difference:
+    mean, low, high, n = mean_interval(values)
+    up, down = sum(value > 0 for value in values), sum(value < 0 for value in values)
+    improved, regressed = (down, up) if lower_is_better(metric) else (up, down)
+    judged = "baseline" if is_baseline else _verdict(mean, adjusted, metric)
+    return Difference(mean, low, high, n, p, adjusted, judged, improved, regressed)
+
+
+def _verdict(mean: float | None, adjusted: float | None, metric: str) -> str:
     if mean is None or adjusted is None:
         return "too few questions"
     if adjusted > ALPHA:
         return "no real difference"
-    return "better" if (mean < 0) == lower_is_better(measure) else "worse"
-
-
-def plain(value: Score | Difference) -> dict[str, Any]:
-    """A score or difference as plain data."""
-    return asdict(value)
-
-
-def _numpy() -> Any:
-    try:
-        import numpy
-    except ModuleNotFoundError as error:
-        raise MissingExtra("numpy", "default", "the comparison of variants") from error
-    return numpy
+    return "better" if (mean < 0) == lower_is_better(metric) else "worse"

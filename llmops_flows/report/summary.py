@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import random
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from llmops_flows.core.errors import BudgetExceeded
 from llmops_flows.core.record import Record, Span, Usage, add_usage, question_id
 
-_RESAMPLES = 1000
-_SEED = 20
+from .statistics.intervals import mean_interval, quantile, question_means
+
 _STATES = ("known", "similar", "computed", "shared", "skipped", "failed")
 
 
@@ -24,7 +21,7 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
     causes (`unpaid`: the budget did not allow them); a metric that says nothing about any record has mean None.
     Latency is seconds per answer, cost US dollars per answer (of what was computed in this run, scoring apart: that
     is `judging`); `loading`, stage to seconds, is no part of it: a process loads a model or an index once. Intervals
-    are 95 % percentile bootstraps.
+    are those of `statistics.intervals`.
     """
     failed = [record for record in records if record.error is not None]
     fine = [record for record in records if record.error is None]
@@ -46,8 +43,9 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
                    "evaluations": len(broken), "causes": dict(causes),
                    "unpaid": sum(isinstance(record.error, BudgetExceeded) for record in failed)},
         "seconds": seconds,
-        "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95), **mean(latencies)},
-        "cost": mean(costs),
+        "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95),
+                    **mean_interval(latencies)._asdict()},
+        "cost": mean_interval(costs)._asdict(),
         "first_token": {"p50": quantile(first, 0.5), "p95": quantile(first, 0.95)},
         "loading": loading(records),
         "usage": dict(usage),
@@ -116,63 +114,15 @@ def scores(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
 
     Several samples of a question count as one, with their mean: they are not independent of each other.
     """
-    values: dict[str, dict[str, list[float]]] = {}
+    values: dict[str, list[tuple[str, Any]]] = {}
     for record in records:
-        if record.error is not None:
-            continue
-        question = question_id(record.id, record.sample)
-        for metric, score in record.scores.items():
-            seen = values.setdefault(metric, {})
-            if score is not None and math.isfinite(score):
-                seen.setdefault(question, []).append(score)
+        if record.error is None:
+            for metric, score in record.scores.items():
+                values.setdefault(metric, []).append((question_id(record.id, record.sample), score))
     return {
-        metric: mean([math.fsum(samples) / len(samples) for samples in seen.values()])
-        for metric, seen in sorted(values.items())
+        metric: mean_interval(list(question_means(samples).values()))._asdict()
+        for metric, samples in sorted(values.items())
     }
-
-
-def mean(values: Sequence[float]) -> dict[str, Any]:
-    """Mean with its 95 % bootstrap interval; one value has a mean and no interval, none has neither."""
-    if len(values) < 2:
-        return {"mean": values[0] if values else None, "low": None, "high": None, "n": len(values)}
-    low, high = interval(values)
-    return {"mean": math.fsum(values) / len(values), "low": low, "high": high, "n": len(values)}
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean; seeded, so that equal values give equal intervals."""
-    return _interval(tuple(values))
-
-
-@lru_cache(maxsize=1024)
-def _interval(values: tuple[float, ...]) -> tuple[float, float]:
-    """The variants of a sweep often have equal scores."""
-    if len(set(values)) < 2:
-        return values[0], values[0]
-    size = len(values)
-    means = sorted(sum(map(values.__getitem__, drawn)) / size for drawn in _draws(size))
-    low, high = quantile(means, 0.025), quantile(means, 0.975)
-    assert low is not None and high is not None
-    return low, high
-
-
-@lru_cache(maxsize=8)
-def _draws(size: int) -> list[list[int]]:
-    """Which values each resample takes. The metrics of a run share them: drawing costs more than adding up."""
-    words = memoryview(random.Random(_SEED).randbytes(4 * size * _RESAMPLES)).cast("I")
-    drawn = [word * size >> 32 for word in words]
-    return [drawn[first : first + size] for first in range(0, len(drawn), size)]
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """The value below which `share` of the values lie, interpolated; None without values."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    position = share * (len(ordered) - 1)
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
 def results_row(record: Record) -> dict[str, Any]:

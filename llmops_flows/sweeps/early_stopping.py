@@ -107,7 +107,7 @@ class EarlyStopping:
                 of[cell.number].asked += len(part.records)
 
     def _look(self, looks: int) -> None:
-        """Stop the hopeless ones of those that still run."""
+        """Stop the running points that are clearly worse."""
         from llmops_flows.report.statistics.clearly_worse import clearly_worse
 
         assert self.rules.stop is not None

@@ -1,1 +1,1 @@
-"""Means, intervals and paired tests."""
+"""Intervals, paired tests and corrections: one mechanism for runs, leaderboards, comparisons and early stopping."""

@@ -1,39 +1,38 @@
-"""Which variants are worse than the best one beyond doubt, however often one looks while the questions come in."""
+"""Which points of a sweep are clearly worse than the best one, tested while their questions are still running."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ..metrics import lower_is_better
-from .paired_tests import p_values
+from .paired_tests import paired_p
 
 ERROR_RATE = 0.05
-"""The chance that of all variants and looks of a sweep any one stops a variant that is no worse than the best."""
+"""The chance that a sweep, over all its points and looks, stops a point that is not worse than the best one."""
 
-Scores = Mapping[int, Mapping[str, float]]
-"""Variant to its score on each question that it was asked."""
+PointScores = Mapping[int, Mapping[str, float]]
+"""Point number to its score on each question so far."""
 
 
-def clearly_worse(scores: Scores, metric: str, looks: int) -> dict[int, int]:
-    """Variant that is worse than the best beyond doubt, to the best one.
+def clearly_worse(scores: PointScores, metric: str, looks: int) -> dict[int, int]:
+    """Points that are clearly worse, each with the point that beats it: the one with the best mean.
 
-    Paired by question, two-sided, corrected for the number of looks and of pairs (Bonferroni), for which variant is
-    the best is found by looking, too. A variant without scores is no worse than any other.
+    The test is paired by question and two-sided, with Bonferroni's correction for the looks and for all pairs of
+    points, since the best one is chosen by looking as well. A point without scores is never clearly worse.
 
     Args:
-        metric: decides whether more is better. looks: how often one will look at these variants in all.
+        metric: decides whether more is better.
+        looks: how many times this is tested in one sweep.
     """
-    import numpy as np
-
     sign = -1.0 if lower_is_better(metric) else 1.0
-    means = {n: sign * sum(found.values()) / len(found) for n, found in scores.items() if found}
+    means = {n: sign * sum(answers.values()) / len(answers) for n, answers in scores.items() if answers}
     if len(means) < 2:
         return {}
     best = max(means, key=lambda n: (means[n], -n))
-    others = [n for n in means if n != best]
-    asked = list(scores[best])
-    nothing = float("nan")
-    steps = np.array([[sign * (scores[n].get(q, nothing) - scores[best][q]) for n in others] for q in asked])
-    limit = ERROR_RATE / (len(means) * len(others) / 2 * looks)
-    worse = [float(np.nansum(column)) < 0 for column in steps.T]
-    return {n: best for n, p, lower in zip(others, p_values(steps), worse, strict=True) if lower and p < limit}
+    limit = ERROR_RATE / (len(means) * (len(means) - 1) / 2 * looks)
+    worse = {}
+    for n in means:
+        differences = [sign * (scores[n][q] - score) for q, score in scores[best].items() if q in scores[n]]
+        if sum(differences) < 0 and paired_p(differences) < limit:
+            worse[n] = best
+    return worse

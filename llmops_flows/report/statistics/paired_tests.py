@@ -1,74 +1,46 @@
-"""Paired tests: how likely differences this large are when there is no difference, corrected for many looks."""
+"""The paired test of two runs: how likely differences this large are if the runs do not differ."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
 
-from .student import two_sided
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[Any]
+from .student_t import two_sided_p
 
 EXACT = 14
-"""Up to so many differences that are not zero, every assignment of signs is counted."""
-_CELLS = 4_000_000
-_SLACK = 1e-9
+"""Up to this number of questions with a difference, the test counts all 2^n assignments of signs."""
+_TOLERANCE = 1e-9
 
 
-def p_values(differences: Floats) -> list[float]:
-    """Two-sided p of each column of differences (questions x variants; NaN: not in both).
+def paired_p(differences: Sequence[float]) -> float:
+    """The two-sided p value of one difference per question.
 
-    Where few differences are not zero, the exact sign-flip permutation test; else the paired t test, which never
-    claims more than the sign flips could.
+    Where few of them are not zero, this is the exact sign-flip permutation test. Otherwise it is the paired t test,
+    raised to the smallest p value that the sign-flip test can have.
     """
-    import numpy as np
-
-    there = np.isfinite(differences)
-    filled = np.where(there, differences, 0.0)
-    moved = (filled != 0).sum(axis=0)
-    p = np.ones(differences.shape[1])
-    for count in range(1, EXACT + 1):
-        columns = np.flatnonzero(moved == count)
-        if columns.size:
-            kept = filled[:, columns]
-            p[columns] = _sign_flips(kept.T[(kept != 0).T].reshape(columns.size, count))
-    for column in np.flatnonzero(moved > EXACT):
-        p[column] = max(_student(filled[there[:, column], column]), 2.0 ** (1 - int(moved[column])))
-    return [float(value) for value in p]
+    changed = tuple(difference for difference in differences if difference)
+    if len(changed) <= EXACT:
+        return _sign_flip_p(changed)
+    return max(_t_test_p(differences), 2.0 ** (1 - len(changed)))
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number by Holm's step-down method; None (no test) stays None."""
-    order = sorted((value, n) for n, value in enumerate(p) if value is not None)
-    found: list[float | None] = [None] * len(p)
-    worst = 0.0
-    for rank, (value, n) in enumerate(order):
-        worst = max(worst, min(1.0, value * (len(order) - rank)))
-        found[n] = worst
-    return found
+@lru_cache(maxsize=4096)
+def _sign_flip_p(differences: tuple[float, ...]) -> float:
+    """The share of sign assignments whose sum is as far from zero as the observed one."""
+    if not differences:
+        return 1.0
+    sums = [differences[0]]  # with the other sign of the first one, every sum is mirrored
+    for difference in differences[1:]:
+        sums = [value + difference for value in sums] + [value - difference for value in sums]
+    limit = abs(sum(differences)) - _TOLERANCE * sum(map(abs, differences))
+    return sum(abs(value) >= limit for value in sums) / len(sums)
 
 
-def _sign_flips(rows: Floats) -> Floats:
-    """Share of all sign assignments whose sum is as far from zero as the one seen; rows: variants x differences."""
-    import numpy as np
-
-    count = rows.shape[1]
-    flips = np.arange(2 ** (count - 1))[:, None] >> np.arange(count)[None, :]
-    signs = 1.0 - 2.0 * (flips & 1)  # the last sign is always +: the other half mirrors this one
-    step = max(1, _CELLS // len(signs))
-    parts = []
-    for first in range(0, len(rows), step):
-        part = rows[first : first + step]
-        slack = _SLACK * np.abs(part).sum(axis=1)
-        parts.append((np.abs(signs @ part.T) >= np.abs(part.sum(axis=1)) - slack).mean(axis=0))
-    return np.concatenate(parts)
-
-
-def _student(differences: Floats) -> float:
-    mean, spread = float(differences.mean()), float(differences.std(ddof=1))
-    if spread <= _SLACK * abs(mean):
+def _t_test_p(differences: Sequence[float]) -> float:
+    n = len(differences)
+    mean = math.fsum(differences) / n
+    spread = math.sqrt(math.fsum((value - mean) * (value - mean) for value in differences) / (n - 1))
+    if spread <= _TOLERANCE * abs(mean):
         return 0.0
-    return two_sided(mean / spread * len(differences) ** 0.5, len(differences) - 1)
+    return two_sided_p(mean / spread * math.sqrt(n), n - 1)
