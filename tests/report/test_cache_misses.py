@@ -28,19 +28,19 @@ def causes(told: StageMisses) -> list[MissCause]:
 
 def test_the_first_run_of_a_stage_says_so(place: RecordedRuns) -> None:
     place.run()
-    assert all(causes(told) == [MissCause("first")] and not told.groups[0].run for told in place.why().values())
+    assert all(causes(told) == [MissCause("first")] and not told.groups[0].run for told in place.misses().values())
 
 
 def test_what_is_known_needs_no_reason(place: RecordedRuns) -> None:
     place.run()
     place.run()
-    assert all(not told.groups and told.states == {"known": 2} for told in place.why().values())
+    assert all(not told.groups and told.states == {"known": 2} for told in place.misses().values())
 
 
 def test_a_changed_setting_is_named_with_both_values_and_the_run_before(place: RecordedRuns) -> None:
     place.run()
     place.run(rag_flow(model=Say(name="other")))
-    told = place.why()
+    told = place.misses()
     assert causes(told["model"]) == [MissCause("setting", "name", "fake", "other")]
     assert told["model"].groups[0].run == place.runs[0] and told["model"].groups[0].rows == ("q0", "q1")
     assert told["retrieve"].states == {"known": 2}
@@ -49,7 +49,7 @@ def test_a_changed_setting_is_named_with_both_values_and_the_run_before(place: R
 def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: RecordedRuns) -> None:
     place.run()
     place.run(rag_flow(retrieve=Find(k=3)))
-    told = place.why()
+    told = place.misses()
     assert causes(told["retrieve"]) == [MissCause("setting", "k", 2, 3)]
     assert causes(told["prompt"]) == [MissCause("input", "documents", by="retrieve")]
     assert causes(told["model"]) == [MissCause("input", "messages", by="prompt")]
@@ -59,14 +59,14 @@ def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: Recorded
 def test_a_new_question_was_never_asked_before(place: RecordedRuns) -> None:
     place.run()
     place.run(records=question_records("why?", "who?", "when?"))
-    told = place.why()
+    told = place.misses()
     assert causes(told["model"]) == [MissCause("row", after="when?")] and told["model"].groups[0].rows == ("q2",)
 
 
 def test_a_row_whose_text_changed_names_its_slot(place: RecordedRuns) -> None:
     place.run()
     place.run(records=question_records("why?", "whom?"))
-    assert causes(place.why()["retrieve"]) == [MissCause("input", "question", "who?", "whom?")]
+    assert causes(place.misses()["retrieve"]) == [MissCause("input", "question", "who?", "whom?")]
 
 
 def test_a_changed_reference_concerns_the_evaluator_only(place: RecordedRuns) -> None:
@@ -75,7 +75,7 @@ def test_a_changed_reference_concerns_the_evaluator_only(place: RecordedRuns) ->
 
     place.run(records=rows("so"))
     place.run(records=rows("because"))
-    told = place.why()
+    told = place.misses()
     assert causes(told["length"]) == [MissCause("input", "reference", "so", "because")]
     assert told["model"].states == {"known": 1}
 
@@ -84,7 +84,7 @@ def test_the_nearest_run_is_the_one_that_differs_least_not_the_latest(place: Rec
     place.run(rag_flow(prompt=Write(text="Say")))
     place.run(rag_flow(prompt=Write(text="Shout"), model=Say(name="other")))
     place.run(rag_flow(prompt=Write(text="Say"), model=Say(name="third")))
-    told = place.why()
+    told = place.misses()
     assert causes(told["model"]) == [MissCause("setting", "name", "fake", "third")]
     assert told["model"].groups[0].run == place.runs[0]
 
@@ -92,13 +92,13 @@ def test_the_nearest_run_is_the_one_that_differs_least_not_the_latest(place: Rec
 def test_another_tenant_shares_nothing(place: RecordedRuns) -> None:
     place.run(tenant="a")
     place.run(tenant="b")
-    assert causes(place.why()["retrieve"]) == [MissCause("tenant", "", "a", "b")]
+    assert causes(place.misses()["retrieve"]) == [MissCause("tenant", "", "a", "b")]
 
 
 def test_what_was_sampled_without_a_seed_is_asked_again(place: RecordedRuns) -> None:
     for _ in range(2):
         place.run(rag_flow(model=Say(temperature=0.5)))
-    [cause] = causes(place.why()["model"])
+    [cause] = causes(place.misses()["model"])
     assert cause.kind == "again" and "without a seed" in cause.name
 
 
@@ -106,7 +106,7 @@ def test_a_further_sample_is_told_as_one(place: RecordedRuns) -> None:
     model = Say(temperature=0.5)
     place.run(rag_flow(model=model), [Record.of("q0.0", {"question": "why?"}, sample=0)])
     place.run(rag_flow(model=model), [Record.of("q0.1", {"question": "why?"}, sample=1)])
-    assert causes(place.why()["model"]) == [MissCause("sample", "", 0, 1)]
+    assert causes(place.misses()["model"]) == [MissCause("sample", "", 0, 1)]
 
 
 class Moody(Say):
@@ -122,10 +122,10 @@ class Moody(Say):
 
 def test_a_failure_is_tried_again(place: RecordedRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run(rag_flow(model=Moody()))
-    assert place.why()["model"].states == {"failed": 2} and "out of luck" in str(place.why()["model"].errors)
+    assert place.misses()["model"].states == {"failed": 2} and "out of luck" in str(place.misses()["model"].errors)
     monkeypatch.setattr(Moody, "glad", True)
     place.run(rag_flow(model=Moody()))
-    [cause] = causes(place.why()["model"])
+    [cause] = causes(place.misses()["model"])
     assert cause.kind == "again" and "out of luck" in cause.name
 
 
@@ -142,25 +142,25 @@ def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(
 ) -> None:
     place.run(cache=first)
     place.run(cache=then)
-    assert causes(place.why()["model"]) == [MissCause("again", told)]
+    assert causes(place.misses()["model"]) == [MissCause("again", told)]
 
 
 def test_an_answer_that_was_evicted_is_told_as_lost(place: RecordedRuns) -> None:
     place.run()
     place.store.evict(max_bytes=0)
     place.run()
-    assert all(causes(told) == [MissCause("lost")] for told in place.why().values())
+    assert all(causes(told) == [MissCause("lost")] for told in place.misses().values())
 
 
 def test_an_answer_that_holds_a_secret_is_never_kept(place: RecordedRuns) -> None:
     rows = [Record.of("q0", {"question": "why? password=hunter2hunter2"})]
     for _ in range(2):
         place.run(records=[Record.of(r.id, {"question": r.get("question")}) for r in rows])
-    [cause] = causes(place.why()["model"])
+    [cause] = causes(place.misses()["model"])
     assert cause.kind == "again" and "secret" in cause.name
 
 
 def test_stages_that_are_new_to_a_flow_never_ran_before(place: RecordedRuns) -> None:
     place.run()
     place.run(rag_flow(second=Guard(wants="said")))
-    assert causes(place.why()["second"]) == [MissCause("first")]
+    assert causes(place.misses()["second"]) == [MissCause("first")]

@@ -55,7 +55,7 @@ class RecordedRuns:
         run_files.write_run(self.folder / name, records, {"run": self.runs[-1], **summarize(records)}, config)
         return self.folder / name
 
-    def explain_misses(self, run: int = -1) -> Mapping[str, StageMisses]:
+    def misses(self, run: int = -1) -> Mapping[str, StageMisses]:
         """Why the stages of a run computed."""
         traces, run_id = self.traces, self.runs[run]
         stored = [one for one in traces.stored(run_id).values() if one is not None]
