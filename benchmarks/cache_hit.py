@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.stage import Outcome
 from llmops_flows.engine.answer_cache import AnswerCache
 from llmops_flows.stores.sqlite_store import SQLiteStore
@@ -23,7 +23,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         store = SQLiteStore(Path(folder) / "ours.sqlite")
-        keeper = AnswerCache(store, Cache(), lambda topic, message: None)
+        keeper = AnswerCache(store, CachePolicy(), lambda topic, message: None)
         keeper.keep("k" * 64, Outcome(TEXT), 0.1, True, put_off=False)
         theirs = SQLiteCache(f"{folder}/theirs.sqlite")
         theirs.update("prompt", "model", [Generation(text=TEXT)])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from .core.flow import Fallback, Flow, Parallel
     from .core.record import Document, Message, Record, Usage
-    from .core.roles import Agent, Embedder, Evaluator, Guardrail, Model, Prompt, Retriever, Splitter
+    from .core.roles import Agent, Embedder, Evaluator, Guardrail, Model, Prompt, Reranker, Retriever, Splitter
     from .core.stage import OPERATIONAL, Call, Outcome, Part, Stage
     from .engine.runner import Runner
 
@@ -50,6 +50,7 @@ _HOMES = {
         "Guardrail",
         "Model",
         "Prompt",
+        "Reranker",
         "Retriever",
         "Splitter",
     ),
@@ -81,6 +82,7 @@ __all__ = [
     "Part",
     "Prompt",
     "Record",
+    "Reranker",
     "Retriever",
     "Runner",
     "Splitter",

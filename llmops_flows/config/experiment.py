@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmops_flows.calls.budget import Budget
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.flow import Composite, Flow
 from llmops_flows.core.stage import Part, Stage
@@ -25,7 +25,7 @@ from .questions import Questions
 if TYPE_CHECKING:
     from .composition.composed import Composed
 
-_COMPONENTS: dict[str, type[Part]] = {"cache": Cache, "store": StoreConfig}
+_COMPONENTS: dict[str, type[Part]] = {"cache": CachePolicy, "store": StoreConfig}
 
 
 class RunSettings(BaseModel):
@@ -55,7 +55,7 @@ class Experiment:
     settings: RunSettings
     flow: Flow
     evaluators: dict[str, Stage]
-    cache: Cache
+    cache: CachePolicy
     store: Part | None
     tracers: dict[str, Part]
     config: dict[str, Any] = field(default_factory=dict)
@@ -98,7 +98,7 @@ def build_resolved(
     builder.problems += flow.unwritten_slots()
     builder.done()
     scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
-    return Experiment(settings, flow, scorers, cache or Cache(), store, listening, dict(config))
+    return Experiment(settings, flow, scorers, cache or CachePolicy(), store, listening, dict(config))
 
 
 def tracer_problems(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Problem]:

@@ -65,6 +65,15 @@ class Retriever(Stage, ABC):
         return self.retrieve([given["question"] for given in inputs], calls[0])
 
 
+class Reranker(Stage, ABC):
+    """documents, and usually question -> context: the documents or parts of them that the model reads, best first.
+
+    Subclasses define `run`, which returns documents. Each keeps the id and the metadata of the passage it comes from.
+    """
+
+    writes: ClassVar[str] = "context"
+
+
 class Prompt(Stage, ABC):
     """slots -> messages: the chat messages that a model is asked with."""
 
@@ -238,6 +247,7 @@ __all__ = [
     "Path",
     "Prices",
     "Prompt",
+    "Reranker",
     "Retriever",
     "Splitter",
     "Usage",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.fingerprint import decode, digest, encode
 from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.core.record import Slot, Usage
@@ -42,7 +42,7 @@ class AnswerCache:
     """Looks answers up and keeps new ones. Trouble of the store is told once, and costs no answer."""
 
     def __init__(
-        self, store: Store | None, cache: Cache, warn: Callable[[str, str], None], *, tenant: str = ""
+        self, store: Store | None, cache: CachePolicy, warn: Callable[[str, str], None], *, tenant: str = ""
     ) -> None:
         self.store = store if store is None or isinstance(store, ResilientStore) else ResilientStore(store, warn)
         self.reads = not cache.refresh

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmops_flows.calls.budget_meter import BudgetMeter
 from llmops_flows.calls.gate import Gate
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.cache_policy import CachePolicy
 
 from .resilient_store import ResilientStore
 from .threads import Threads
@@ -30,7 +30,7 @@ class ExecutionContext:
         warn: takes a topic and a message, and logs one message for each topic.
     """
 
-    cache: Cache
+    cache: CachePolicy
     store: ResilientStore | None
     vectors: ResilientStore | None
     home: Path | None

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_flows.calls.budget_meter import BudgetMeter, spending
 from llmops_flows.calls.gate import GATE, Gate
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.errors import FlowError
 from llmops_flows.core.events import Event, Sink
 from llmops_flows.core.flow import Flow
@@ -53,13 +53,13 @@ class Runner:
         store: Store | None = None,
         home: Path | None = None,
         sinks: Sequence[Sink] = (),
-        cache: Cache | None = None,
+        cache: CachePolicy | None = None,
         tenant: str = "",
         workers: int = _WORKERS,
         gate: Gate | None = None,
         budget_meter: BudgetMeter | None = None,
     ) -> None:
-        cache = cache or Cache()
+        cache = cache or CachePolicy()
         vectors = None if store is None else ResilientStore(store, self.warn)
         self.sinks = tuple(sinks)
         self.warned: set[str] = set()

@@ -74,7 +74,7 @@ class StageExecutor:
             data: dict[str, Any] = {"ids": [record.id for record in mine], "component": stage}
             self.emit(Event("stage_started", run, time.time(), name, data=data))
         marks = {run: [len(record.spans) for record in mine] for run, mine in runs.items()}
-        if self.context.cache.mode == "normalized" and "question" in stage.reads:
+        if self.context.cache.reads_question and "question" in stage.reads:
             await self._fill([(record, "question") for record in records if "question" in record.slots])
         groups = self._group(name, stage, records, fatal)
         known = self.keeper.look_up(list(groups)) if _kept(stage, records) else {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from llmops_flows.components.cache.none import is_no_cache
 from llmops_flows.core.fingerprint import decode
 from llmops_flows.core.record import question_id
 from llmops_flows.core.redaction import MASK
@@ -198,9 +199,9 @@ class _Past:
         now, then = self._caching(trace), self._caching(seen.trace)
         if seen.step["state"] == "failed":
             return MissCause("again", f"it failed then: {seen.step['error']}")
-        if now.get("mode") == "none":
+        if is_no_cache(now):
             return MissCause("again", "cache=none looks nothing up")
-        if then.get("mode") == "none":
+        if is_no_cache(then):
             return MissCause("again", "cache=none kept nothing then")
         if now.get("refresh"):
             return MissCause("again", "cache.refresh computes anew")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from llmops_flows.components.cache.none import is_no_cache
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.fingerprint import decode, encode
 from llmops_flows.core.redaction import redact_value
@@ -145,8 +146,7 @@ def _of(one: Stored, record: _Record) -> Iterator[ReplayProblem]:
 
 
 def _reason(step: Stored, record: _Record) -> str:
-    cache = (record.config or {}).get("cache")
-    never = "#" in step["key"] or (isinstance(cache, Mapping) and cache.get("mode") == "none")
+    never = "#" in step["key"] or is_no_cache((record.config or {}).get("cache"))
     return "lost, and was never kept for others" if never else record.lost[step["address"]]
 
 

@@ -1,4 +1,4 @@
-"""What every stage must do, as suites to inherit: any stage, models, guardrails, evaluators."""
+"""What every stage must do, as suites to inherit: any stage, models, guardrails, rerankers, evaluators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import encode
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.record import Record
-from llmops_flows.core.roles import Evaluator, Guardrail, Model
+from llmops_flows.core.roles import Evaluator, Guardrail, Model, Reranker
 from llmops_flows.core.stage import Stage
 from llmops_flows.engine.runner import Runner
 
@@ -193,6 +193,23 @@ class GuardrailContract(StageContract):
     def test_strange_texts_are_no_error(self, runner: Runner, text: str) -> None:
         [record] = self.ask(runner, {**self.example(), self.watched(): text})
         assert record.error is None or type(record.error).__name__ == "GuardrailError"
+
+
+class RerankerContract(StageContract):
+    """What holds for every reranker; `example` has at least one document."""
+
+    def test_it_is_a_reranker(self) -> None:
+        assert isinstance(self.stage(), Reranker) and self.stage().slot == "context"
+
+    def test_each_passage_comes_from_a_document(self, runner: Runner) -> None:
+        [record] = self.ask(runner, self.example())
+        context = self.answer(record)
+        assert context and {passage["id"] for passage in context} <= {d["id"] for d in self.example()["documents"]}
+        assert all(isinstance(passage["page_content"], str) for passage in context)
+
+    def test_no_documents_give_no_passages(self, runner: Runner) -> None:
+        [record] = self.ask(runner, {**self.example(), "documents": []})
+        assert self.answer(record) == []
 
 
 class EvaluatorContract(StageContract):

@@ -19,7 +19,14 @@ from llmops_flows.components.reranker.sentences import SentenceReranker
 from llmops_flows.core.stage import Stage
 from llmops_flows.testing.fakes import CountedModel
 from llmops_flows.testing.models import ScriptedModel
-from llmops_flows.testing.stages import EvaluatorContract, GuardrailContract, ModelContract, Slots, StageContract
+from llmops_flows.testing.stages import (
+    EvaluatorContract,
+    GuardrailContract,
+    ModelContract,
+    RerankerContract,
+    Slots,
+    StageContract,
+)
 
 DOCUMENTS = [
     {
@@ -49,7 +56,7 @@ class TestChatPrompt(StageContract):
         return {**QUESTION, "documents": DOCUMENTS}
 
 
-class TestBestSentences(StageContract):
+class TestSentenceReranker(RerankerContract):
     def stage(self) -> Stage:
         return SentenceReranker(count=1)
 
@@ -57,7 +64,7 @@ class TestBestSentences(StageContract):
         return {**QUESTION, "documents": DOCUMENTS}
 
 
-class TestWholePassages(StageContract):
+class TestNoReranker(RerankerContract):
     def stage(self) -> Stage:
         return NoReranker()
 

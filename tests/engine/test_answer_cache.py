@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from llmops_flows import Flow, Outcome, Record, Runner, Stage
-from llmops_flows.core.cache_policy import Cache, normalize
+from llmops_flows.components.cache.none import NoCache
+from llmops_flows.components.cache.normalized import normalize
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.record import Slot
 from llmops_flows.core.store import Entry
@@ -275,7 +277,7 @@ def test_an_answer_with_a_secret_is_never_written_and_that_is_told_once(
 def test_a_secret_in_the_notes_is_not_written_either(caplog: pytest.LogCaptureFixture) -> None:
     store = MemoryStore()
     log = logging.getLogger("llmops_flows")
-    keeper = AnswerCache(store, Cache(), lambda topic, text: log.warning(text))
+    keeper = AnswerCache(store, CachePolicy(), lambda topic, text: log.warning(text))
     outcome = Outcome("fine", notes={"header": "Bearer abcdefghijklmnopqrstuvwxyz012345"})
     keeper.keep("k", outcome, 0.1, True, put_off=False, stage="model")
     assert store.entries(["k"]) == {}
@@ -284,7 +286,7 @@ def test_a_secret_in_the_notes_is_not_written_either(caplog: pytest.LogCaptureFi
 
 def test_without_a_cache_nothing_is_looked_up_or_kept() -> None:
     store = MemoryStore()
-    with Runner(store=store, cache=Cache(mode="none")) as runner:
+    with Runner(store=store, cache=NoCache()) as runner:
         for _ in range(2):
             runner.run(Flow(stages={"say": Say()}, inputs=("messages",)),
                        [Record.of("1", {"messages": [{"role": "user", "content": "x"}]})])  # fmt: skip

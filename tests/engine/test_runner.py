@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from llmops_flows import Fallback, Flow, Parallel, Record, Runner, StageError
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.components.cache.exact import ExactCache
+from llmops_flows.components.cache.normalized import NormalizedCache
 from llmops_flows.core.events import Event
 from llmops_flows.stores.memory_store import MemoryStore
 from tests.support.stub_stages import (
@@ -229,13 +230,13 @@ def test_lost_bytes_are_computed_again(store: MemoryStore) -> None:
 def test_refresh_computes_again_and_keeps_the_new(store: MemoryStore) -> None:
     with Runner(store=store) as runner:
         runner.run(rag_flow(), question_records("a"))
-    with Runner(store=store, cache=Cache(refresh=True)) as runner:
+    with Runner(store=store, cache=ExactCache(refresh=True)) as runner:
         [record] = runner.run(rag_flow(), question_records("a"))
     assert states(record)["model"] == "computed"
 
 
 def test_a_normalized_cache_ignores_case_and_space_but_no_punctuation(store: MemoryStore) -> None:
-    with Runner(store=store, cache=Cache(mode="normalized")) as runner:
+    with Runner(store=store, cache=NormalizedCache()) as runner:
         for question in ("How  long?", "how long? ", "ＨＯＷ long?", "how long!"):
             runner.run(rag_flow(), question_records(question))
     assert RUN_COUNTS["say"] == 2

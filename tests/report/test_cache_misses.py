@@ -8,7 +8,9 @@ from typing import ClassVar
 import pytest
 
 from llmops_flows import Call, Outcome
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.components.cache.exact import ExactCache
+from llmops_flows.components.cache.none import NoCache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.record import Record
 from llmops_flows.report.cache_misses import MissCause, StageMisses
 from tests.support.records import RecordedRuns
@@ -132,13 +134,13 @@ def test_a_failure_is_tried_again(place: RecordedRuns, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("first", "then", "told"),
     [
-        (Cache(), Cache(refresh=True), "cache.refresh computes anew"),
-        (Cache(), Cache(mode="none"), "cache=none looks nothing up"),
-        (Cache(mode="none"), Cache(), "cache=none kept nothing then"),
+        (ExactCache(), ExactCache(refresh=True), "cache.refresh computes anew"),
+        (ExactCache(), NoCache(), "cache=none looks nothing up"),
+        (NoCache(), ExactCache(), "cache=none kept nothing then"),
     ],
 )
 def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(
-    place: RecordedRuns, first: Cache, then: Cache, told: str
+    place: RecordedRuns, first: CachePolicy, then: CachePolicy, told: str
 ) -> None:
     place.run(cache=first)
     place.run(cache=then)

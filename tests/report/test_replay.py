@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.components.cache.exact import ExactCache
+from llmops_flows.components.cache.none import NoCache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.record import Record
 from llmops_flows.report.replay import ReplayedRun, replay
@@ -94,8 +96,8 @@ def test_a_run_that_took_everything_from_the_store_outlives_it(place: RecordedRu
     assert model.inputs["messages"]  # nobody had read it: every stage was known
 
 
-@pytest.mark.parametrize("cache", [Cache(mode="none"), Cache(refresh=True)])
-def test_also_what_nobody_else_may_know_is_on_record(place: RecordedRuns, cache: Cache) -> None:
+@pytest.mark.parametrize("cache", [NoCache(), ExactCache(refresh=True)])
+def test_also_what_nobody_else_may_know_is_on_record(place: RecordedRuns, cache: CachePolicy) -> None:
     assert not again(place, place.run(rag_flow(model=Say(temperature=0.5)), cache=cache)).problems
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows import Flow, Record, Runner
+from llmops_flows.components.cache.exact import ExactCache
 from llmops_flows.components.tracer.local import LocalTracer
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.report import run_files
 from llmops_flows.report.cache_misses import MAX_EARLIER_TRACES, StageMisses, explain_misses
 from llmops_flows.report.summary import summarize
@@ -38,15 +39,17 @@ class RecordedRuns:
         flow: Flow | None = None,
         records: list[Record] | None = None,
         *,
-        cache: Cache | None = None,
+        cache: CachePolicy | None = None,
         tenant: str = "",
         traced: bool = True,
     ) -> Path:
         """Run a flow; the folder of its results."""
         name = f"run{len(self.runs)}"
         flow, records = flow or rag_flow(), question_records("why?", "who?") if records is None else records
-        cache = cache or Cache()
-        config: dict[str, Any] = {"cache": cache.model_dump(), "tenant": tenant, "name": "rag"}
+        cache = cache or ExactCache()
+        target = f"{type(cache).__module__}.{type(cache).__qualname__}"
+        settings = {"_target_": target, **cache.model_dump()}
+        config: dict[str, Any] = {"cache": settings, "tenant": tenant, "name": "rag"}
         sink = LocalTracer(path=self.folder / "traces.sqlite").sink(config, read_values=self.store.values)
         with Runner(store=self.store, sinks=[sink] if traced else [], cache=cache, tenant=tenant) as runner:
             runner.run(flow, records, evaluators={"length": Length()}, run=f"{name:0<32}", config=config)

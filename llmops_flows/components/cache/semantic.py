@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, SerializeAsAny
 
 from llmops_flows.artifacts.vectors import embed_known
-from llmops_flows.core.cache_policy import Cache
+from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.fingerprint import decode, digest, encode
 from llmops_flows.core.redaction import has_secret
 from llmops_flows.core.roles import Embedder
@@ -24,7 +24,7 @@ BLOCK = 256
 _META = b'{"stage":"cache"}'
 
 
-class SemanticCache(Cache):
+class SemanticCache(CachePolicy):
     """Exact, and where that knows nothing: the answer to an earlier question that is alike enough.
 
     Two questions count as the same when the cosine of their vectors reaches `threshold` and they state the same

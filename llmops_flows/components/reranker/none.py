@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from llmops_flows.core.record import Document
-from llmops_flows.core.stage import Stage
+from llmops_flows.core.roles import Reranker
 
 
-class NoReranker(Stage):
+class NoReranker(Reranker):
     """documents -> context: the passages as they are."""
 
-    writes: ClassVar[str] = "context"
     inline: ClassVar[bool] = True
 
     def run(self, documents: list[Document]) -> list[Document]:

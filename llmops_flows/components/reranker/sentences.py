@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from llmops_flows.core.record import Document
-from llmops_flows.core.stage import Positive, Stage
+from llmops_flows.core.roles import Reranker
+from llmops_flows.core.stage import Positive
 from llmops_flows.documents.passages import with_score
 from llmops_flows.text.bm25_ranking import Bm25Ranking
 from llmops_flows.text.heading import heading
 from llmops_flows.text.words import content_words, split_sentences
 
 
-class SentenceReranker(Stage):
+class SentenceReranker(Reranker):
     """question, documents -> context: the sentences of all passages that fit the question best, best first.
 
     Each comes as a document with its passage's id and metadata. Small models answer far better from two good
@@ -24,7 +24,6 @@ class SentenceReranker(Stage):
         characters: how long they may be together; the first is kept whatever its length.
     """
 
-    writes: ClassVar[str] = "context"
     count: Positive = 3
     characters: Positive = 1500
 

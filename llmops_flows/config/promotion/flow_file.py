@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from llmops_flows.components.cache.none import is_no_cache
 from llmops_flows.core.redaction import redact_value
 
 from ..compose import compose
@@ -87,7 +88,7 @@ def flow_only(config: Mapping[str, Any]) -> Values:
     cache = found.get("cache")
     if isinstance(cache, Mapping):
         found["cache"] = {key: value for key, value in cache.items() if key != "refresh"}
-        if cache.get("mode") == "none":
+        if is_no_cache(cache):
             del found["cache"]
     return found
 
