@@ -58,7 +58,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class _Column:
+class _ScoreColumn:
     """One metric of one run."""
 
     means: Mapping[str, float]
@@ -119,9 +119,9 @@ class ScoreTable:
         return [len(column.means) for column in self._columns[metric]]
 
 
-def _column(values: Sequence[tuple[str, Any]]) -> _Column:
+def _column(values: Sequence[tuple[str, Any]]) -> _ScoreColumn:
     kinds = [_kind(value) for _, value in values]
-    return _Column(question_means(values), kinds.count("unscored"), kinds.count("faulty"))
+    return _ScoreColumn(question_means(values), kinds.count("unscored"), kinds.count("faulty"))
 
 
 def _kind(value: Any) -> str:
@@ -132,7 +132,7 @@ def _kind(value: Any) -> str:
     return "unscored" if math.isnan(value) else "scored"
 
 
-def _score(column: _Column) -> Score:
+def _score(column: _ScoreColumn) -> Score:
     return Score(*mean_interval(list(column.means.values())), column.unscored, column.faulty)
 
 

@@ -22,7 +22,7 @@ _GAP = 2
 
 
 @dataclass
-class _Column:
+class _LeaderboardColumn:
     """A column of text; those of the highest `rank` go first when there is no room."""
 
     head: str
@@ -137,34 +137,34 @@ def _missing(left_out: Sequence[str]) -> list[str]:
 # -- the table -------------------------------------------------------------------------------------------------------
 
 
-def _columns(found: Leaderboard) -> list[_Column]:
+def _columns(found: Leaderboard) -> list[_LeaderboardColumn]:
     lines, metric = found.rows, found.metric
-    columns = [_Column("#", [f"{'*' if line.name in found.front else ''}{line.name}" for line in lines])]
+    columns = [_LeaderboardColumn("#", [f"{'*' if line.name in found.front else ''}{line.name}" for line in lines])]
     columns += [
-        _Column(axis.key, [line.values[n] for line in lines], right=False, axis=True)
+        _LeaderboardColumn(axis.key, [line.values[n] for line in lines], right=False, axis=True)
         for n, axis in enumerate(found.keys)
     ]
     if metric:
         columns += [
-            _Column(metric, [_mean(line, metric) for line in lines]),
-            _Column("95 %", [_range(line, metric) for line in lines], rank=1),
-            _Column(f"vs {found.baseline_row.name}", [_step(line, metric) for line in lines]),
-            _Column("verdict", [line.against[metric].verdict for line in lines], right=False),
+            _LeaderboardColumn(metric, [_mean(line, metric) for line in lines]),
+            _LeaderboardColumn("95 %", [_range(line, metric) for line in lines], rank=1),
+            _LeaderboardColumn(f"vs {found.baseline_row.name}", [_step(line, metric) for line in lines]),
+            _LeaderboardColumn("verdict", [line.against[metric].verdict for line in lines], right=False),
         ]
     columns += [
-        _Column("errors", [str(line.errors or "") for line in lines], rank=2),
-        _Column("p50 s", [_seconds(line.p50) for line in lines], rank=3),
-        _Column("USD", [_usd(line.cost_usd) if line.cost_usd else "" for line in lines], rank=4),
-        _Column("known", [f"{line.known_share:.0%}" for line in lines], rank=5),
-        _Column("p95 s", [_seconds(line.p95) for line in lines], rank=6),
-        _Column("tokens", [_tokens(line) for line in lines], rank=7),
+        _LeaderboardColumn("errors", [str(line.errors or "") for line in lines], rank=2),
+        _LeaderboardColumn("p50 s", [_seconds(line.p50) for line in lines], rank=3),
+        _LeaderboardColumn("USD", [_usd(line.cost_usd) if line.cost_usd else "" for line in lines], rank=4),
+        _LeaderboardColumn("known", [f"{line.known_share:.0%}" for line in lines], rank=5),
+        _LeaderboardColumn("p95 s", [_seconds(line.p95) for line in lines], rank=6),
+        _LeaderboardColumn("tokens", [_tokens(line) for line in lines], rank=7),
     ]
     others = [m for m in found.metrics if m != metric]
-    columns += [_Column(m, [_mean(line, m) for line in lines], rank=8 + n) for n, m in enumerate(others)]
+    columns += [_LeaderboardColumn(m, [_mean(line, m) for line in lines], rank=8 + n) for n, m in enumerate(others)]
     return [column for column in columns if any(column.cells)]
 
 
-def _fitted(columns: list[_Column], width: int) -> tuple[list[_Column], list[str]]:
+def _fitted(columns: list[_LeaderboardColumn], width: int) -> tuple[list[_LeaderboardColumn], list[str]]:
     """Columns that fit: the less important ones left out (their heads are returned), config values cut at last."""
     kept, left_out = list(columns), list[str]()
     if _width(kept) > width:
@@ -189,11 +189,11 @@ def _fitted(columns: list[_Column], width: int) -> tuple[list[_Column], list[str
     return kept, left_out
 
 
-def _width(columns: Sequence[_Column]) -> int:
+def _width(columns: Sequence[_LeaderboardColumn]) -> int:
     return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
 
 
-def _table(found: Leaderboard, columns: Sequence[_Column]) -> Table:
+def _table(found: Leaderboard, columns: Sequence[_LeaderboardColumn]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
