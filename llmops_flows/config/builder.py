@@ -102,11 +102,11 @@ class Builder:
                 return None
             found = None
         if not isinstance(found, type) or not issubclass(found, Part) or inspect.isabstract(found):
-            self._problem(f"{target!r} is no component", place, f"choose from: {_components(module)}")
+            self._problem(f"{target!r} is not a component class", place, f"choose from: {_components(module)}")
             return None
         if found.__module__ != module or found.__qualname__ != name:
             home = f"{found.__module__}.{found.__qualname__}"
-            self._problem(f"{target!r} is not defined there", place, f"name it by its home: {home}")
+            self._problem(f"{target!r} is not the defining module", place, f"name it by its home: {home}")
             return None
         return found
 

@@ -123,7 +123,7 @@ def _settings(config: Mapping[str, Any], builder: Builder) -> RunSettings | None
     wanted = {k: v for k, v in config.items() if k not in GROUPS}
     known = [*RunSettings.model_fields, *GROUPS, "defaults", "hydra"]
     for key in [k for k in wanted if k not in RunSettings.model_fields]:
-        builder.problems.append(Problem(f"there is no key {key!r}", key=key, hint=did_you_mean(key, known)))
+        builder.problems.append(Problem(f"unknown key {key!r}", key=key, hint=did_you_mean(key, known)))
         del wanted[key]
     try:
         settings = RunSettings(**wanted)
@@ -197,7 +197,7 @@ def build_experiment(composed: Composed) -> Experiment:
 
 def _sorted(unresolved: Sequence[Problem], built: Sequence[Problem]) -> list[Problem]:
     """The faults of values that are missing or lead nowhere, and of what was built: no place twice."""
-    unknown = {f.key for f in built if " has no field " in f.what or f.what.startswith("there is no key ")}
+    unknown = {f.key for f in built if " has no field " in f.what or f.what.startswith("unknown key ")}
     if any(f.what == NO_FLOW for f in unresolved):
         built = [f for f in built if f.key != "stages"]
     own = [f for f in unresolved if not any(f.key == key or f.key.startswith(f"{key}.") for key in unknown)]

@@ -14,8 +14,8 @@ from llmops_flows.text.suggestions import did_you_mean, nearest
 
 TARGET = "_target_"
 NO_FLOW = "no flow was chosen"
-NOTHING = "nothing is chosen"
-MISSING = "this field must be given"
+NOTHING = "no option is chosen"
+MISSING = "a value is required"
 _WORDS = {
     "tuple_type": "input should be a list: [a,b]",
     "list_type": "input should be a list: [a,b]",
@@ -75,7 +75,7 @@ def _bare(kinds: list[Any], value: Any, key: str, beside: Sequence[str] = ()) ->
 
 def not_a_component(value: Any, key: str, beside: Sequence[str] = ()) -> Problem:
     """The fault of something that should be a component and is none; `beside` are the names it stands beside."""
-    what = f"this is no component: it has no {TARGET}" if isinstance(value, Mapping) else "this is no component"
+    what = f"not a component: {TARGET} is missing" if isinstance(value, Mapping) else "not a component"
     if not isinstance(value, Mapping):
         hint = f"a component is a mapping with {TARGET}"
         if nearest(key.rpartition(".")[2], ["defaults"]):

@@ -85,7 +85,7 @@ def read(path: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     try:
         found = path.stat()
     except OSError:
-        raise _wrong(f"there is no file {str(path)!r}") from None
+        raise _wrong(f"file {str(path)!r} not found") from None
     return list(_read(path, tuple(inputs), (found.st_mtime_ns, found.st_size, found.st_ino)))
 
 
@@ -93,7 +93,7 @@ def read(path: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
 def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[dict[str, Any]]:
     """The rows of a file in that state: the points of a sweep mostly ask the same questions."""
     if not path.is_file():
-        raise _wrong(f"there is no file {str(path)!r}")
+        raise _wrong(f"file {str(path)!r} not found")
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
     lines: dict[str, int] = {}
@@ -142,7 +142,7 @@ def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[
         return None, [f"this line is no JSON: {error}"]
     if not isinstance(row, dict):
         return None, ["this line is no JSON object"]
-    wrong = [f"there is no {name!r}; {did_you_mean(name, row)}" for name in inputs if row.get(name) is None]
+    wrong = [f"{name!r} is missing; {did_you_mean(name, row)}" for name in inputs if row.get(name) is None]
     for name, (kinds, told) in _KINDS.items():
         value = row.get(name)
         if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):

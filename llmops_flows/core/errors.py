@@ -63,7 +63,7 @@ class ConfigError(FlowError):
         if isinstance(problems, str):
             problems = Problem(problems)
         listed = (problems,) if isinstance(problems, Problem) else tuple(problems)
-        count = f"{len(listed)} mistakes in the config" if len(listed) > 1 else "the config has a mistake"
+        count = f"{len(listed)} errors in the config" if len(listed) > 1 else "1 error in the config"
         super().__init__(count + ":\n" + "\n".join(f"  - {problem}" for problem in listed), problems=listed)
 
 

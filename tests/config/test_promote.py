@@ -132,7 +132,7 @@ def test_what_is_no_option_never_reaches_the_file(project: Path) -> None:
     done = promoted(run, comments=["fine\ntrust: [distutils]"])
     assert "trust" not in yaml.safe_load(done.text) and done.text.splitlines()[1] == "# fine trust: [distutils]"
     run.choices["model"] = "echo\ntrust: [distutils]"
-    with pytest.raises(ConfigError, match="there is no model"):
+    with pytest.raises(ConfigError, match="unknown model"):
         promoted(run, "other")
 
 

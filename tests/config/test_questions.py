@@ -31,7 +31,7 @@ def told(path: Path, text: str | bytes) -> str:
         ("{", "no JSON"),
         ("[1]", "no JSON object"),
         ('"text"', "no JSON object"),
-        ('{"id": "b"}', "there is no 'question'"),
+        ('{"id": "b"}', "'question' is missing"),
         ('{"qestion": "B?"}', "did you mean 'qestion'?"),
         ('{"question": " "}', "the question is empty"),
         ('{"question": 3}', "question must be text; it is 3"),

@@ -12,7 +12,7 @@ from llmops_flows.core.errors import BackendError, ConfigError, FlowError, Missi
 
 def test_a_config_error_tells_all_its_problems() -> None:
     error = ConfigError([Problem("unknown", key="a.b", where="x.yaml:3", hint="say so"), Problem("other")])
-    assert "2 mistakes" in str(error)
+    assert "2 errors" in str(error)
     assert "a.b (x.yaml:3): unknown\n    say so" in str(error)
 
 

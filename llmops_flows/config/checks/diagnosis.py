@@ -17,13 +17,13 @@ from llmops_flows.text.suggestions import did_you_mean
 
 from ..composition.defaults_list import entry_problems, groups, option_problem, options
 from ..composition.override_parser import COMMAND_LINE, parse_override
-from ..field_errors import NO_FLOW, NOTHING
+from ..field_errors import MISSING, NO_FLOW, NOTHING
 from ..files.paths import ROOT
 
 if TYPE_CHECKING:
     from ..composition.hydra_loader import HydraConfigLoader
 
-SEVERAL = "several values are given, and this is one run"
+SEVERAL = "several values are given for a single run"
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'")
 FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, TypeError, AssertionError)
 """What composing raises when a user made a mistake. Hydra checks some of what users write by assert."""
@@ -86,7 +86,7 @@ def refused_overrides(overrides: Sequence[str], *, owner: bool) -> list[Problem]
     from ..composition.hydra_loader import hydra_problems
 
     flows = [o for o in overrides if o.lstrip("+").startswith("flow=")]
-    twice = Problem(f"two flows were chosen: {' and '.join(flows)}", "flow", COMMAND_LINE, "leave one of them")
+    twice = Problem(f"flow is given {len(flows)} times: {' '.join(flows)}", "flow", COMMAND_LINE, "keep one of them")
     return hydra_problems(overrides, owner=owner) + ([twice] if len(flows) > 1 else [])
 
 
@@ -112,7 +112,7 @@ def _beyond(ours: HydraConfigLoader, overrides: list[str], keys: list[str], know
 
 
 def _follows(problem: Problem) -> bool:
-    return problem.what.startswith(("this is no component", "this field must be given", NO_FLOW, "${"))
+    return problem.what.startswith(("not a component", MISSING, NO_FLOW, "${"))
 
 
 def _alone(ours: HydraConfigLoader, overrides: list[str], keys: list[str], key: str) -> list[Problem]:
@@ -154,20 +154,28 @@ def _option_problems(ours: HydraConfigLoader, parsed: Any) -> list[Problem]:
     else:
         values = parsed.value()
     if (isinstance(values, str) and not values) or (values is None and group == "flow"):
-        return [Problem(f"no {group} is named", f"{group}=", COMMAND_LINE, did_you_mean("", options(ours, group)))]
+        return [
+            Problem(f"no option of {group} is given", f"{group}=", COMMAND_LINE, did_you_mean("", options(ours, group)))
+        ]
     if not isinstance(values, (str, list)):
         known = options(ours, group)
-        off = f"to switch it off: {group}=none; " if "none" in known else ""
+        off = f"{group}=none switches it off; " if "none" in known else ""
         return [
             Problem(
-                f"{values!r} is no option of {group}", parsed.input_line, COMMAND_LINE, off + did_you_mean("", known)
+                f"{values!r} is not an option of {group}",
+                parsed.input_line,
+                COMMAND_LINE,
+                off + did_you_mean("", known),
             )
         ]
     return [
         option_problem(ours, group, name, where=COMMAND_LINE, key=f"{group}={name}")
         if isinstance(name, str)
         else Problem(
-            f"{name!r} is no option of {group}", f"{group}={name}", COMMAND_LINE, did_you_mean("", options(ours, group))
+            f"{name!r} is not an option of {group}",
+            f"{group}={name}",
+            COMMAND_LINE,
+            did_you_mean("", options(ours, group)),
         )
         for name in (values if isinstance(values, list) else [values])
         if not isinstance(name, str) or not ours.repository.config_exists(f"{group}/{name}")
@@ -192,17 +200,17 @@ def _key_problems(config: DictConfig | None, known_groups: Iterable[str], parsed
     node: Any = config
     steps = [step for step in key.replace("[", ".").replace("]", "").split(".") if step]
     if not steps:
-        return [Problem("there is no key before the =", parsed.input_line, COMMAND_LINE, "write key=value")]
+        return [Problem("the key before = is missing", parsed.input_line, COMMAND_LINE, "write key=value")]
     for depth, name in enumerate(steps):
         known = names(node)
         if name not in known:
             if depth and (parsed.is_add() or parsed.is_force_add()):
                 return []  # fields that a class has and its file leaves out; the builder refuses the others
             choices = [n for n in known if n != "hydra"] + ([] if depth else list(known_groups))
-            place = f"in {'.'.join(steps[:depth])!r}" if depth else "at the top of the config"
+            place = f" in {'.'.join(steps[:depth])!r}" if depth else ""
             several = "sweep.* says how several points are run: add -m"
             hint = several if key.startswith("sweep.") else did_you_mean(name, dict.fromkeys(choices))
-            return [Problem(f"there is no key {name!r} {place}", key=key, where=COMMAND_LINE, hint=hint)]
+            return [Problem(f"unknown key {name!r}{place}", key=key, where=COMMAND_LINE, hint=hint)]
         node = _inner(node, name)
     return []
 
@@ -235,7 +243,12 @@ def error_problems(error: BaseException) -> list[Problem]:
     several = _SEVERAL.search(str(cause))
     if several is not None:
         return [
-            Problem(SEVERAL, several[1], COMMAND_LINE, "run them all: -m; as one list: key=[a,b]; as text: key='a,b'")
+            Problem(
+                SEVERAL,
+                several[1],
+                COMMAND_LINE,
+                "add -m to run each of them; write key=[a,b] for a list, key='a,b' for text",
+            )
         ]
     lines = [
         line

@@ -81,11 +81,11 @@ def _group(
     unknown = [word for word in entry.words if word not in ("override", "optional")]
     if unknown:
         hint = did_you_mean(unknown[0], ("override", "optional"))
-        return [Problem(f"{unknown[0]!r} means nothing before a group", where=entry.where, hint=hint)], []
+        return [Problem(f"{unknown[0]!r} is not a keyword of a defaults list", where=entry.where, hint=hint)], []
     optional = "optional" in entry.words
     if not ours.repository.group_exists(group):
         hint = did_you_mean(group, groups(ours))
-        return [] if optional else [Problem(f"there is no group {group!r}", where=entry.where, hint=hint)], []
+        return [] if optional else [Problem(f"unknown group {group!r}", where=entry.where, hint=hint)], []
     own = chosen.get(group, entry.value)  # the command line chooses
     problems, onward = [], []
     for value in own if isinstance(own, list) else [own]:
@@ -108,9 +108,9 @@ def option_problem(
     """A fault that names the options a group has."""
     for _, place in ((f.provider, f.root / group / f"{option}.yml") for f in ours.folders()):
         if place.is_file():
-            return Problem(f"there is no {group} {option!r}", key, where, f"rename {place.name} to {option}.yaml")
+            return Problem(f"unknown {group} {option!r}", key, where, f"rename {place.name} to {option}.yaml")
     choices = [*options(ours, group), *also] if group else [*also, *groups(ours)]
-    what = f"there is no {group} {option!r}" if group else f"there is no {option!r}"
+    what = f"unknown {group} {option!r}" if group else f"unknown entry {option!r}"
     return Problem(what, key=key, where=where, hint=did_you_mean(option, choices))
 
 

@@ -163,7 +163,7 @@ def _drop(raw: Any, path: tuple[str, ...]) -> None:
 def _missing(key: str) -> Problem:
     if key == "name":
         return Problem(NO_FLOW, hint=f"add flow=NAME; choose from: {', '.join(options('flow'))}")
-    return Problem("this must be given", key=key, hint=f"{key}=VALUE")
+    return Problem("a value is required", key=key, hint=f"{key}=VALUE")
 
 
 def resolve_plain(raw: Mapping[str, Any], called: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class References:
     def _follow(self, text: str, path: Path, size: _Size) -> None:
         for name in _calls(text):
             if name not in RESOLVERS:
-                what = f"there is no resolver {name!r}"
+                what = f"unknown resolver {name!r}"
                 self.broken[path] = Problem(what, ".".join(path), hint=did_you_mean(name, RESOLVERS))
         for name in _references(text):
             steps = self._steps(name, path)
@@ -103,9 +103,9 @@ class References:
             if missing is None and self._at(place) != "???":
                 size.add(self._size(place))
             elif missing is None:
-                self.broken[path] = Problem(f"it needs {name!r}, which must be given", ".".join(path))
+                self.broken[path] = Problem(f"${{{name}}} has no value", ".".join(path))
             elif missing[0]:
-                what = f"${{{name}}} leads nowhere: there is no key {missing[0]!r}"
+                what = f"${{{name}}} not found: unknown key {missing[0]!r}"
                 self.broken[path] = Problem(what, ".".join(path), hint=unknown_reference_hint(*missing))
 
     def _steps(self, name: str, path: Path) -> Path:

@@ -195,9 +195,7 @@ def _check_options(chosen: Mapping[str, str]) -> None:
     known = {group: groups.options(group) for group in chosen}
     gone = {group: option for group, option in chosen.items() if option not in known[group]}
     if gone:
-        problems = (
-            Problem(f"there is no {g} {o!r} any more", g, hint=did_you_mean(o, known[g])) for g, o in gone.items()
-        )
+        problems = (Problem(f"unknown {g} {o!r}", g, hint=did_you_mean(o, known[g])) for g, o in gone.items())
         raise ConfigError(list(problems))
 
 
@@ -220,7 +218,7 @@ def _check_name(name: str, base: str, path: Path, *, force: bool) -> None:
     elif name == base:
         problem = Problem(f"the flow {name!r} would rest on itself", hint="choose another name")
     elif path.exists() and not force:
-        problem = Problem(f"{path} is there already", hint="choose another name, or overwrite it: --force")
+        problem = Problem(f"{path} already exists", hint="choose another name, or overwrite it: --force")
     elif not path.exists() and name in known:
         problem = Problem(f"there is a flow {name!r} already, which the file would hide", hint="choose another name")
     if problem is not None:
