@@ -21,11 +21,19 @@ from llmops_flows.sweeps.search.settings import SearchSettings
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 HEADER = "# yaml-language-server: $schema="
+_KEY = re.compile(r"@_global_\.(\w+)")
 _TARGET = re.compile(r"\b_target_: *([\w.]+)")
 
 
 def option_files() -> list[Path]:
     return sorted(CONF.rglob("*.yaml"))
+
+
+def shipped_groups() -> list[str]:
+    """The groups of the shipped files, and the keys that their defaults lists fill (`/model@_global_.judge`)."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name not in (json_schema.FOLDER, "hydra")}
+    keys = {name for file in option_files() for name in _KEY.findall(file.read_text(encoding="utf-8"))}
+    return sorted(groups - {"flow", "debug"} | keys)
 
 
 def targets() -> list[str]:
@@ -41,7 +49,7 @@ def expected() -> dict[Path, str]:
     }
     schemas |= {
         json_schema.PARTS: json_schema.parts_schema(classes),
-        json_schema.FLOW: json_schema.flow_schema(),
+        json_schema.FLOW: json_schema.flow_schema(shipped_groups()),
         json_schema.SEARCH: json_schema.settings_schema("Search", SearchSettings),
     }
     found = {

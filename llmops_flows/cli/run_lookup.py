@@ -66,7 +66,7 @@ def points(word: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _traces() -> TraceStore:
-    from llmops_flows.config.tracing import load_outbox
+    from llmops_flows.config.storage import load_outbox
 
     return load_outbox(["tracer=[local]", "name=runs"])[0]
 

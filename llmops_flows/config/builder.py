@@ -16,6 +16,7 @@ from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.stage import Part, Stage
 
 from .field_errors import MISSING, TARGET, component_problems, field_problems
+from .files.plugins import plugins
 
 _DEEPEST = 40
 
@@ -32,20 +33,20 @@ class Builder:
 
     trusted: Sequence[str] = ("llmops_flows",)
     problems: list[Problem] = field(default_factory=list)
-    made: dict[str, Part] = field(default_factory=dict)
+    built: dict[str, Part] = field(default_factory=dict)
     _bad: set[str] = field(default_factory=set)
 
     def part(self, config: Mapping[str, Any], key: str) -> Part | None:
         """The component that a mapping with `_target_` describes; None after a fault."""
         mark = json.dumps([self.trusted, config], sort_keys=True, default=str)
-        if mark not in self.made and mark not in self._bad:
+        if mark not in self.built and mark not in self._bad:
             before = len(self.problems)
             part = self._build(config, key)
             if part is None or len(self.problems) > before:
                 self._bad.add(mark)
                 return part
-            self.made[mark] = part
-        return self.made.get(mark)
+            self.built[mark] = part
+        return self.built.get(mark)
 
     def value(self, config: Any, key: str, depth: int = 0) -> Any:
         """Plain data with every component in it built."""
@@ -120,7 +121,7 @@ class Builder:
     def _problem(self, what: str, key: str, hint: str = "") -> None:
         self.problems.append(Problem(what, key=key, hint=hint))
 
-    def done(self) -> None:
+    def raise_problems(self) -> None:
         """Raises ConfigError if anything was wrong."""
         if self.problems:
             raise ConfigError(list(dict.fromkeys(self.problems)))
@@ -154,3 +155,10 @@ def _components(module: str) -> str:
         if isinstance(c, type) and issubclass(c, Part) and c.__module__ == module and not inspect.isabstract(c)
     ]
     return ", ".join(sorted(names)) or "none there"
+
+
+def trusted_packages(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The packages whose components a config may name: this one, installed plugins, and those under `trust`."""
+    trust = config.get("trust") or ()
+    named = [str(name) for name in trust] if isinstance(trust, (list, tuple)) else []
+    return ("llmops_flows", *sorted({plugin.package for plugin in plugins()}), *named)

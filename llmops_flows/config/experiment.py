@@ -1,9 +1,9 @@
-"""An experiment: a config turned into what runs, with every fault of the config told at once."""
+"""Experiments: everything that a config describes, built and checked as one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,32 @@ from llmops_flows.core.trace import Exporter
 from llmops_flows.stores.store_config import StoreConfig
 from llmops_flows.text.suggestions import did_you_mean
 
-from .builder import Builder
+from .builder import Builder, trusted_packages
 from .field_errors import NO_FLOW, TARGET, field_problems, not_a_component
+from .files.groups import groups, is_group
 from .questions import Questions
+from .tracing import is_listener
 
 if TYPE_CHECKING:
     from .composition.composed import Composed
 
-_COMPONENTS: dict[str, type[Part]] = {"cache": CachePolicy, "store": StoreConfig}
+_SLOTS = {
+    "retriever": "documents",
+    "reranker": "context",
+    "prompt": "messages",
+    "model": "answer",
+    "evaluator": "scores",
+}
+"""The slot that a stage taken from the group must write."""
+_ROLES = {
+    **{group: f"a {group} (a stage that writes {slot!r})" for group, slot in _SLOTS.items()},
+    "evaluator": "an evaluator (a stage that writes 'scores')",
+    "guardrail": "a guardrail (a stage that writes the slot it reads)",
+}
 
 
 class RunSettings(BaseModel):
-    """The keys of a config that are no component. `trust` is read from the user's own project only."""
+    """The keys of a config that do not hold components. Plugins cannot set `trust`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -47,9 +61,12 @@ class RunSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a config describes. `config` is the config as plain data, `choices` maps config group to option.
+    """What a config describes.
 
-    `account`: where its sweep keeps account of the budget; "" outside of a sweep.
+    Attributes:
+        config: the resolved config as plain data.
+        choices: config group to the option chosen from it.
+        account: the name of the budget account that the points of a sweep share; "" outside a sweep.
     """
 
     settings: RunSettings
@@ -63,123 +80,11 @@ class Experiment:
     account: str = ""
 
 
-GROUPS = (
-    "model", "embedder", "splitter", "retriever", "reranker", "prompt", "guardrail",
-    "evaluator", "judge", "tracer", "cache", "store", "stages",
-)  # fmt: skip
-
-
-def build_resolved(
-    config: Mapping[str, Any], *, names: Mapping[str, str] | None = None, made: dict[str, Part] | None = None
-) -> Experiment:
-    """The experiment of a resolved config.
-
-    Args:
-        names: maps a stage to the config key that it was taken from.
-        made: parts that were built for other experiments, by their configs; those of this one are added.
-
-    Raises:
-        ConfigError: with every fault that was found.
-    """
-    builder = Builder(trusted=trusted_packages(config), made={} if made is None else made)
-    settings = _settings(config, builder)
-    stages = {n: _stage(c, (names or {}).get(n, f"stages.{n}"), builder) for n, c in _items(config, "stages", builder)}
-    evaluators = {n: _stage(c, f"evaluator.{n}", builder) for n, c in _items(config, "evaluator", builder)}
-    tracers = {n: _component(c, f"tracer.{n}", Part, builder) for n, c in _items(config, "tracer", builder)}
-    cache, store = (_component(config.get(name), name, kind, builder) for name, kind in _COMPONENTS.items())
-    if not stages:
-        builder.problems.append(Problem("a flow needs at least one stage", key="stages"))
-    listening = {name: part for name, part in tracers.items() if part is not None}
-    builder.problems += tracer_problems(config, listening)
-    if settings is None or builder.problems:
-        builder.done()
-    assert settings is not None
-    flow = Flow(name=settings.name, inputs=settings.inputs, stages=stages)
-    builder.problems += flow.unwritten_slots()
-    builder.done()
-    scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
-    return Experiment(settings, flow, scorers, cache or CachePolicy(), store, listening, dict(config))
-
-
-def tracer_problems(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Problem]:
-    """Exporters deliver what the local trace store keeps; without one they would never have anything to deliver."""
-    exporters = [name for name, part in tracers.items() if isinstance(part, Exporter)]
-    if not exporters or "local" in (config.get("tracer") or {}):
-        return []
-    hint = f"tracer=[local,{','.join(exporters)}]"
-    return [Problem("exporters deliver what the local trace store keeps, and there is none", key="tracer", hint=hint)]
-
-
-def trusted_packages(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The packages whose components a config may name."""
-    from .files.plugins import plugins
-
-    own = config.get("trust") or ()
-    named = [str(name) for name in own] if isinstance(own, (list, tuple)) else []
-    return ("llmops_flows", *sorted({p.package for p in plugins()}), *named)
-
-
-def _settings(config: Mapping[str, Any], builder: Builder) -> RunSettings | None:
-    wanted = {k: v for k, v in config.items() if k not in GROUPS}
-    known = [*RunSettings.model_fields, *GROUPS, "defaults", "hydra"]
-    for key in [k for k in wanted if k not in RunSettings.model_fields]:
-        builder.problems.append(Problem(f"unknown key {key!r}", key=key, hint=did_you_mean(key, known)))
-        del wanted[key]
-    try:
-        settings = RunSettings(**wanted)
-    except ValidationError as error:
-        builder.problems += field_problems(error, RunSettings, "", wanted)
-        return None
-    if settings.question == "":  # as `question="$Q"` without a Q
-        hint = "question=TEXT asks one; without question= the question set is asked"
-        builder.problems.append(Problem("the question is empty", key="question", hint=hint))
-    if not str(wanted.get("home") or "").strip():  # ${home}/store.sqlite would lie in the root of the disk
-        builder.problems.append(Problem("no folder is named", key="home", hint="home=FOLDER"))
-    return settings
-
-
-def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[str, Any]]:
-    found = config.get(key) or {}
-    if not isinstance(found, Mapping):
-        builder.problems.append(Problem(f"this must map names to components; it is {found!r}", key=key))
-        return []
-    return [(str(name), inner) for name, inner in found.items()]
-
-
-def _component(
-    config: Any, key: str, kind: type[Part] | tuple[type[Part], ...], builder: Builder, called: str = ""
-) -> Any:
-    """A component of a kind; None where the config switches the part off, and after a fault."""
-    if config is None:
-        return None
-    if not isinstance(config, Mapping) or TARGET not in config:
-        builder.problems.append(not_a_component(config, key))
-        return None
-    part = builder.part(config, key)
-    if part is not None and not isinstance(part, kind):
-        what = called or key.partition(".")[0]
-        builder.problems.append(Problem(f"a {type(part).__name__} is no {what}", key=key))
-        return None
-    return part
-
-
-def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
-    """A stage; None where the config switches the part off."""
-    found: Stage | Composite | None = _component(
-        config, key, (Stage, Composite), builder, "stage: it cannot run in a flow"
-    )
-    return found
-
-
-__all__ = ["ConfigError", "Experiment", "RunSettings", "build_experiment", "build_resolved"]
-
-
 def build_experiment(composed: Composed) -> Experiment:
-    """The experiment of a composed config.
+    """Build the experiment of a composed config.
 
     Raises:
-        ConfigError: with every value that is missing or leads nowhere, and everything that is wrong with the rest;
-            each fault says in which file and line, or by which override, its key was set.
+        ConfigError: with every problem of the config. Each names the file and line, or the override, that set its key.
     """
     from .composition.provenance import locate_problems
     from .composition.unused_overrides import unused_part_problems
@@ -187,25 +92,152 @@ def build_experiment(composed: Composed) -> Experiment:
     config, problems = composed.loose
     problems = [*problems, *unused_part_problems(composed)]
     try:
-        experiment = build_resolved(config, names=composed.names)
+        experiment = build_resolved(config, stage_keys=composed.stage_keys, choices=composed.choices)
     except ConfigError as error:
-        problems = _sorted(problems, error.problems)
+        problems = _without_repeats(problems, error.problems)
     if problems:
         raise ConfigError(locate_problems(problems, composed))
-    return replace(experiment, choices=composed.choices)
+    return experiment
 
 
-def _sorted(unresolved: Sequence[Problem], built: Sequence[Problem]) -> list[Problem]:
-    """The faults of values that are missing or lead nowhere, and of what was built: no place twice."""
-    unknown = {f.key for f in built if " has no field " in f.what or f.what.startswith("unknown key ")}
-    if any(f.what == NO_FLOW for f in unresolved):
-        built = [f for f in built if f.key != "stages"]
-    own = [f for f in unresolved if not any(f.key == key or f.key.startswith(f"{key}.") for key in unknown)]
-    return [*own, *(f for f in built if f.key in unknown or not any(_same(f, g.key or "name") for g in own))]
+def build_resolved(
+    config: Mapping[str, Any],
+    *,
+    stage_keys: Mapping[str, str] | None = None,
+    choices: Mapping[str, str] | None = None,
+    built: dict[str, Part] | None = None,
+) -> Experiment:
+    """Build the experiment of a resolved config.
+
+    Args:
+        stage_keys: stage name to the config key that the flow takes the stage from.
+        choices: config group to the option chosen from it.
+        built: components of other experiments by their configs, to be shared; this experiment adds its own.
+
+    Raises:
+        ConfigError: with every problem of the config.
+    """
+    keys, choices = stage_keys or {}, dict(choices or {})
+    builder = Builder(trusted=trusted_packages(config), built={} if built is None else built)
+    settings = _settings(config, choices, builder)
+    stages = {
+        name: _stage(c, keys.get(name, f"stages.{name}"), builder) for name, c in _items(config, "stages", builder)
+    }
+    evaluators = {name: _stage(c, f"evaluator.{name}", builder) for name, c in _items(config, "evaluator", builder)}
+    tracers = {name: _tracer(c, f"tracer.{name}", builder) for name, c in _items(config, "tracer", builder)}
+    cache = _component(config.get("cache"), "cache", CachePolicy, "a cache policy", builder)
+    store = _component(config.get("store"), "store", StoreConfig, "a store", builder)
+    if not stages:
+        builder.problems.append(Problem("a flow needs at least one stage", key="stages"))
+    present = {name: tracer for name, tracer in tracers.items() if tracer is not None}
+    builder.problems += _undeliverable(config, present)
+    if settings is None or builder.problems:
+        builder.raise_problems()
+    assert settings is not None
+    flow = Flow(name=settings.name, inputs=settings.inputs, stages=stages)
+    builder.problems += flow.unwritten_slots()
+    builder.raise_problems()
+    scorers = {name: stage for name, stage in evaluators.items() if isinstance(stage, Stage)}
+    return Experiment(settings, flow, scorers, cache or CachePolicy(), store, present, dict(config), choices)
 
 
-def _same(problem: Problem, key: str) -> bool:
-    """Whether a fault is about a key that is wrong anyway, or about what lies in it."""
+def _undeliverable(config: Mapping[str, Any], tracers: Mapping[str, Part]) -> list[Problem]:
+    """A problem if there are exporters and no local trace store, which they deliver from."""
+    exporters = [name for name, tracer in tracers.items() if isinstance(tracer, Exporter)]
+    if not exporters or "local" in (config.get("tracer") or {}):
+        return []
+    what = "exporters deliver from the local trace store, which is not chosen"
+    return [Problem(what, key="tracer", hint=f"tracer=[local,{','.join(exporters)}]")]
+
+
+def _settings(config: Mapping[str, Any], choices: Iterable[str], builder: Builder) -> RunSettings | None:
+    values = {key: value for key, value in config.items() if key in RunSettings.model_fields}
+    filled = {"stages", *(_package(group) for group in choices)}
+    for key in config:
+        if key not in values and key not in filled and not is_group(key):
+            known = {*RunSettings.model_fields, *filled, *groups(), "defaults", "hydra"}
+            builder.problems.append(Problem(f"unknown key {key!r}", key=key, hint=did_you_mean(key, known)))
+    try:
+        settings = RunSettings(**values)
+    except ValidationError as error:
+        builder.problems += field_problems(error, RunSettings, "", values)
+        return None
+    if settings.question == "":  # as `question="$Q"` without a Q
+        hint = "give question=TEXT, or leave question out to run the question set"
+        builder.problems.append(Problem("the question is empty", key="question", hint=hint))
+    if not str(values.get("home") or "").strip():  # ${home}/store.sqlite would be in the root of the disk
+        builder.problems.append(Problem("a folder is required", key="home", hint="home=FOLDER"))
+    return settings
+
+
+def _package(choice: str) -> str:
+    """The top-level key that a choice fills: `model` for `model`, `judge` for `model@judge`."""
+    group, _, package = choice.partition("@")
+    return (package.removeprefix("_global_.") or group).partition(".")[0]
+
+
+def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[str, Any]]:
+    items = config.get(key) or {}
+    if not isinstance(items, Mapping):
+        builder.problems.append(Problem(f"must map names to components, got {items!r}", key=key))
+        return []
+    return [(str(name), item) for name, item in items.items()]
+
+
+def _component(config: Any, key: str, kind: type[Part], expected: str, builder: Builder) -> Any:
+    """A component of a kind; None where the config switches it off, and after a problem."""
+    if config is None:
+        return None
+    if not isinstance(config, Mapping) or TARGET not in config:
+        builder.problems.append(not_a_component(config, key))
+        return None
+    part = builder.part(config, key)
+    if part is None or isinstance(part, kind):
+        return part
+    builder.problems.append(Problem(f"must be {expected}, got {type(part).__name__}", key=key))
+    return None
+
+
+def _tracer(config: Any, key: str, builder: Builder) -> Part | None:
+    part: Part | None = _component(config, key, Part, "a tracer", builder)
+    if part is None or is_listener(part) or isinstance(part, Exporter):
+        return part
+    what = f"must be a tracer, got {type(part).__name__}"
+    hint = (
+        "define on(event) and close() to listen to the events of a run, or derive from Exporter to deliver its traces"
+    )
+    builder.problems.append(Problem(what, key=key, hint=hint))
+    return None
+
+
+def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
+    """A stage with the role of the group that it is taken from; None where the config switches it off."""
+    part: Part | None = _component(config, key, Part, "a stage", builder)
+    group = key.partition(".")[0]
+    if part is None or (isinstance(part, Composite) and group != "evaluator"):
+        return part
+    if isinstance(part, Stage):
+        if not part.slot or part.slot in (part.reads if group == "guardrail" else (_SLOTS.get(group, part.slot),)):
+            return part
+        got = f"which writes {part.slot!r}"
+    else:
+        got = "which is not a stage"
+    what = f"must be {_ROLES.get(group, 'a stage')}, got {type(part).__name__}, {got}"
+    builder.problems.append(Problem(what, key=key))
+    return None
+
+
+def _without_repeats(unresolved: Sequence[Problem], built: Sequence[Problem]) -> list[Problem]:
+    """The problems of unresolved values, and those of what was built that do not follow from them."""
+    unknown = {p.key for p in built if " has no field " in p.what or p.what.startswith("unknown key ")}
+    if any(p.what == NO_FLOW for p in unresolved):
+        built = [p for p in built if p.key != "stages"]
+    own = [p for p in unresolved if not any(p.key == key or p.key.startswith(f"{key}.") for key in unknown)]
+    return [*own, *(p for p in built if p.key in unknown or not any(_follows(p, o.key or "name") for o in own))]
+
+
+def _follows(problem: Problem, key: str) -> bool:
+    """Whether a problem is about a key that has a problem of its own, or about what it contains."""
     above, _, name = key.rpartition(".")
     below = problem.key == key or problem.key.startswith(f"{key}.")
     return below or (above != "" and problem.key == above and name in problem.what) or "'???'" in problem.what

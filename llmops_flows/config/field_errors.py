@@ -27,7 +27,7 @@ _WORDS = {
 def field_problems(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Problem]:
     """pydantic's findings as faults. `given` are the fields of `cls` as they were given, at `key`."""
     problems: dict[str, Problem] = {}
-    for found in error.errors(include_url=False, include_context=False):
+    for found in error.errors(include_url=False):
         steps = found["loc"]
         unknown, missing = found["type"] == "extra_forbidden", found["type"] == "missing"
         path = _path(steps, given, last=unknown or missing)
@@ -93,6 +93,9 @@ def not_a_component(value: Any, key: str, beside: Sequence[str] = ()) -> Problem
 
 def _wrong(found: Any) -> str:
     shown = found.get("input")
+    if found["type"] == "model_type" and isinstance(shown, Part):
+        role = found["ctx"]["class_name"]
+        return f"must be {'an' if role[0] in 'AEIO' else 'a'} {role}, got {type(shown).__name__}"
     plain = isinstance(shown, (str, int, float, bool, type(None)))
     message = str(found["msg"]).removeprefix("Value error, ")
     message = _WORDS.get(str(found["type"]), message)

@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from llmops_flows.core.stage import Part
 
-from .experiment import GROUPS, RunSettings
+from .experiment import RunSettings
 from .field_errors import TARGET
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -64,10 +64,10 @@ def parts_schema(classes: Iterable[type[Part]]) -> dict[str, Any]:
     }
 
 
-def flow_schema() -> dict[str, Any]:
-    """The schema of a flow, of a debug file and of the root config: the settings and the groups."""
+def flow_schema(groups: Iterable[str]) -> dict[str, Any]:
+    """The schema of a flow, of a debug file and of the root config: the settings, the stages and these groups."""
     found = _model(RunSettings)
-    open_ = {group: {"type": ["object", "null", "string"]} for group in (*GROUPS, "hydra")}
+    open_ = {group: {"type": ["object", "null", "string"]} for group in (*groups, "stages", "hydra")}
     return _whole("Flow", {"defaults": _DEFAULTS, **found["properties"], **open_}, RunSettings, found["$defs"])
 
 

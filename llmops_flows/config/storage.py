@@ -1,22 +1,25 @@
-"""What a config keeps, and where: the store of answers, the traces, the folder of indexes."""
+"""Where a config stores answers, traces and indexes, opened without building the flow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.core.trace import Exporter
 from llmops_flows.stores.store_config import StoreConfig
+from llmops_flows.tracing.trace_store import TraceStore
 
-from .builder import Builder
-from .experiment import trusted_packages
+from .builder import Builder, trusted_packages
+from .compose import compose
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Where a config keeps things. `traces`: None where none are kept."""
+    """Where a config stores what it computes. `traces` is None if no traces are stored, `home` holds the indexes."""
 
     store: StoreConfig
     home: Path
@@ -24,24 +27,43 @@ class Storage:
 
 
 def load_storage(overrides: Sequence[str]) -> Storage:
-    """What the config keeps that overrides describe; no other part of it is built, and no flow is needed.
+    """The storage that overrides describe. No other component is built, and no flow is needed.
 
     Raises:
-        ConfigError: with everything that is wrong, or because no answers are kept.
+        ConfigError: with every problem of the config, or because it stores no answers.
     """
-    from .compose import compose
-
-    named = any(word.partition("=")[0] in ("flow", "name") for word in overrides)
+    flow_given = any(word.partition("=")[0] in ("flow", "name") for word in overrides)
     try:
-        config = compose([*([] if named else ["name=store"]), *overrides]).plain
+        config = compose([*([] if flow_given else ["name=store"]), *overrides]).plain
     except ConfigError as error:
-        raise ConfigError(
-            [problem for problem in error.problems if problem.key != "stages"] or error.problems
-        ) from None
+        problems = [problem for problem in error.problems if problem.key != "stages"]
+        raise ConfigError(problems or error.problems) from None
     builder = Builder(trusted=trusted_packages(config))
     store = builder.value(config.get("store"), "store")
     local = builder.value((config.get("tracer") or {}).get("local"), "tracer.local")
-    builder.done()
+    builder.raise_problems()
     if not isinstance(store, StoreConfig):
-        raise ConfigError(Problem("no answers are kept", key="store", hint="store=sqlite"))
+        raise ConfigError(Problem("a store is required", key="store", hint="store=sqlite"))
     return Storage(store, Path(str(config["home"])), local if isinstance(local, LocalTracer) else None)
+
+
+def load_outbox(overrides: Sequence[str]) -> tuple[TraceStore, dict[str, Exporter]]:
+    """The trace store and the exporters that overrides describe. Raises ConfigError as `open_outbox` does."""
+    return open_outbox(compose(overrides).plain)
+
+
+def open_outbox(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Exporter]]:
+    """The trace store and the exporters of a resolved config. No other component is built.
+
+    Raises:
+        ConfigError: with every problem of these components, or because the config stores no traces.
+    """
+    builder = Builder(trusted=trusted_packages(config))
+    tracers = {str(n): builder.value(c, f"tracer.{n}") for n, c in (config.get("tracer") or {}).items()}
+    store = builder.value(config.get("store"), "store")
+    builder.raise_problems()
+    local = next((part for part in tracers.values() if isinstance(part, LocalTracer)), None)
+    if local is None:
+        raise ConfigError(Problem("a local trace store is required", key="tracer", hint="tracer=[local]"))
+    read_values = store.open().values if isinstance(store, StoreConfig) else None
+    return local.open(read_values), {name: part for name, part in tracers.items() if isinstance(part, Exporter)}

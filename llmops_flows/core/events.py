@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from .record import Record
 
@@ -44,6 +44,7 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Listens to the events of runs. Called in order, from the runner's thread: be quick, or hand over.
 

@@ -236,7 +236,7 @@ def test_a_run_is_promoted_from_its_record_too(place: Path, verb: Verb) -> None:
     shutil.rmtree(place / "multirun")
     assert verb(place, "promote", run[:10], "kept")[0] == 0
     code, _, err = verb(place, "promote", run[:10], "kept")
-    assert code == 2 and "is there already" in err
+    assert code == 2 and "already exists" in err
     assert verb(place, "promote", run[:10], "kept", "--force")[0] == 0
     assert "nothing wrong" in verb(place, "check", "flow=kept")[1]
 

@@ -164,7 +164,7 @@ def test_a_name_that_is_taken_is_refused_also_with_force(name: str, told: str) -
 
 def test_a_file_is_overwritten_only_by_force(project: Path) -> None:
     promoted(ran(*BASE))
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         promoted(ran(*BASE, "retriever.k=3"))
     assert said(promoted(ran(*BASE, "retriever.k=3"), force=True)) == {"retriever": {"k": 3}}
     assert [path.name for path in (project / "conf" / "flow").iterdir()] == ["winner.yaml"]

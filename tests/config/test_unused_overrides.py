@@ -33,7 +33,7 @@ def test_check_and_a_run_say_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = "retriever=bm25 decides nothing: nothing in the flow takes ${retriever}"
+    told = "retriever=bm25 has no effect: nothing in the flow uses ${retriever}"
     chat = ["flow=chat", "model=echo", "retriever=bm25"]
     assert main(["check", *chat]) == 0
     assert told in capsys.readouterr().out

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.path.insert(0, "")
     builder = Builder(trusted=(target.partition(".")[0],))
     cls = builder.component(target, "schema")
-    builder.done()
+    builder.raise_problems()
     assert cls is not None
     print(json.dumps(component_schema(cls), indent=1, ensure_ascii=False))
     return 0

@@ -59,7 +59,7 @@ def _want(store: TraceStore, exporters: Mapping[str, Exporter], run: str) -> Non
 def _configured(named: Sequence[str], overrides: Sequence[str]) -> tuple[TraceStore, dict[str, Exporter]]:
     """The outbox, and the exporters that were named; all that have something pending when none was."""
     from llmops_flows.config.files.groups import options
-    from llmops_flows.config.tracing import load_outbox
+    from llmops_flows.config.storage import load_outbox
 
     known = [name for name in options("tracer") if name not in ("local", "none")]
     for name in named:
@@ -82,7 +82,7 @@ def follow() -> int:
     The first line of standard input is the config, every further one means that there is more. What was delivered
     goes to standard output, a JSON object for each attempt.
     """
-    from llmops_flows.config.tracing import open_outbox
+    from llmops_flows.config.storage import open_outbox
     from llmops_flows.tracing.delivery import Backoff, deliver
 
     store, exporters = open_outbox(json.loads(sys.stdin.readline()))

@@ -161,11 +161,12 @@ def _traces(storage: Storage) -> dict[str, Any] | None:
 
 def _known(words: Sequence[str]) -> None:
     """A misspelt condition is told as such, and not as a key that the config lacks."""
-    from llmops_flows.config.experiment import GROUPS, RunSettings
+    from llmops_flows.config.experiment import RunSettings
+    from llmops_flows.config.files.groups import groups
 
     for word in words:
         name = word.partition("=")[0]
-        known = [*CONDITIONS, *RunSettings.model_fields, *GROUPS, "flow", "hydra"]
+        known = [*CONDITIONS, *RunSettings.model_fields, *groups(), "hydra"]
         if name.isidentifier() and name not in known:
             hint = did_you_mean(name, [*CONDITIONS, "store", "home", "flow"])
             raise ConfigError(Problem(f"store evict takes no {name!r}", where="command line", hint=hint))

@@ -67,7 +67,7 @@ class Composed:
         return list(files(self))
 
     @cached_property
-    def names(self) -> dict[str, str]:
+    def stage_keys(self) -> dict[str, str]:
         """Stage to the config key that it is taken from, where the flow takes it by interpolation."""
         stages = self.raw.get("stages")
         taken = {str(n): v for n, v in (stages if isinstance(stages, dict) else {}).items() if isinstance(v, str)}

@@ -1,9 +1,9 @@
-"""Overrides that decide nothing: they choose or set a part that nothing in the flow takes."""
+"""Overrides that have no effect: they choose or set a component that nothing uses."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.core.errors import Problem
@@ -14,54 +14,61 @@ from ..field_errors import TARGET
 if TYPE_CHECKING:
     from .composed import Composed
 
-PARTS = ("model", "embedder", "splitter", "retriever", "reranker", "prompt", "guardrail")
-"""Groups whose part runs only where a stage, an evaluator or another part takes it by interpolation."""
-
-_NAMED = re.compile(r"\$\{\.*([A-Za-z_]\w*)")
+_ALWAYS_USED = ("stages", "evaluator", "tracer", "cache", "store")
+_REFERENCE = re.compile(r"\$\{\.*([A-Za-z_]\w*)")
 
 
 def unused_override_warnings(composed: Composed) -> list[str]:
-    """A sentence for each override of a part that nothing takes, in the order of the overrides.
+    """A sentence for each override of a component that nothing uses, in the order of the overrides.
 
-    Example: "guardrail=strict decides nothing: nothing in the flow takes ${guardrail}".
+    Example: "guardrail=strict has no effect: nothing in the flow uses ${guardrail}".
     """
     if not composed.raw.get("stages"):
         return []
-    taken = _taken(composed.raw)
-    found = []
+    used = _used_keys(composed.raw)
+    warnings = []
     for override in composed.overrides:
-        part = re.split(r"[=.@]", override.lstrip("+~"), maxsplit=1)[0]
-        if part in PARTS and part not in taken:
-            found.append(f"{override} decides nothing: nothing in the flow takes ${{{part}}}")
-    return found
+        name = re.split(r"[=.]", override.lstrip("+~"), maxsplit=1)[0]
+        key = name.rpartition("@")[2].removeprefix("_global_.")
+        if key not in used and _holds_components(key, composed.raw):
+            warnings.append(f"{override} has no effect: nothing in the flow uses ${{{key}}}")
+    return warnings
 
 
 def unused_part_problems(composed: Composed) -> list[Problem]:
-    """A fault for each override that adds a part to a set of them (`+guardrail.contxt.on=…`) and nobody takes it."""
-    raw, found = composed.raw, []
+    """A problem for each override that adds a component to a set (`+guardrail.contxt.on=…`) if nothing uses it."""
+    raw, problems = composed.raw, []
     texts = " ".join(_texts(raw)) if raw.get("stages") else ""
     for override in composed.overrides if texts else ():
         group, _, rest = override.lstrip("+").partition("=")[0].partition(".")
-        name, held = rest.partition(".")[0], raw.get(group)
-        if not (override.startswith("+") and name and group in PARTS and isinstance(held, dict)) or TARGET in held:
+        name = rest.partition(".")[0]
+        if not (override.startswith("+") and name and _holds_components(group, raw)) or TARGET in raw[group]:
             continue
         if not re.search(rf"\$\{{\.*{group}(\.{re.escape(name)}[.}}]|\}})", texts):
-            hint = did_you_mean(name, [known for known in held if known != name])
-            what, key = f"nothing in the flow takes '{group}.{name}'", f"{group}.{name}"
-            found.append(Problem(what, key, f"override {override}", hint))
-    return found
+            hint = did_you_mean(name, [sibling for sibling in raw[group] if sibling != name])
+            what, key = f"nothing in the flow uses '{group}.{name}'", f"{group}.{name}"
+            problems.append(Problem(what, key, f"override {override}", hint))
+    return problems
 
 
-def _taken(raw: dict[str, Any]) -> set[str]:
-    """The parts that are reached from what runs."""
-    open_ = [name for name in raw if name not in PARTS]
-    seen = set(open_)
-    while open_:
-        for text in _texts(raw.get(open_.pop())):
-            new = set(_NAMED.findall(text)) - seen
-            seen |= new
-            open_ += new
-    return seen
+def _holds_components(key: str, raw: Mapping[str, Any]) -> bool:
+    """Whether a key holds components that run only where something refers to them (`${retriever}`)."""
+    value = raw.get(key)
+    if key in _ALWAYS_USED or not isinstance(value, Mapping):
+        return False
+    return TARGET in value or any(isinstance(inner, Mapping) and TARGET in inner for inner in value.values())
+
+
+def _used_keys(raw: Mapping[str, Any]) -> set[str]:
+    """The top-level keys that are reached from what runs."""
+    open_keys = [key for key in raw if not _holds_components(key, raw)]
+    used = set(open_keys)
+    while open_keys:
+        for text in _texts(raw.get(open_keys.pop())):
+            new = set(_REFERENCE.findall(text)) - used
+            used |= new
+            open_keys += new
+    return used
 
 
 def _texts(node: Any) -> Iterator[str]:

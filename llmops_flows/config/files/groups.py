@@ -26,9 +26,16 @@ def options(group: str) -> list[str]:
 
 
 def groups() -> list[str]:
-    """Every group that has options, Hydra's own aside."""
-    found = {p.name for _, folder in search_path() for p in folder.iterdir() if p.is_dir()}
-    return sorted(name for name in found if name != "hydra" and not name.startswith(".") and options(name))
+    """Every group that has options, without those of Hydra itself."""
+    names = {path.name for _, folder in search_path() for path in folder.iterdir() if path.is_dir()}
+    return sorted(name for name in names if is_group(name) and options(name))
+
+
+def is_group(name: str) -> bool:
+    """Whether a folder of this name holds options, other than those of Hydra itself."""
+    if name == "hydra" or not name.isidentifier():
+        return False
+    return any((folder / name).is_dir() for _, folder in search_path())
 
 
 def shadowed_options() -> Iterator[tuple[str, Path, Path]]:

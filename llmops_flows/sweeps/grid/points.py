@@ -119,8 +119,7 @@ def holds(where: Where, point: ComposedPoint) -> bool:
 
 def _cell(number: int, point: ComposedPoint, fixed: Sequence[str]) -> Point:
     try:
-        built = build_resolved(point.config, names=point.names, made=point.memo.made)
-        experiment = replace(built, choices=dict(point.choices))
+        experiment = build_resolved(point.config, stage_keys=point.names, choices=point.choices, built=point.memo.made)
     except ConfigError as error:
         problems = error.problems
         try:  # once more in full: then each fault knows its file and line

@@ -69,7 +69,7 @@ def cell(task: Mapping[str, Any]) -> Point:
 
     from ..grid.points import Point
 
-    experiment = replace(build_resolved(task["config"]), choices=task["choices"], account=task["account"])
+    experiment = replace(build_resolved(task["config"], choices=task["choices"]), account=task["account"])
     return Point(task["number"], tuple(task["overrides"]), experiment)
 
 
