@@ -210,7 +210,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(capsys: pytest.Captur
 
 
 def test_a_home_that_names_no_folder_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no folder is named" in told(capsys, "check", "flow=chat", "model=echo", "home=")
+    assert "a folder is required" in told(capsys, "check", "flow=chat", "model=echo", "home=")
     assert "it is None" in told(capsys, "check", "flow=chat", "model=echo", "home=null")
 
 

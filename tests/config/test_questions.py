@@ -99,7 +99,7 @@ def test_a_flow_with_other_inputs_asks_for_those(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text('{"claim": "It rains."}\n')
     assert Questions(path=str(path)).rows(inputs=("claim",))
-    with pytest.raises(ConfigError, match="no 'question'"):
+    with pytest.raises(ConfigError, match="'question' is missing"):
         Questions(path=str(path)).rows()
 
 

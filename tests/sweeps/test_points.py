@@ -54,7 +54,7 @@ def test_each_point_is_what_composing_it_gives(name: str) -> None:
         assert OmegaConf.to_container(whole.config) == point.raw
         assert list(whole.plain["stages"]) == list(point.config["stages"])
         assert whole.choices == point.choices
-        assert whole.names == point.names
+        assert whole.stage_keys == point.names
         assert whole.plain == point.config
 
 
