@@ -1,1 +1,1 @@
-"""Where answers are kept: SQLite, Redis, PostgreSQL, memory."""
+"""Stores of answers: SQLite, Redis, PostgreSQL, memory."""

@@ -1,4 +1,4 @@
-"""Care of a store: is everything as it was written, how much is there, and what is let go for want of room."""
+"""Maintenance that every store offers: statistics, verification, and eviction of what is old or too much."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from typing import Any
 from llmops_flows.core.fingerprint import decode, digest
 from llmops_flows.core.store import Entry, EvictionReport, LostEntry, StorageShare, StoreStats, VerificationReport
 
+from .seal import seal_matches
+
 TOUCH_SECONDS = 86_400.0
-"""Seconds after which reading an entry counts as using it anew: one more write a day for what is in use."""
+"""Age at which a read updates an entry's time of last use: at most one write a day for an entry in use."""
 BATCH = 500
-"""Rows that are asked for, or removed, in one go: nobody else waits longer than that takes."""
+"""Rows that one call reads or deletes, which is how long other processes wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryUsage:
-    """An entry, its value, how many seconds ago it was last written or read (to a day), and whose it is."""
+    """An entry, the address of its value, seconds since its last use (accurate to a day), and who computed it."""
 
     key: str
     address: str
@@ -31,7 +33,7 @@ class EntryUsage:
 
 
 class MonotonicClock:
-    """The time of day, which never goes back: what is written later is younger, also where the clock was set back."""
+    """The time of day, but never earlier than before: if the clock is set back, later entries are still younger."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -44,71 +46,75 @@ class MonotonicClock:
 
 
 class StoreMaintenance(ABC):
-    """What a store that gives its rows can tell about them, and do with them."""
+    """Statistics, verification and eviction, for a store that implements access to its rows."""
 
-    # -- what a store gives ----------------------------------------------------------------------------------------
+    # -- implemented by a store ------------------------------------------------------------------------------------
 
     @abstractmethod
     def usages(self) -> Sequence[EntryUsage]:
-        """Every entry, without looking at its seal."""
+        """Every entry, without a check of its seal."""
 
     @abstractmethod
     def value_sizes(self) -> Mapping[str, int]:
-        """Bytes of every value, by address."""
+        """Address to size in bytes, for every value."""
 
     @abstractmethod
     def lease_owners(self) -> Sequence[str]:
-        """For every lease that is in force, who has it."""
+        """The owner of each active lease."""
 
     @abstractmethod
     def check_entries(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
-        """Of at most BATCH keys: the entries that are as they were written, and the keys of those that are not."""
+        """For up to BATCH keys: the entries whose seals match, and the keys of those whose seals do not."""
 
     @abstractmethod
     def check_values(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        """Of at most BATCH addresses: the values that fit theirs, and the addresses of those that do not."""
+        """For up to BATCH addresses: the values that match theirs, and the addresses of those that do not."""
 
     @abstractmethod
     def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
-        """Remove at most BATCH entries, and of the values those that no entry needs any more."""
+        """Delete up to BATCH entries, and those of the values that no entry refers to."""
 
     def compact(self) -> None:  # noqa: B027  # most stores have nothing to do
-        """Give the room of what was removed back, where nobody else does."""
+        """Return the space of deleted rows, if the store does not do so by itself."""
 
-    # -- what comes of it ------------------------------------------------------------------------------------------
+    # -- offered to callers ----------------------------------------------------------------------------------------
 
     def stats(self) -> StoreStats:
-        """How much there is, and of what."""
-        usages, value_sizes = self.usages(), self.value_sizes()
+        """The number and size of entries and values, by stage and tenant."""
+        usages, sizes = self.usages(), self.value_sizes()
         ages = [max(0.0, use.age) for use in usages] or [0.0]
         return StoreStats(
             len(usages),
-            len(value_sizes),
-            sum(value_sizes.values()),
+            len(sizes),
+            sum(sizes.values()),
             max(ages),
             min(ages),
             dict(Counter(self.lease_owners())),
-            _shares(((use.stage, use.address) for use in usages), value_sizes),
-            _shares(((use.tenant, use.address) for use in usages), value_sizes),
+            _shares(((use.stage, use.address) for use in usages), sizes),
+            _shares(((use.tenant, use.address) for use in usages), sizes),
         )
 
     def verify(self, *, repair: bool = True) -> VerificationReport:
-        """Check every entry's seal, every value's address, and that no entry lacks its value."""
+        """Check every entry's seal and every value's address, and that each entry has its value."""
         usages = self.usages()
-        known = {use.key: use for use in usages} | {use.address: use for use in usages}
-        values, broken = self._checked(self.value_sizes())
+        usage_of = {use.key: use for use in usages} | {use.address: use for use in usages}
+        values, damaged_values = self._check_all_values(self.value_sizes())
+        lost = {
+            address: _lost("value", "its bytes do not match its address", usage_of.get(address))
+            for address in damaged_values
+        }
         entries: dict[str, Entry] = {}
-        lost = {address: _lost("value", "its bytes do not fit its address", known.get(address)) for address in broken}
         for part in batches(use.key for use in usages):
-            found, bad = self.check_entries(part)
-            entries.update(found)
-            lost |= {key: _lost("entry", "its seal does not fit, or is of another key", known[key]) for key in bad}
-        # What was written since the value_sizes were taken is not lost.
-        values |= self._checked(e.address for e in entries.values() if e.address not in values)[0]
+            good, damaged = self.check_entries(part)
+            entries.update(good)
+            for key in damaged:
+                lost[key] = _lost("entry", "its seal does not match, or is another entry's", usage_of[key])
+        # Values that were written after the sizes were read are not lost.
+        values |= self._check_all_values(e.address for e in entries.values() if e.address not in values)[0]
         orphans = [key for key, entry in entries.items() if entry.address not in values]
-        lost |= {key: _lost("entry", "its value is lost", known[key]) for key in orphans}
+        lost |= {key: _lost("entry", "its value is lost", usage_of[key]) for key in orphans}
         if repair and lost:
-            self._remove([use.key for use in usages if use.key in lost], broken)
+            self._delete_in_batches([use.key for use in usages if use.key in lost], damaged_values)
         return VerificationReport(len(entries) - len(orphans), len(values), lost)
 
     def evict(
@@ -120,42 +126,41 @@ class StoreMaintenance(ABC):
         tenant: str | None = None,
         dry: bool = False,
     ) -> EvictionReport:
-        """Let go of what is too old, then of what is too much: the longest unused first."""
-        usages, value_sizes = self.usages(), self.value_sizes()
-        chosen = [use for use in usages if stage in (None, use.stage) and tenant in (None, use.tenant)]
-        everything = len(chosen) == len(usages)
+        """Delete entries that are older than `older_than`, then the least recently used ones beyond `max_bytes`."""
+        usages, sizes = self.usages(), self.value_sizes()
+        selected = [use for use in usages if stage in (None, use.stage) and tenant in (None, use.tenant)]
         if max_bytes is None and older_than is None and (stage, tenant) != (None, None):
             older_than = float("-inf")
-        keys = {use.key for use in chosen}
-        stays = {use.address for use in usages if use.key not in keys}
-        leaving = _leaving(chosen, value_sizes, stays, max_bytes, older_than)
-        # What nobody refers to goes too, where all entries were looked at.
-        left = value_sizes if everything else dict.fromkeys(use.address for use in leaving)
-        addresses = [address for address in left if address in value_sizes and address not in stays]
+        selected_keys = {use.key for use in selected}
+        retained = {use.address for use in usages if use.key not in selected_keys}
+        evicted = _select_evicted(selected, sizes, retained, max_bytes, older_than)
+        # Values without an entry are deleted too, if every entry was considered.
+        candidates = sizes if len(selected) == len(usages) else dict.fromkeys(use.address for use in evicted)
+        addresses = [address for address in candidates if address in sizes and address not in retained]
         if not dry:
-            self._remove([use.key for use in leaving], addresses)
+            self._delete_in_batches([use.key for use in evicted], addresses)
             self.compact()
-        gone = sum(value_sizes[address] for address in addresses)
-        return EvictionReport(len(leaving), len(addresses), gone, dict(Counter(use.stage for use in leaving)))
+        size = sum(sizes[address] for address in addresses)
+        return EvictionReport(len(evicted), len(addresses), size, dict(Counter(use.stage for use in evicted)))
 
-    def _checked(self, addresses: Iterable[str]) -> tuple[set[str], list[str]]:
-        values: set[str] = set()
-        broken: list[str] = []
+    def _check_all_values(self, addresses: Iterable[str]) -> tuple[set[str], list[str]]:
+        intact: set[str] = set()
+        damaged: list[str] = []
         for part in batches(addresses):
-            good, bad = self.check_values(part)
-            values.update(good)
-            broken += bad
-        return values, broken
+            values, bad = self.check_values(part)
+            intact.update(values)
+            damaged += bad
+        return intact, damaged
 
-    def _remove(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
-        for part in batches(sorted(keys)):  # neighbours lie together
+    def _delete_in_batches(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
+        for part in batches(sorted(keys)):  # in the order in which they are stored
             self.delete_rows(part, [])
         for part in batches(addresses):
             self.delete_rows([], part)
 
 
 def entry_usage(key: str, address: str, meta: Any, age: float) -> EntryUsage:
-    """An entry whose facts say which stage computed it, and for which tenant; damaged ones say nothing."""
+    """The usage of an entry, with stage and tenant from its `meta`; both are "" if `meta` is damaged."""
     try:
         facts = decode(meta)
         stage, tenant = facts.get("stage", ""), facts.get("tenant", "")
@@ -167,49 +172,60 @@ def entry_usage(key: str, address: str, meta: Any, age: float) -> EntryUsage:
 
 
 def valid_values(values: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
-    """The values that fit their addresses, and the addresses of those that do not."""
+    """The values that match their addresses, and the addresses of those that do not."""
     good = {a: data for a, data in values.items() if type(data) is bytes and digest(data) == a}
     return good, [address for address in values if address not in good]
 
 
-def batches(names: Iterable[str], most: int = BATCH) -> list[list[str]]:
-    """The names in lists of at most `most`."""
-    listed = list(names)
-    return [listed[first : first + most] for first in range(0, len(listed), most)]
+def valid_entries(key: bytes, rows: Iterable[Sequence[Any]]) -> tuple[dict[str, Entry], list[str]]:
+    """From rows that begin with key, address, meta and seal: the entries whose seals match, the keys of the others."""
+    good, bad = {}, []
+    for name, address, meta, stored, *_ in rows:
+        if seal_matches(stored, key, "entry", name, address, meta):
+            good[name] = Entry(address, meta)
+        else:
+            bad.append(name)
+    return good, bad
 
 
-def _shares(parts: Iterable[tuple[str, str]], value_sizes: Mapping[str, int]) -> dict[str, StorageShare]:
-    """Name to how many entries and bytes it has, the largest first."""
+def batches(names: Iterable[str], size: int = BATCH) -> list[list[str]]:
+    """The names in lists of up to `size`."""
+    names = list(names)
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def _shares(pairs: Iterable[tuple[str, str]], sizes: Mapping[str, int]) -> dict[str, StorageShare]:
+    """Stage or tenant to its number of entries and bytes, largest first, from pairs of name and address."""
     entries: Counter[str] = Counter()
-    values: dict[str, set[str]] = {}
-    for name, address in parts:
+    addresses: dict[str, set[str]] = {}
+    for name, address in pairs:
         entries[name] += 1
-        values.setdefault(name, set()).add(address)
-    found = {name: StorageShare(entries[name], sum(value_sizes.get(a, 0) for a in values[name])) for name in entries}
-    return dict(sorted(found.items(), key=lambda item: (-item[1].bytes, item[0])))
+        addresses.setdefault(name, set()).add(address)
+    shares = {name: StorageShare(entries[name], sum(sizes.get(a, 0) for a in addresses[name])) for name in entries}
+    return dict(sorted(shares.items(), key=lambda item: (-item[1].bytes, item[0])))
 
 
 def _lost(what: str, why: str, use: EntryUsage | None) -> LostEntry:
     return LostEntry(what, why) if use is None else LostEntry(what, why, use.stage, use.tenant)
 
 
-def _leaving(
+def _select_evicted(
     usages: Iterable[EntryUsage],
-    value_sizes: Mapping[str, int],
-    stays: set[str],
-    room: int | None,
+    sizes: Mapping[str, int],
+    retained: set[str],
+    max_bytes: int | None,
     older_than: float | None,
 ) -> list[EntryUsage]:
-    """Those of the entries that must go, so that the others fit into the room; values of these join `stays`."""
-    leaving = []
+    """The entries to evict. Adds the addresses of the other entries to `retained`."""
+    evicted = []
     for use in sorted(usages, key=lambda use: use.age):
-        size = 0 if use.address in stays else value_sizes.get(use.address, 0)
-        old = older_than is not None and use.age > older_than
-        full = room is not None and size > room
-        if old or full:
-            leaving.append(use)
-            room = 0 if full else room  # what is used less may not stay in its place
+        size = 0 if use.address in retained else sizes.get(use.address, 0)
+        too_old = older_than is not None and use.age > older_than
+        too_large = max_bytes is not None and size > max_bytes
+        if too_old or too_large:
+            evicted.append(use)
+            max_bytes = 0 if too_large else max_bytes  # no smaller, less recently used entry takes its space
             continue
-        stays.add(use.address)
-        room = None if room is None else room - size
-    return leaving
+        retained.add(use.address)
+        max_bytes = None if max_bytes is None else max_bytes - size
+    return evicted

@@ -1,4 +1,4 @@
-"""A store in memory: for tests, and for flows that should keep nothing beyond the process."""
+"""A store in memory, for tests and for flows that should store nothing on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class MemoryLedger:
-    """Accounts of this process."""
+    """Budget accounts in a dict."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,14 +23,14 @@ class MemoryLedger:
 
     def change(self, name: str, work: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
         with self._lock:
-            data, answer = work(self._accounts.get(name))
+            data, result = work(self._accounts.get(name))
             if data is not None:
                 self._accounts[name] = data
-            return answer
+            return result
 
 
 LEDGER = MemoryLedger()
-"""The accounts of this process, for whoever has no store that keeps any."""
+"""The accounts of runs without a store that has a ledger."""
 
 
 class MemoryStore(StoreMaintenance):
@@ -46,9 +46,9 @@ class MemoryStore(StoreMaintenance):
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         with self._lock:
-            found = {key: self._entries[key] for key in keys if key in self._entries}
-            self._used.update(dict.fromkeys(found, self._clock()))
-        return found
+            entries = {key: self._entries[key] for key in keys if key in self._entries}
+            self._used.update(dict.fromkeys(entries, self._clock()))
+        return entries
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
         return self.check_values(addresses)[0]
@@ -83,11 +83,11 @@ class MemoryStore(StoreMaintenance):
                     del self._leases[key]
 
     def forget_values(self) -> None:
-        """Drop every value and keep what is known about them, as a store does that evicts by size."""
+        """Drop every value but no entry, like a server that evicts values by size."""
         with self._lock:
             self._values.clear()
 
-    # -- care ------------------------------------------------------------------------------------------------------
+    # -- maintenance -----------------------------------------------------------------------------------------------
 
     def usages(self) -> Sequence[EntryUsage]:
         with self._lock:

@@ -1,4 +1,4 @@
-"""One SQLite file, kept open for all threads of a process: through forks, damage, and being moved away."""
+"""The file of the SQLite store: one connection for all threads, which survives forks, damage and replaced files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,14 @@ log = logging.getLogger("llmops_flows.store")
 
 
 class SQLiteFile:
-    """The file at `path`, opened when first needed. `key` seals its rows; `counters["replaced"]` counts new starts.
+    """The file at `path`, opened when first needed. `key` seals its rows.
 
-    Every error of SQLite or the operating system comes as StoreError.
+    Raises:
+        StoreError: for every error of SQLite or the operating system.
+
+    Args:
+        path: the file.
+        counters: `counters["replaced"]` counts how often a damaged file was replaced.
     """
 
     def __init__(self, path: Path, counters: Counter[str]) -> None:
@@ -38,32 +43,37 @@ class SQLiteFile:
         self.counters = counters
         self.read_only = False
         self.key = b""
-        self._why = ""
+        self._read_only_reason = ""
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._mark: tuple[int, int] | None = None
+        self._file_id: tuple[int, int] | None = None
         self._pid = 0
         _files.add(self)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read with; one thread at a time."""
+        """The connection, for reading; one thread at a time."""
         with self._lock:
             try:
                 yield self._open()
             except _ERRORS as error:
-                raise self._told(error) from error
+                raise self._store_error(error) from error
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do work in one transaction that nobody can interrupt; all of it counts, or nothing."""
+        """Run `work` in one transaction."""
         with self._lock:
             try:
-                return self._transaction(work)
+                if self.read_only:
+                    self._disconnect()  # it may have become writable
+                db = self._open()
+                if self.read_only:
+                    raise OSError(f"it can be read but not written{self._read_only_reason}")
+                return transaction(db, work)
             except _ERRORS as error:
-                raise self._told(error) from error
+                raise self._store_error(error) from error
 
     def compact(self) -> None:
-        """Give the room of removed rows back to the disk, unless somebody is writing just now."""
+        """Return the space of removed rows to the operating system, unless another process is writing."""
         with self._lock:
             try:
                 db = self._open()
@@ -75,59 +85,51 @@ class SQLiteFile:
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except _ERRORS as error:
                 if isinstance(error, sqlite3.Error) and is_corruption(error):
-                    raise self._told(error) from error
-                log.info("the room of what was evicted is used again, but not yet given back: %s", error)
+                    raise self._store_error(error) from error
+                log.info("the space of evicted rows is reused, but not yet returned to the disk: %s", error)
 
     def repair(self) -> tuple[Path, int] | None:
-        """Begin a new file with what can be read of a damaged one: where that lies now, how many rows it gave.
+        """Replace a damaged file by a new one with every readable row.
 
-        None: another process has done so already.
+        Returns where the old file is now and the number of rows; None if another process has replaced it already.
         """
         with self._lock:
             try:
-                self._mark = _mark(self.path)
+                self._file_id = _file_id(self.path)
                 return self._replace()
             except _ERRORS as error:
-                raise self._told(error) from error
+                raise self._store_error(error) from error
 
     def close(self) -> None:
         with self._lock:
-            self._leave()
+            self._disconnect()
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self.read_only:
-            self._leave()  # perhaps it can be written by now
-        db = self._open()
-        if self.read_only:
-            raise OSError(f"it can be read but not written{self._why}")
-        return transaction(db, work)
-
-    def _told(self, error: Exception) -> StoreError:
-        # What is read past a log that others write to may check_entries damaged, and is not.
+    def _store_error(self, error: Exception) -> StoreError:
+        # A read-only connection may read past the log of a writer: what looks like damage then is none.
         if isinstance(error, sqlite3.Error) and is_corruption(error) and not self.read_only:
             try:
                 self._replace()
-            except _ERRORS as another:
-                log.warning("the store %r is damaged and cannot be begun anew: %s", str(self.path), another)
+            except _ERRORS as failure:
+                log.warning("the store %r is damaged and cannot be replaced: %s", str(self.path), failure)
         return StoreError(f"the store {str(self.path)!r} failed: {with_disk_hint(error)}")
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None or self._pid != os.getpid() or _mark(self.path) != self._mark:
-            self._leave()
+        if self._connection is None or self._pid != os.getpid() or _file_id(self.path) != self._file_id:
+            self._disconnect()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.key = sealing_key(self.path.with_name(self.path.name + ".key"))
-            self._connection = self._connected()
-            self._mark, self._pid = _mark(self.path), os.getpid()
+            self._connection = self._connect()
+            self._file_id, self._pid = _file_id(self.path), os.getpid()
         return self._connection
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         self.read_only = False
-        self._mark = _mark(self.path)
+        self._file_id = _file_id(self.path)
         try:
             return connect(self.path)
         except sqlite3.Error as error:
             if is_read_only_error(error):
-                self.read_only, self._why = True, f": {error}"
+                self.read_only, self._read_only_reason = True, f": {error}"
                 return connect_read_only(self.path)
             if not is_corruption(error):
                 raise
@@ -135,24 +137,23 @@ class SQLiteFile:
         return connect(self.path)
 
     def _replace(self) -> tuple[Path, int] | None:
-        """Begin a new file in place of a damaged one, unless another process has; what can be read comes along."""
-        seen = self._mark
-        self._leave()
+        damaged = self._file_id
+        self._disconnect()
         with locked(self.path.with_name(self.path.name + ".key")):
-            if _mark(self.path) != seen:
+            if _file_id(self.path) != damaged:
                 return None
             self.counters["replaced"] += 1
-            place = move_aside(self.path)
+            aside = move_aside(self.path)
         with closing(connect(self.path)) as db:
             db.execute(ACCOUNTS)
-            parts = readable_rows(place, {**TABLES, "accounts": ("name",)})
-            saved = sum(transaction(db, partial(insert_rows, table=table, rows=rows)) for table, rows in parts)
-        told = "the store %r was damaged and is begun anew, with %d rows that could be read; the old file: %s"
-        log.warning(told, str(self.path), saved, place.name)
-        return place, saved
+            batches = readable_rows(aside, {**TABLES, "accounts": ("name",)})
+            count = sum(transaction(db, partial(insert_rows, table=table, rows=rows)) for table, rows in batches)
+        message = "the store %r was damaged; a new file has the %d rows that could be read, the old file is %s"
+        log.warning(message, str(self.path), count, aside.name)
+        return aside, count
 
-    def _leave(self) -> None:
-        """Let go of the connection; one that was inherited by a fork is left alone, since closing it does harm."""
+    def _disconnect(self) -> None:
+        """Close the connection, unless it was inherited through a fork: closing it would break the parent's."""
         if self._connection is not None:
             if self._pid == os.getpid():
                 self._connection.close()
@@ -161,24 +162,24 @@ class SQLiteFile:
         self._connection = None
 
 
-# MemoryError: a damaged length asks for more than there is.
+# MemoryError: a damaged length field asks for more memory than the machine has.
 _ERRORS = (sqlite3.Error, OSError, MemoryError)
 _PAGES = ("freelist_count", "page_count")
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
 
 
-def _mark(path: Path) -> tuple[int, int] | None:
-    """Which file lies at the path (device and number); None: none."""
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at a path; None if it does not exist."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _after_fork() -> None:
-    """A lock that another thread held while the process forked would never be free in the child."""
+    """Replace the locks: one that another thread held during the fork is never released in the child."""
     for file in _files:
         file._lock = threading.Lock()
 

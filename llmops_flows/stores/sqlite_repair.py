@@ -1,4 +1,4 @@
-"""A damaged SQLite file: what is wrong with it, and what of it can still be read."""
+"""Checks SQLite files for damage, and copies the rows of a damaged file that can still be read."""
 
 from __future__ import annotations
 
@@ -14,105 +14,110 @@ from urllib.parse import quote
 Row = tuple[Any, ...]
 
 BATCH = 500
-"""Rows that are taken over in one go: nobody else waits longer than that takes."""
+"""Rows that are copied in one transaction, which is how long other processes wait."""
 _BLOCKS = 256
-_HEAD = b"SQLite format 3\0"
-_ENDINGS = {".sqlite", ".sqlite3", ".db"}
-"""So named, a file without that head is a damaged one."""
-_NUMBERS = {"rowid", "seq"}
-_MOST_TOLD = 3
-_ABSURD = 1 << 40
-"""No file of ours is as long (1 TiB): its head is damaged."""
+_HEADER = b"SQLite format 3\0"
+_SUFFIXES = {".sqlite", ".sqlite3", ".db"}
+"""A file with such a suffix but without SQLite's header is damaged."""
+_INTEGER_COLUMNS = {"rowid", "seq"}
+_MAX_ERRORS = 3
+_MAX_BYTES = 1 << 40
+"""A header that claims more (1 TiB) is damaged."""
 
 
 def integrity_errors(path: Path, tables: Mapping[str, Sequence[str]], application: int = 0) -> list[str]:
-    """What is wrong with the structure of a file; empty: nothing. Changes nothing.
+    """What is wrong with the structure of a file; [] if nothing is. Changes nothing.
 
-    tables: name to its columns; they are looked at in a file of this application only.
+    Args:
+        path: the file.
+        tables: table to its columns, which are checked in files of this application only.
+        application: SQLite's `application_id`.
     """
     try:
-        with closing(_opened(path)) as db:
-            found = [str(text) for (text,) in db.execute(f"PRAGMA integrity_check({_MOST_TOLD})").fetchall()]
-            [(mark,)] = db.execute("PRAGMA application_id").fetchall()
-            for table, columns in tables.items() if mark == application else ():
-                there = {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})").fetchall()}
-                found += [f"the table {table} has lost its columns"] if there != set(columns) - {"rowid"} else []
+        with closing(_open(path)) as db:
+            errors = [str(text) for (text,) in db.execute(f"PRAGMA integrity_check({_MAX_ERRORS})").fetchall()]
+            [(application_id,)] = db.execute("PRAGMA application_id").fetchall()
+            for table, columns in tables.items() if application_id == application else ():
+                names = {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})").fetchall()}
+                if names != set(columns) - {"rowid"}:
+                    errors.append(f"the table {table} has lost its columns")
     except sqlite3.OperationalError as error:
-        return [str(error)] if "malformed" in str(error) else []  # locked, not readable: reported where it is opened
+        # A file that is locked or cannot be read is reported where it is opened.
+        return [str(error)] if "malformed" in str(error) else []
     except (sqlite3.DatabaseError, ValueError) as error:
         return [str(error)]
-    return [" ".join(text.split()) for text in found if text != "ok"]
+    return [" ".join(text.split()) for text in errors if text != "ok"]
 
 
 def path_problems(path: Path) -> list[str]:
-    """What stands where a SQLite file is wanted and is somebody else's: nobody moves that aside."""
+    """Why a configured path cannot be a SQLite file of ours: it is a folder, or a file of another kind."""
     if path.is_dir():
         return [f"path: {str(path)!r} is a folder; name a file in it"]
     try:
         with path.open("rb") as file:
-            head = file.read(len(_HEAD))
+            header = file.read(len(_HEADER))
     except OSError:
-        return []  # not there yet, or told by whoever opens it
-    if not head or head == _HEAD or path.suffix in _ENDINGS:
+        return []  # it does not exist yet, or the error is reported where it is opened
+    if not header or header == _HEADER or path.suffix in _SUFFIXES:
         return []
-    return [f"path: {str(path)!r} is no SQLite file; name one, or one that is not there yet"]
+    return [f"path: {str(path)!r} is not a SQLite file; name a SQLite file, or a file that does not exist yet"]
 
 
 def move_aside(path: Path) -> Path:
-    """Move a file, with the log of its last writes, out of the way: `sqlite3 FILE .recover` may still read it."""
-    place = path.with_name(f"{path.name}.broken-{time.time_ns()}")
+    """Rename a file and its write-ahead log to `<name>.broken-<time>`: `sqlite3 FILE .recover` may read more of it."""
+    aside = path.with_name(f"{path.name}.broken-{time.time_ns()}")
     for suffix in ("", "-wal"):
         old = path.with_name(path.name + suffix)
         if old.exists():
-            old.replace(place.with_name(place.name + suffix))
+            old.replace(aside.with_name(aside.name + suffix))
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    return place
+    return aside
 
 
 def readable_rows(old: Path, tables: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Row]]]:
-    """The rows that can still be read of a damaged file: table and at most BATCH rows, some of them twice.
+    """The rows of a damaged file that can be read: table and up to BATCH rows, some of them twice.
 
-    Whoever takes them judges whether they are as they were written. A table is read in the order of its first column.
+    The caller checks whether they are as they were written. A table is read in the order of its first column.
     """
     try:
         _pad(old)
-        with closing(_opened(old)) as db:
-            there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        with closing(_open(old)) as db:
+            names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
             for table, (column, *_) in tables.items():
-                if table not in there:
+                if table not in names:
                     continue
                 rows = _rows(db, f"SELECT * FROM {table} NOT INDEXED", column)
-                while part := list(islice(rows, BATCH)):
-                    yield table, part
+                while batch := list(islice(rows, BATCH)):
+                    yield table, batch
     except (sqlite3.DatabaseError, OSError):
         return
     finally:
-        _tidy(old)
+        _remove_side_files(old)
 
 
 def insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[Row]) -> int:
-    """Write readable_rows rows where their place is free; how many. Those of an odd type are damaged, and left out."""
-    saved = 0
+    """Insert copied rows that do not exist yet, and return their number. Rows with damaged types are left out."""
+    count = 0
     for row in rows:
         try:
-            saved += db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row).rowcount
+            count += db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row).rowcount
         except (sqlite3.IntegrityError, sqlite3.DataError):
             continue
-    return saved
+    return count
 
 
 def _pad(path: Path) -> None:
-    """Give a file that was cut off its length back: SQLite reads nothing at all of one that is too short."""
+    """Restore the length of a truncated file: SQLite does not open a file that is shorter than its header says."""
     with path.open("r+b") as file:
-        head = file.read(32)
-        page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
-        whole = (65_536 if page == 1 else page) * pages
-        if path.stat().st_size < whole < _ABSURD:
-            file.truncate(whole)
+        header = file.read(32)
+        page_size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+        size = (65_536 if page_size == 1 else page_size) * pages
+        if path.stat().st_size < size < _MAX_BYTES:
+            file.truncate(size)
 
 
-def _tidy(path: Path) -> None:
-    """Remove what SQLite made in order to read."""
+def _remove_side_files(path: Path) -> None:
+    """Remove what SQLite created for reading."""
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and not log.stat().st_size:
@@ -120,30 +125,32 @@ def _tidy(path: Path) -> None:
 
 
 def _rows(db: sqlite3.Connection, query: str, column: str) -> Iterator[Row]:
-    """The rows of a table from both ends of every block, each until the damage. Some come twice."""
+    """The rows of a table, read from both ends of every block up to the damage. Some are returned twice."""
     for low, high in _blocks(db, query, column):
-        for way in ("", "DESC"):
-            yield from _until(db, f"{query} WHERE {column} >= ? AND {column} < ? ORDER BY {column} {way}", low, high)
+        for order in ("", "DESC"):
+            where = f"WHERE {column} >= ? AND {column} < ? ORDER BY {column} {order}"
+            yield from _rows_until_damage(db, f"{query} {where}", low, high)
 
 
-def _until(db: sqlite3.Connection, query: str, *given: object) -> Iterator[Row]:
+def _rows_until_damage(db: sqlite3.Connection, query: str, *parameters: object) -> Iterator[Row]:
     try:
-        yield from db.execute(query, given)
+        yield from db.execute(query, parameters)
     except (sqlite3.DatabaseError, MemoryError, ValueError, OverflowError):
         return
 
 
 def _blocks(db: sqlite3.Connection, query: str, column: str) -> Iterator[tuple[object, object]]:
-    """Ranges of a column that is a number, or else a hex digest."""
-    if column not in _NUMBERS:
+    """Ranges of a column of integers, or else of hex digests."""
+    if column not in _INTEGER_COLUMNS:
         yield from pairwise(["", *(f"{n:02x}" for n in range(_BLOCKS)), "g", chr(0x10FFFF)])
         return
-    last = next((row[0] for row in _until(db, query.replace("SELECT *", f"SELECT max({column})"))), None)
+    rows = _rows_until_damage(db, query.replace("SELECT *", f"SELECT max({column})"))
+    last = next((row[0] for row in rows), None)
     step = (last if isinstance(last, int) else _BLOCKS * 1000) // _BLOCKS + 1
     yield from pairwise(n * step for n in range(_BLOCKS + 1))
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30.0, isolation_level=None)
     db.text_factory = lambda data: data.decode("utf-8", "replace")
     return db

@@ -17,10 +17,10 @@ from .sqlite_transaction import transaction
 T = TypeVar("T")
 
 SCHEMA = 1
-"""Raised when the tables change. A file of an older schema is brought up to date, a newer one is left alone."""
+"""Increased when the tables change. Files of an older schema are migrated; files of a newer one are left alone."""
 
 APPLICATION = 0x6C6C6D66
-"""Marks our files, so that another program's database is never taken for a store."""
+"""SQLite's `application_id` of our files, so that another program's database is never used as a store."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -32,33 +32,33 @@ CREATE TABLE IF NOT EXISTS leases (
 ) WITHOUT ROWID;
 """
 TABLES = {"entries": ("key", "address", "meta", "seal", "used"), "contents": ("rowid", "address", "data")}
-"""What of a damaged file is worth reading: tables, and their columns, of which the first is the order of the rows."""
+"""The tables that a repair copies, and their columns; the first column is the order of the rows."""
 ACCOUNTS = (
     "CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, data BLOB NOT NULL, seal BLOB NOT NULL, "
     "used REAL NOT NULL) WITHOUT ROWID"
 )
-"""Made when it is first needed, so that the schema of stores without a budget stays what it is."""
+"""Created when first needed, so that the schema of stores without a budget does not change."""
 _BUSY_SECONDS = 30.0
-_ABSURD = 1000
-"""No schema will ever have this number: it is damage."""
+_MAX_SCHEMA = 1000
+"""A higher schema number is damage."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The file, open for reading and writing, with its tables made or brought up to date.
+    """Open the file for reading and writing, and create or migrate its tables.
 
     Raises:
-        sqlite3.Error: it cannot be opened, or is damaged.
-        StoreError: it is another program's, or a newer version's.
+        sqlite3.Error: the file cannot be opened, or is damaged.
+        StoreError: the file belongs to another program, or to a newer version.
     """
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        db.text_factory = _text
-        if not _patiently(lambda: _current(db)):
+        db.text_factory = _decode_text
+        if not _retry_while_busy(lambda: _is_current(db)):
             with locked(path.with_name(path.name + ".key")):
-                if not _patiently(lambda: _current(db)):
-                    _patiently(lambda: _refuse(db, path))
-                    _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
-                    _prepare(db)
+                if not _retry_while_busy(lambda: _is_current(db)):
+                    _retry_while_busy(lambda: _check_ownership(db, path))
+                    _retry_while_busy(lambda: db.execute("PRAGMA journal_mode = WAL"))
+                    _create_tables(db)
         db.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         db.close()
@@ -66,8 +66,40 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _patiently(work: Callable[[], T]) -> T:
-    """What SQLite answers. While many open a new file at once, it says "locked" without waiting, as it else does."""
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a file that cannot be written, or that is in a folder that cannot be written."""
+    last: sqlite3.Error | None = None
+    for mode in ("mode=ro", "mode=ro&immutable=1"):
+        uri = f"file:{quote(str(path.resolve()))}?{mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            db.text_factory = _decode_text
+            if _is_current(db):
+                return db
+            last = sqlite3.OperationalError("it has no tables of this version, and cannot be written")
+        except sqlite3.Error as error:
+            last = error
+        db.close()
+    assert last is not None
+    raise last
+
+
+def is_corruption(error: sqlite3.Error) -> bool:
+    """Whether the file is not a database, or is damaged."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return damaged or any(text in str(error) for text in ("malformed", "unsupported file format", "no such column"))
+
+
+def is_read_only_error(error: sqlite3.Error) -> bool:
+    """Whether the file may be readable although it cannot be written: no permission, or no space for its log."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    codes = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL)
+    return code & 0xFF in codes or code in (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN)
+
+
+def _retry_while_busy(work: Callable[[], T]) -> T:
+    """Retry while the file is locked: when many processes create it at once, SQLite's own timeout does not apply."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -78,26 +110,8 @@ def _patiently(work: Callable[[], T]) -> T:
             time.sleep(0.005)
 
 
-def connect_read_only(path: Path) -> sqlite3.Connection:
-    """The file, for reading only: where nobody may write, or where it lies in a read-only folder."""
-    last: sqlite3.Error | None = None
-    for how in ("mode=ro", "mode=ro&immutable=1"):
-        uri = f"file:{quote(str(path.resolve()))}?{how}"
-        db = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            db.text_factory = _text
-            if _current(db):
-                return db
-            last = sqlite3.OperationalError("it has no tables of this version, and cannot be written")
-        except sqlite3.Error as error:
-            last = error
-        db.close()
-    assert last is not None
-    raise last
-
-
-def _text(data: bytes) -> str:
-    """Text that damage made invalid becomes other text, which no seal seal_matches."""
+def _decode_text(data: bytes) -> str:
+    """Text that damage made invalid becomes other text, which does not match its seal."""
     return data.decode("utf-8", "replace")
 
 
@@ -105,8 +119,8 @@ def _number(db: sqlite3.Connection, pragma: str) -> int:
     return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
-def _current(db: sqlite3.Connection) -> bool:
-    """Whether the file is a store of this version, in the mode in which many may write."""
+def _is_current(db: sqlite3.Connection) -> bool:
+    """Whether the file is a store of this schema."""
     if (_number(db, "application_id"), _number(db, "user_version")) != (APPLICATION, SCHEMA):
         return False
     [(tables,)] = db.execute(
@@ -115,24 +129,24 @@ def _current(db: sqlite3.Connection) -> bool:
     return bool(tables == 3)
 
 
-def _refuse(db: sqlite3.Connection, path: Path) -> None:
-    """Raise for a file that is not ours to change: another program's, a newer version's, a damaged one."""
+def _check_ownership(db: sqlite3.Connection, path: Path) -> None:
+    """Raise for a file that must not be changed: another program's, a newer version's, or a damaged one."""
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
     application, version = _number(db, "application_id"), _number(db, "user_version")
     foreign = names - {"entries", "contents", "leases", "accounts", "sqlite_sequence"}
     if application not in (0, APPLICATION) or (application == 0 and foreign):
-        raise StoreError(f"{str(path)!r} is another program's database: name another file for the store")
-    if version > _ABSURD:
+        raise StoreError(f"{str(path)!r} is another program's database: choose another file for the store")
+    if version > _MAX_SCHEMA:
         raise sqlite3.DatabaseError("the file is malformed: it has no schema number")
     if version > SCHEMA:
         raise StoreError(
-            f"the store {str(path)!r} was written by a newer version of llmops_flows (schema {version}, known here: "
-            f"{SCHEMA}): upgrade, or name another file"
+            f"the store {str(path)!r} was written by a newer version of llmops_flows (schema {version}, supported: "
+            f"{SCHEMA}): upgrade llmops_flows, or choose another file"
         )
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    """Make the tables, or bring them up to date. Leases of an older version are let go."""
+def _create_tables(db: sqlite3.Connection) -> None:
+    """Create the tables, or migrate them. A migration drops the leases."""
 
     def work(db: sqlite3.Connection) -> None:
         for statement in ("DROP TABLE IF EXISTS leases", *_TABLES.split(";")):
@@ -141,17 +155,3 @@ def _prepare(db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     transaction(db, work)
-
-
-def is_corruption(error: sqlite3.Error) -> bool:
-    """Whether the file is no database, or a damaged one."""
-    code = getattr(error, "sqlite_errorcode", 0) or 0
-    damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return damaged or any(word in str(error) for word in ("malformed", "unsupported file format", "no such column"))
-
-
-def is_read_only_error(error: sqlite3.Error) -> bool:
-    """Whether the file may be there for reading only, for want of a right, or of room for what is made beside it."""
-    code = getattr(error, "sqlite_errorcode", 0) or 0
-    few = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL)
-    return code & 0xFF in few or code in (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN)

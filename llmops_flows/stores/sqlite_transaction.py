@@ -1,4 +1,4 @@
-"""Transactions of SQLite: all of the work counts, or nothing, and no other process comes between."""
+"""Runs work in a SQLite transaction that no other process can interleave with."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Do work in one transaction, which waits for its turn before it reads: it is never turned away halfway.
+    """Run `work` in one transaction, and roll it back if `work` raises.
 
-    Raises whatever the work raises, after everything was undone.
+    The write lock is acquired before the first read, so that SQLite never aborts the transaction halfway.
     """
     db.execute("BEGIN IMMEDIATE")
     try:

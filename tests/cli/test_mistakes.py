@@ -203,7 +203,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(capsys: pytest.Captur
     write(project / "README.md", "# Mine")
     for key in ("store.path", "tracer.local.path"):
         found = told(capsys, "flow=chat", "model=echo", "question=hi", f"{key}=README.md")
-        assert key.rpartition(".")[0] in found and "path: 'README.md' is no SQLite file" in found
+        assert key.rpartition(".")[0] in found and "path: 'README.md' is not a SQLite file" in found
         assert "is a folder" in told(capsys, "flow=chat", "model=echo", "question=hi", f"{key}=.")
     assert not list(project.glob("README.md.*"))
     assert (project / "README.md").read_text() == "# Mine"
