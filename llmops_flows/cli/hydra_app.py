@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from llmops_flows.core.errors import ConfigError, Problem
@@ -51,7 +49,9 @@ def run(arguments: Sequence[str]) -> int:
     except diagnosis.FAILURES as error:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
-        config = _without_rules(overrides) if wanted.multirun else overrides
+        from llmops_flows.sweeps.grid.settings import without_sweep_settings
+
+        config = without_sweep_settings(overrides) if wanted.multirun else overrides
         told = diagnosis.diagnose(composed.config_loader(), config, error, owner=True, several=wanted.multirun)
         raise ConfigError(told) from None
     finally:
@@ -84,6 +84,8 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
 
     from llmops_flows.config.files.paths import ROOT as root
 
+    from .commands.run import SingleRun, run_job
+
     if wanted.hydra_help:
         app.hydra_help(config_name=root, args_parser=parser, args=wanted)
     elif wanted.shell_completion:
@@ -93,127 +95,20 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
     elif wanted.info:
         mode = RunMode.MULTIRUN if wanted.multirun else RunMode.RUN
         app.show_info(wanted.info, config_name=root, overrides=overrides, run_mode=mode)
-    elif wanted.multirun and _sweeper_of_hydra(app, root, overrides):
-        return _multirun(app, root, overrides)
     elif wanted.multirun:
+        from llmops_flows.sweeps import hydra_multirun
+
+        if hydra_multirun.uses_hydra_sweeper(app, overrides):
+            return hydra_multirun.run_hydra_sweeper(app, overrides, run_job)
         try:
-            return _sweep(app, root, overrides)
+            return hydra_multirun.run(app, overrides)
         except ConfigError as error:
             return error
     else:
-        from .commands.run import SingleRun
-
         alone = SingleRun()
         app.run(config_name=root, task_function=alone, overrides=overrides)
         return alone.error or int(alone.failed)
     return 0
-
-
-def _multirun(app: Any, root: str, overrides: list[str]) -> int:
-    """A sweeper of Hydra's, for which each point is a job; a budget holds for all jobs together."""
-    from llmops_flows.config.saved_config import redacted_saves
-    from llmops_flows.engine.plan import PlanCheck
-    from llmops_flows.sweeps import sweep
-    from llmops_flows.sweeps.budget import sweep_budget
-    from llmops_flows.sweeps.grid.points import cells
-    from llmops_flows.sweeps.workers.job_results import heard
-
-    from .commands.run import HydraTask
-
-    begun = time.perf_counter()
-    try:
-        points = cells(_own(overrides))
-    except ConfigError:  # not a sweep in our grammar; a job with a budget refuses to begin without an account
-        points = []
-    with redacted_saves(), heard() as found, sweep_budget() as budget:
-        budget.of(points)
-        app.multirun(config_name=root, task_function=HydraTask(budget.account), overrides=overrides)
-    sweep.show(found.cells, found.folder, found.outcomes, 0, time.perf_counter() - begun, PlanCheck())
-    return sweep.code(found.outcomes)
-
-
-def _own(overrides: Sequence[str]) -> list[str]:
-    """The overrides of our config, Hydra's left out."""
-    return [word for word in overrides if not word.lstrip("+~").startswith(("hydra.", "hydra/"))]
-
-
-def _sweeper_of_hydra(app: Any, root: str, overrides: Sequence[str]) -> bool:
-    """Whether a sweeper of Hydra's was asked for: then Hydra runs each point as a job of its own."""
-    named = [word for word in overrides if word.lstrip("+").startswith("hydra/sweeper=")]
-    return bool(named) and not _searches(_whole(app, root, overrides))
-
-
-def _searches(config: Any) -> bool:
-    """Whether a composed config asks for a search: its sweeper is settings, and no class of Hydra's."""
-    return "_target_" not in config.hydra.sweeper
-
-
-def _whole(app: Any, root: str, overrides: Sequence[str]) -> Any:
-    """The config of a sweep as a whole, Hydra's part included."""
-    from hydra.types import RunMode
-
-    ours = _without_rules(overrides)
-    return app.compose_config(config_name=root, overrides=ours, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
-
-
-def _without_rules(overrides: Sequence[str]) -> list[str]:
-    """The overrides of the config: those of the sweep itself are no part of it."""
-    from llmops_flows.sweeps.grid.settings import SWEEP
-
-    return [word for word in overrides if not word.lstrip("+").startswith(SWEEP)]
-
-
-def _sweep(app: Any, root: str, overrides: list[str]) -> int:
-    """All points side by side in this process; or those that a search proposes."""
-    from llmops_flows.config import saved_config
-    from llmops_flows.sweeps.budget import sweep_budget
-    from llmops_flows.sweeps.grid.points import cells
-    from llmops_flows.sweeps.grid.settings import rules
-    from llmops_flows.sweeps.resume import Sweep, taken
-    from llmops_flows.sweeps.sweep import run
-
-    config = _whole(app, root, overrides)
-    ours = _own(overrides)
-    folder = Path(str(config.hydra.sweep.dir))
-    if _searches(config):
-        return _search(app, config, ours, folder)
-    command, how = rules(ours)
-    named = any(word.lstrip("+").startswith("hydra.sweep.dir=") for word in overrides)
-    command = [word for word in command if not word.lstrip("+").startswith("budget.")]  # another one decides nothing
-    with sweep_budget() as budget:
-        sweep = Sweep(budget.of(cells(ours)), folder, how, command, named)
-        with taken(sweep) as found:
-            saved_config.write_sweep(found.folder, config)
-            return run(sweep, found, _launch(app, config, how))
-
-
-def _launch(app: Any, config: Any, rules: Any) -> Any:
-    """What runs points where the launcher takes them that was asked for; None: they run here."""
-    if config.hydra.runtime.choices["hydra/launcher"] == "basic":
-        return None
-    from llmops_flows.sweeps.launcher_jobs import Jobs
-
-    return Jobs(app, config, rules)
-
-
-def _search(app: Any, config: Any, overrides: list[str], folder: Path) -> int:
-    """The points that Optuna proposes: in this process, or where a launcher of Hydra's takes them."""
-    from omegaconf import OmegaConf
-
-    from llmops_flows.config import saved_config
-    from llmops_flows.report.search_results import refuse_other_study
-    from llmops_flows.sweeps.budget import sweep_budget
-    from llmops_flows.sweeps.search.loop import run
-    from llmops_flows.sweeps.search.problem import search
-    from llmops_flows.sweeps.sweep import execute
-
-    settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-    found = search(overrides, settings)
-    refuse_other_study(folder, found.name)
-    saved_config.write_sweep(folder, config)
-    launch = _launch(app, config, found.rules)
-    with sweep_budget() as budget:
-        return run(found, folder, lambda cells, place: execute(budget.of(cells), place, found.rules, launch))
 
 
 def _complete(app: Any, overrides: list[str]) -> None:

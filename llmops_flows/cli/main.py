@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
-from llmops_flows.sweeps.exit_codes import FAILED, INTERRUPTED, OK, WRONG
+from llmops_flows.sweeps.exit_codes import FAILED, INTERRUPTED, INVALID_CONFIG, OK
 from llmops_flows.text.suggestions import nearest
 
 from .command_table import VERBS
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return WRONG
+        return INVALID_CONFIG
     except FlowError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return FAILED

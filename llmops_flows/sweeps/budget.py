@@ -1,4 +1,4 @@
-"""The budget of a sweep, from its first point to the line that says what is left."""
+"""The budget that all points of a sweep share."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmops_flows.calls.budget import Budget, Statement
 from llmops_flows.calls.budget_meter import BudgetMeter
 from llmops_flows.config.budget import _ledger, budget_warnings, log, with_account
+from llmops_flows.config.experiment import Experiment
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.core.lease_owner import new_owner
+from llmops_flows.report.text import run_text
 from llmops_flows.stores.store_config import StoreConfig
 
-if TYPE_CHECKING:
-    from llmops_flows.config.experiment import Experiment
-
-    from .grid.points import Point
+from .grid.points import Point
 
 
 @contextmanager
 def sweep_budget() -> Iterator[SharedBudget]:
-    """What all points of a sweep are paid from. In the end, unless nothing ran, it says what was spent."""
-    from llmops_flows.report.text import run_text
-
+    """The budget of a sweep. At the end, print what was spent, unless the config is invalid and nothing ran."""
     budget, ran = SharedBudget(), True
     try:
         yield budget
@@ -34,70 +31,71 @@ def sweep_budget() -> Iterator[SharedBudget]:
         raise
     finally:
         try:
-            if ran and (found := budget.statement()) is not None:
-                print(run_text.budget_text(found.data()), flush=True)
+            if ran and (statement := budget.statement()) is not None:
+                print(run_text.budget_text(statement.data()), flush=True)
         except FlowError as error:
-            print(f"what was spent of the budget is not known: {error}", file=sys.stderr)
+            print(f"the amount spent cannot be read: {error}", file=sys.stderr)
         finally:
             budget.close()
 
 
 class SharedBudget:
-    """The budget of a sweep, paid from one account by all its points, wherever they run.
+    """One budget account that pays for all points, in whichever process they run.
 
-    `account` is its name: "" while no point has a budget.
+    Attributes:
+        account: the name of the account; "" if no point has a budget.
     """
 
     def __init__(self) -> None:
         self.account = ""
-        self._means: tuple[Budget, str] | None = None
+        self._shared: tuple[Budget, str] | None = None
         self._meter: BudgetMeter | None = None
         self._store: Any = None
-        self._noted: set[str] = set()
+        self._logged: set[str] = set()
 
-    def of(self, cells: Sequence[Point]) -> list[Point]:
-        """The cells, paid from the account, which is opened when it is first needed.
+    def apply(self, points: Sequence[Point]) -> list[Point]:
+        """The points, paid from the account. The first call opens it.
 
         Raises:
-            ConfigError: they do not have one budget, in one store.
+            ConfigError: the points have several budgets, or several stores.
             StoreError: the store cannot be reached.
         """
-        experiments = [cell.experiment for cell in cells if cell.experiment is not None]
+        experiments = [point.experiment for point in points if point.experiment is not None]
         for experiment in experiments:
-            self._join(experiment)
-        for told in dict.fromkeys(note for experiment in experiments for note in budget_warnings(experiment)):
-            if told not in self._noted:
-                log.warning("%s", told)
-            self._noted.add(told)
+            self._share(experiment)
+        for note in dict.fromkeys(note for experiment in experiments for note in budget_warnings(experiment)):
+            if note not in self._logged:
+                log.warning("%s", note)
+            self._logged.add(note)
         if not self.account:
-            return list(cells)
+            return list(points)
         return [
-            cell if cell.experiment is None else replace(cell, experiment=with_account(cell.experiment, self.account))
-            for cell in cells
+            replace(p, experiment=with_account(p.experiment, self.account)) if p.experiment is not None else p
+            for p in points
         ]
 
     def statement(self) -> Statement | None:
-        """What was spent until now; None where there is no budget. Raises StoreError."""
+        """What is spent and left; None without a budget. Raises StoreError."""
         return None if self._meter is None else self._meter.statement()
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store of the account."""
         if self._store is not None:
             self._store.close()
 
-    def _join(self, experiment: Experiment) -> None:
+    def _share(self, experiment: Experiment) -> None:
+        """Open the account for the first experiment; check that the others have the same budget and store."""
         budget, store = experiment.settings.budget, experiment.store
-        means = budget, store.configuration if store is not None and budget.limited else ""
-        if self._means is None:
-            self._means = means
+        needed = budget, store.configuration if store is not None and budget.limited else ""
+        if self._shared is None:
+            self._shared = needed
             if budget.limited:
                 self._store = store.open() if isinstance(store, StoreConfig) else None
-                self._meter = BudgetMeter(budget, _ledger(self._store), account := new_owner())
+                account = new_owner()
+                self._meter = BudgetMeter(budget, _ledger(self._store), account)
                 self.account = account
-        elif means[0] != self._means[0]:
-            raise ConfigError(
-                Problem("a sweep has one budget, for all its points", key="budget", hint="give one value")
-            )
-        elif means != self._means:
-            hint = "give one store, or no budget"
-            raise ConfigError(Problem("a budget is kept in one store, and the points have several", "store", hint=hint))
+        elif budget != self._shared[0]:
+            raise ConfigError(Problem("all points of a sweep share one budget", "budget", hint="give one value"))
+        elif needed != self._shared:
+            hint = "give one store, or leave out the budget"
+            raise ConfigError(Problem("a budget needs one store, but the points have several", "store", hint=hint))

@@ -1,169 +1,165 @@
-"""Points that take their questions block by block: one that is worse than the best beyond doubt stops."""
+"""Run points block by block, and stop each one that is clearly worse than the best."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from llmops_flows.config.experiment_identity import experiment_identity
+from llmops_flows.config.load import open_runner
 from llmops_flows.core.errors import FlowError
-from llmops_flows.core.record import question_id
+from llmops_flows.core.record import Record, question_id
+from llmops_flows.engine.plan import PlanCheck
 from llmops_flows.engine.run import Run
+from llmops_flows.report import saved_runs
+from llmops_flows.report.statistics.clearly_worse import clearly_worse
 
-from .in_process import experiment, kept_at, lanes, waves, write
+from .grid.points import Point
+from .grid.settings import SweepSettings
+from .in_process import batches, new_run, store_key, write_complete
 from .outcome import PointOutcome
-
-if TYPE_CHECKING:
-    from llmops_flows.core.record import Record
-    from llmops_flows.engine.plan import PlanCheck
-
-    from .grid.points import Point
-    from .grid.settings import SweepSettings
-    from .progress import Pace
+from .point_results import write_results
+from .progress import SweepProgress
 
 
 @dataclass
-class RacingPoint:
-    """A point in the race. `asked`: how many of its records went through; `behind`: the point that it lost to."""
+class PointProgress:
+    """How far a point is.
 
-    cell: Point
-    lane: Run
+    Attributes:
+        block: how many records it processes between two comparisons.
+        processed: how many of its records are processed.
+        behind: the number of the point that it is clearly worse than, once it is stopped.
+    """
+
+    point: Point
+    run: Run
     block: int
-    asked: int = 0
+    processed: int = 0
     behind: int | None = None
 
     @property
     def running(self) -> bool:
-        return self.behind is None and self.asked < len(self.lane.records)
+        return self.behind is None and self.processed < len(self.run.records)
 
     @property
-    def next(self) -> Run:
-        """Its next block, as a run of its own name."""
-        return replace(self.lane, records=self.lane.records[self.asked : self.asked + self.block])
+    def next_block(self) -> Run:
+        return replace(self.run, records=self.run.records[self.processed : self.processed + self.block])
 
     @property
     def rest(self) -> Run:
-        """What it was not asked."""
-        return replace(self.lane, records=self.lane.records[self.asked :])
-
-    @property
-    def done(self) -> list[Record]:
-        return [record for record in self.lane.records if record.error is not None or record.answer is not None]
+        """The records that are not processed."""
+        return replace(self.run, records=self.run.records[self.processed :])
 
 
 @dataclass
 class EarlyStopping:
-    """All points of a sweep, after each block judged by one metric.
+    """The points of a sweep, compared by the metric `settings.stop` after every `settings.block` questions.
 
-    Attributes:
-        folder: where the results go; points that were finished there before run along as they are.
-        rules: `stop`, the metric, and `block`, how many questions are asked between two looks.
+    Points that an earlier run finished into `folder` take part in the comparisons.
     """
 
-    cells: Sequence[Point]
+    points: Sequence[Point]
     folder: Path
-    rules: SweepSettings
-    pace: Pace
-    foreseen: PlanCheck | None = None
-    racers: list[RacingPoint] = field(default_factory=list)
+    settings: SweepSettings
+    progress: SweepProgress
+    check: PlanCheck | None = None
+    states: list[PointProgress] = field(default_factory=list)
+
+    @property
+    def metric(self) -> str:
+        assert self.settings.stop is not None
+        return self.settings.stop
 
     def run(self) -> Generator[PointOutcome, None, None]:
-        """What came of each point, when all are through or have stopped. An interrupt keeps what is done."""
-        from llmops_flows.config.experiment_identity import experiment_identity
-
-        for cell, lane in zip(self.cells, lanes(self.cells), strict=True):
-            self.racers.append(RacingPoint(cell, lane, self.rules.block * experiment(cell).settings.samples))
-        looks = max((len(one.lane.records) - 1) // one.block for one in self.racers)
+        """Yield the outcome of each point once all are finished or stopped. An interrupt saves what is complete."""
+        for point in self.points:
+            block = self.settings.block * point.valid.settings.samples
+            self.states.append(PointProgress(point, new_run(point), block))
+        comparisons = max((len(state.run.records) - 1) // state.block for state in self.states)
         try:
-            while any(one.running for one in self.racers):
-                self._block()
-                self._look(max(1, looks))
+            while any(state.running for state in self.states):
+                self._run_block()
+                self._stop_worse_points(max(1, comparisons))
         except KeyboardInterrupt:
-            for one in self.racers:
-                if one.done:
-                    write(one.cell, self.folder, one.lane, one.done)
+            for state in self.states:
+                complete = [r for r in state.run.records if r.error is not None or r.answer is not None]
+                write_complete(state.point, self.folder, state.run, complete)
             raise
-        self._saved()
-        for one in self.racers:
-            records = one.lane.records[: one.asked]
-            stopped = {"asked": one.asked, "of": len(one.lane.records), "behind": one.behind}
-            if one.behind is None:
-                yield write(one.cell, self.folder, one.lane, records, experiment_identity(experiment(one.cell)))
+        self._print_stopped()
+        for state in self.states:
+            records = state.run.records[: state.processed]
+            if state.behind is None:
+                identity = experiment_identity(state.point.valid)
+                yield write_results(state.point, self.folder, state.run, records, identity)
             else:
-                yield write(one.cell, self.folder, one.lane, records, more={"stopped": stopped})
+                stopped = {"answers": state.processed, "of": len(state.run.records), "behind": state.behind}
+                yield write_results(state.point, self.folder, state.run, records, stopped=stopped)
 
-    def _block(self) -> None:
-        from llmops_flows.config.load import open_runner
+    def _run_block(self) -> None:
+        running = {state.point.number: state for state in self.states if state.running}
+        for batch in batches([state.point for state in running.values()], self.settings.block):
+            runs = [running[point.number].next_block for point in batch]
+            with open_runner(batch[0].valid, [self.progress]) as (runner, _):
+                runner.run_all(runs)
+            if self.check is not None:
+                self.check.add(runs, store_key(batch))
+            for point, run in zip(batch, runs, strict=True):
+                running[point.number].processed += len(run.records)
 
-        of = {one.cell.number: one for one in self.racers if one.running}
-        for wave in waves([one.cell for one in of.values()], self.rules.block):
-            parts = [of[cell.number].next for cell in wave]
-            with open_runner(experiment(wave[0]), [self.pace]) as (runner, _):
-                runner.run_all(parts)
-            if self.foreseen is not None:
-                self.foreseen.add(parts, kept_at(wave))
-            for cell, part in zip(wave, parts, strict=True):
-                of[cell.number].asked += len(part.records)
+    def _stop_worse_points(self, comparisons: int) -> None:
+        """Stop running points that are clearly worse. `comparisons`: how many there are in all."""
+        scores = {s.point.number: _scores(s.run.records[: s.processed], self.metric) for s in self.states}
+        questions = {question for scores_of_point in scores.values() for question in scores_of_point}
+        worse = clearly_worse({**self._finished_scores(questions), **scores}, self.metric, comparisons)
+        for state in self.states:
+            if state.running:
+                state.behind = worse.get(state.point.number)
 
-    def _look(self, looks: int) -> None:
-        """Stop the running points that are clearly worse."""
-        from llmops_flows.report.statistics.clearly_worse import clearly_worse
-
-        assert self.rules.stop is not None
-        scores = {one.cell.number: _scores(one.lane.records[: one.asked], self.rules.stop) for one in self.racers}
-        asked = {row_question for found in scores.values() for row_question in found}
-        scores = {**self._before(asked), **scores}
-        behind = clearly_worse(scores, self.rules.stop, looks)
-        for one in self.racers:
-            if one.running:
-                one.behind = behind.get(one.cell.number)
-
-    def _before(self, asked: set[str]) -> dict[int, dict[str, float]]:
-        """The scores of points that were finished before, on the questions that were asked by now."""
-        from llmops_flows.report.saved_runs import point_folders, read_run, row_question
-
-        ours, found = {one.cell.number for one in self.racers}, {}
-        for folder in point_folders(self.folder):
-            if (number := int(folder.name)) in ours:
+    def _finished_scores(self, questions: set[str]) -> dict[int, dict[str, float]]:
+        """The scores that points of an earlier run have on these questions."""
+        running = {state.point.number for state in self.states}
+        scores: dict[int, dict[str, float]] = {}
+        for folder in saved_runs.point_folders(self.folder):
+            if (number := int(folder.name)) in running:
                 continue
             try:
-                rows = read_run(folder).rows
+                rows = saved_runs.read_run(folder).rows
             except FlowError:  # it has no results
                 continue
-            scores = [(row_question(row), (row.get("scores") or {}).get(self.rules.stop)) for row in rows]
-            found[number] = _means([(name, score) for name, score in scores if name in asked])
-        return found
+            pairs = [(saved_runs.row_question(row), (row.get("scores") or {}).get(self.metric)) for row in rows]
+            scores[number] = _means((question, score) for question, score in pairs if question in questions)
+        return scores
 
-    def _saved(self) -> None:
-        """Tell who stopped, and what that saved."""
-        from llmops_flows.config.load import open_runner
-
-        of = {one.cell.number: one for one in self.racers if one.behind is not None}
-        new: dict[str, set[str]] = {}
-        for wave in waves([one.cell for one in of.values()]):
-            with open_runner(experiment(wave[0])) as (runner, _):
-                for name, count in runner.plan([of[cell.number].rest for cell in wave]).items():
-                    new.setdefault(name, set()).update(count.new)
-        for one in of.values():
+    def _print_stopped(self) -> None:
+        """Print which points stopped, and the stage results that were not computed."""
+        stopped = {state.point.number: state for state in self.states if state.behind is not None}
+        if not stopped:
+            return
+        avoided: dict[str, set[str]] = {}
+        for batch in batches([state.point for state in stopped.values()]):
+            with open_runner(batch[0].valid) as (runner, _):
+                for name, plan in runner.plan([stopped[point.number].rest for point in batch]).items():
+                    avoided.setdefault(name, set()).update(plan.new)
+        for state in stopped.values():
             print(
-                f"point {one.cell.number} ({' '.join(one.cell.overrides)}) stopped after {one.asked} of "
-                f"{len(one.lane.records)} answers: worse than point {one.behind} by {self.rules.stop} beyond doubt"
+                f"point {state.point.number} ({' '.join(state.point.overrides)}) stopped after {state.processed} of "
+                f"{len(state.run.records)} answers: clearly worse than point {state.behind} by {self.metric}"
             )
-        counts = ", ".join(f"{name} {len(keys)}" for name, keys in new.items() if keys)
-        if of:
-            print(f"not computed for that: {counts or 'nothing, all of it was known'}\n")
+        counts = ", ".join(f"{name} {len(keys)}" for name, keys in avoided.items() if keys)
+        print(f"not computed: {counts or 'nothing, every result was cached'}\n")
 
 
 def _scores(records: Sequence[Record], metric: str) -> dict[str, float]:
     """Question to the mean score of its samples."""
-    fine = (record for record in records if record.error is None)
-    return _means([(question_id(record.id, record.sample), record.scores.get(metric)) for record in fine])
+    succeeded = (record for record in records if record.error is None)
+    return _means((question_id(record.id, record.sample), record.scores.get(metric)) for record in succeeded)
 
 
-def _means(scores: Sequence[tuple[str, float | None]]) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for row_question, score in scores:
+def _means(scores: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    groups: dict[str, list[float]] = {}
+    for question, score in scores:
         if score is not None:
-            found.setdefault(row_question, []).append(score)
-    return {row_question: sum(values) / len(values) for row_question, values in found.items()}
+            groups.setdefault(question, []).append(score)
+    return {question: sum(group) / len(group) for question, group in groups.items()}

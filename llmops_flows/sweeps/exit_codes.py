@@ -2,9 +2,8 @@
 
 OK = 0
 FAILED = 1
-"""A stage failed on some question; in a sweep: nothing was kept."""
-WRONG = 2
-"""The config is wrong."""
-SOME = 3
-"""Of a sweep something failed, and the rest is kept."""
+"""A command failed, or a stage failed on a question; of a sweep: no point has an answer."""
+INVALID_CONFIG = 2
+PARTLY_FAILED = 3
+"""Something in a sweep failed, and the results of the rest are saved."""
 INTERRUPTED = 130

@@ -1,20 +1,20 @@
-"""What a sweep was when it ran: its points and what decided their answers, so that a later run sees what changed."""
+"""The manifest of a sweep: its points and what decides their answers. A later run compares itself with it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 _VERSION = 1
-_SHOWN = 3
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True)
-class ManifestPoint:
-    """One point: its overrides, the address of what it does, and that of each part of it."""
+class PointIdentity:
+    """What a point does: its overrides, the address of its work ("" if it is invalid), and that of each part."""
 
     overrides: Sequence[str]
     work: str
@@ -26,120 +26,123 @@ class Manifest:
     """A sweep.
 
     Attributes:
-        identity: two runs of the same command over the same points are the same sweep.
-        points: number to point; one whose config is wrong does no work ("").
-        details: address of a part to what lies behind it, as plain data.
+        identity: the same for two runs of the same command over the same points.
+        points: number to point.
+        details: address of a part to its content as plain data.
     """
 
     identity: str
-    points: Mapping[int, ManifestPoint]
+    points: Mapping[int, PointIdentity]
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
         """The manifest as plain data."""
-        points = {n: {"overrides": p.overrides, "work": p.work, "parts": p.parts} for n, p in self.points.items()}
+        points = {number: asdict(point) for number, point in self.points.items()}
         return {"version": _VERSION, "identity": self.identity, "points": points, "details": self.details}
 
 
-def place(folder: Path, identity: str) -> Path:
-    """Where the manifest of a sweep lies in its folder: its name tells whose it is."""
+def path(folder: Path, identity: str) -> Path:
+    """The file of the manifest in the folder of a sweep."""
     return folder / f"sweep-{identity[:16]}.json"
 
 
-def others(folder: Path, identity: str) -> list[Path]:
-    """Manifests of other sweeps in a folder."""
-    return [path for path in folder.glob("sweep-*.json") if path != place(folder, identity)]
+def of_other_sweeps(folder: Path, identity: str) -> list[Path]:
+    """The manifests of other sweeps in a folder."""
+    return [file for file in folder.glob("sweep-*.json") if file != path(folder, identity)]
 
 
-def earlier(root: Path, identity: str) -> list[Path]:
+def earlier_folders(root: Path, identity: str) -> list[Path]:
     """The folders `DATE/TIME` below `root` in which a sweep ran before, the latest first."""
-    found = root.glob(f"*/*/{place(Path(), identity).name}")
-    return [path.parent for path in sorted(found, key=lambda path: path.parts[-3:-1], reverse=True)]
+    files = root.glob(f"*/*/{path(Path(), identity).name}")
+    return [file.parent for file in sorted(files, key=lambda file: file.parts[-3:-1], reverse=True)]
 
 
 def read(folder: Path, identity: str) -> Manifest | None:
-    """The manifest of a sweep in a folder; None where there is none that can be read."""
+    """The manifest of a sweep in a folder; None if it is missing or cannot be read."""
     try:
-        found = json.loads(place(folder, identity).read_text(encoding="utf-8"))
-        if found["version"] != _VERSION:
+        data = json.loads(path(folder, identity).read_text(encoding="utf-8"))
+        if data["version"] != _VERSION:
             return None
-        points = {int(n): ManifestPoint(p["overrides"], p["work"], p["parts"]) for n, p in found["points"].items()}
-        return Manifest(found["identity"], points, found["details"])
+        points = {int(number): PointIdentity(**point) for number, point in data["points"].items()}
+        return Manifest(data["identity"], points, data["details"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 @dataclass(frozen=True)
 class ExperimentChange:
-    """A part that is not what it was: what of it changed, and at which points."""
+    """A part of the experiment that changed: its name, what changed, and the numbers of the points that it affects."""
 
     part: str
-    what: str
+    change: str
     points: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"{self.part.removeprefix('stages.').removeprefix('evaluator.')}: {self.what}"
+        return f"{self.part.removeprefix('stages.').removeprefix('evaluator.')}: {self.change}"
 
 
 def changes(old: Manifest, new: Manifest) -> list[ExperimentChange]:
-    """What changed between two runs of a sweep: each change once, with all points that it touches."""
-    found: dict[tuple[str, str], list[int]] = {}
+    """What changed between two runs of a sweep: each change once, with all points that it affects."""
+    numbers: dict[tuple[str, str], list[int]] = {}
     for number, point in new.points.items():
         before = old.points.get(number)
         if before is not None and before.work and before.work != point.work:
-            for name in _differing(before.parts, point.parts):
-                was, now = before.parts.get(name, ""), point.parts.get(name, "")
-                what = _what(name, old.details.get(was), new.details.get(now)) if was and now else ""
-                found.setdefault((name, what or ("new" if now else "gone")), []).append(number)
-    return [ExperimentChange(name, what, tuple(numbers)) for (name, what), numbers in found.items()]
+            for name in _changed_parts(before.parts, point.parts):
+                change = _describe(name, old, before.parts.get(name), new, point.parts.get(name))
+                numbers.setdefault((name, change), []).append(number)
+    return [ExperimentChange(name, change, tuple(points)) for (name, change), points in numbers.items()]
 
 
-def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    inner = [name for name in names if name.startswith("stages.")]
-    return [name for name in names if name != "flow" or not inner]
+def _changed_parts(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    stages_changed = any(name.startswith("stages.") for name in names)
+    return [name for name in names if name != "flow" or not stages_changed]
 
 
-def _what(name: str, before: Any, now: Any) -> str:
+def _describe(name: str, old: Manifest, old_address: str | None, new: Manifest, new_address: str | None) -> str:
+    if not old_address or not new_address:
+        return "new" if new_address else "removed"
+    before, after = old.details.get(old_address), new.details.get(new_address)
     if name == "questions":
-        return _rows(before, now)
+        return _describe_questions(before, after)
     if name in ("samples", "tenant"):
-        return f"{before!r} became {now!r}"
-    keys = [key for key in _keys(before, now) if key]
-    return f"{_few(keys)} changed" if keys else "changed"
+        return f"{before!r} became {after!r}"
+    keys = [key for key in _changed_keys(before, after) if key]
+    return f"{_shorten(keys)} changed" if keys else "changed"
 
 
-def _rows(before: Any, now: Any) -> str:
-    """What became of a question set, of which the address of each row is known by its id."""
-    old, new = (found if isinstance(found, Mapping) else {} for found in (before, now))
-    told = {
+def _describe_questions(before: Any, after: Any) -> str:
+    """The changes of a question set, given as id to the address of the row."""
+    old, new = (rows if isinstance(rows, Mapping) else {} for rows in (before, after))
+    ids_by_change = {
         "changed": [id for id in new if id in old and new[id] != old[id]],
         "added": [id for id in new if id not in old],
-        "taken out": [id for id in old if id not in new],
+        "removed": [id for id in old if id not in new],
     }
-    return "; ".join(f"{len(ids)} {word} ({_few(ids)})" for word, ids in told.items() if ids) or "put in another order"
+    changes = [f"{len(ids)} {change} ({_shorten(ids)})" for change, ids in ids_by_change.items() if ids]
+    return "; ".join(changes) or "reordered"
 
 
-def _keys(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """The leaves in which two values differ."""
-    before, now = _named(before), _named(now)
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in {**before, **now}:
-            yield from _keys(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for number, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from _keys(one, other, f"{path}.{number}")
-    elif before != now:
-        yield path
+def _changed_keys(before: Any, after: Any, key: str = "") -> Iterator[str]:
+    """The keys of the leaves in which two values differ."""
+    before, after = _as_mapping(before), _as_mapping(after)
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in {**before, **after}:
+            yield from _changed_keys(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _changed_keys(old, new, f"{key}.{number}")
+    elif before != after:
+        yield key
 
 
-def _named(value: Any) -> Any:
-    """A list of pairs, as which identities keep mappings whose order counts, as a mapping again."""
-    pairs = isinstance(value, list) and value and all(isinstance(p, list) and len(p) == 2 for p in value)
-    return {p[0]: p[1] for p in value} if pairs and all(isinstance(p[0], str) for p in value) else value
+def _as_mapping(value: Any) -> Any:
+    """Identities store a mapping whose order counts as a list of pairs: turn such a list into a mapping again."""
+    pairs = isinstance(value, list) and value and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+    return {pair[0]: pair[1] for pair in value} if pairs and all(isinstance(pair[0], str) for pair in value) else value
 
 
-def _few(names: Iterable[str]) -> str:
+def _shorten(names: Iterable[str]) -> str:
     listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
+    more = f" and {len(listed) - _MAX_NAMES} more" if len(listed) > _MAX_NAMES else ""
+    return ", ".join(listed[:_MAX_NAMES]) + more

@@ -1,48 +1,54 @@
-"""What came of a point of a sweep."""
+"""The outcome of one point of a sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from llmops_flows.core.errors import Problem
 
 
 @dataclass(frozen=True)
 class PointOutcome:
-    """What came of a point.
+    """The outcome of one point.
 
     Attributes:
         number: the point.
-        summary: what summary.json holds; empty where there are no results.
-        failure: why there are no results ("" where there are some).
-        wrong: its config is wrong, and it was not run.
+        summary: the content of summary.json; empty if the point has no results.
+        failure: why it has no results; "" if it has some.
+        invalid: its config is invalid, so it was not run.
     """
 
     number: int
     summary: Mapping[str, Any] = field(default_factory=dict)
     failure: str = ""
-    wrong: bool = False
+    invalid: bool = False
+
+    @classmethod
+    def of_problems(cls, number: int, problems: Sequence[Problem]) -> PointOutcome:
+        """The outcome of a point whose config has these problems."""
+        return cls(number, failure="\n".join(map(str, problems)), invalid=True)
 
     @property
     def failed(self) -> bool:
-        """Whether anything of the point failed."""
-        return self.failure != "" or any(True for _ in self.causes)
+        """Whether the point, or any of its answers and scores, failed."""
+        return bool(self.failure or self.causes)
 
     @property
-    def causes(self) -> Iterator[str]:
-        """What went wrong within the point, and how often."""
-        errors = self.summary.get("errors") or {}
-        for cause, count in (errors.get("causes") or {}).items():
-            yield f"{count} of {self.summary.get('records')}: {cause}"
+    def causes(self) -> list[str]:
+        """The errors of its answers and scores, and how often each occurred."""
+        causes = (self.summary.get("errors") or {}).get("causes") or {}
+        return [f"{count} of {self.summary.get('records')}: {cause}" for cause, count in causes.items()]
 
     @property
-    def kept(self) -> bool:
-        """Whether it has an answer to show."""
+    def answered(self) -> bool:
+        """Whether it has at least one answer."""
         return bool(self.summary.get("answered"))
 
 
-def known_share(outcomes: Iterable[PointOutcome]) -> float:
-    """The share of the answers of all stages that was known, from 0 to 1."""
+def cached_share(outcomes: Iterable[PointOutcome]) -> float:
+    """The share of all stage results that came from the cache, from 0 to 1."""
     stages = [counts for outcome in outcomes for counts in (outcome.summary.get("stages") or {}).values()]
-    known = sum(counts.get("known", 0) for counts in stages)
-    return float(known / (sum(sum(counts.values()) for counts in stages) or 1))
+    cached = sum(counts.get("known", 0) for counts in stages)
+    return float(cached / (sum(sum(counts.values()) for counts in stages) or 1))

@@ -1,82 +1,97 @@
-"""What a sweep will compute, and what it may cost."""
+"""Plan a sweep: what it will compute, and what that may cost."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from llmops_flows.components.tracer.local import LocalTracer
+from llmops_flows.config.budget import budget_warnings
+from llmops_flows.config.load import open_runner
 from llmops_flows.core.errors import StoreError
+from llmops_flows.engine.plan import StagePlan
+from llmops_flows.report.estimate import Estimate, History, PastAnswer, component_name
 
-if TYPE_CHECKING:
-    from llmops_flows.engine.plan import StagePlan
-    from llmops_flows.report.estimate import Estimate, PastAnswer
+from .grid.points import Point, expand_points
+from .grid.settings import parse_settings
+from .in_process import batches, new_run, store_key
 
-    from .grid.points import Point
-
-
-_RECORDED = 500
-"""How many of the last recorded answers an estimate is made from."""
+_MAX_TRACES = 500
+"""How many of the last recorded answers an estimate is based on."""
 
 
-def counted(cells: Sequence[Point], *, alone: bool = False) -> dict[str, StagePlan]:
-    """Stage to what it would do for the cells, none of which is wrong. `alone`: each of them by itself."""
-    from llmops_flows.config.load import open_runner
-    from llmops_flows.engine.plan import StagePlan
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep will do.
 
-    from .in_process import experiment, kept_at, lanes, waves
+    Attributes:
+        points: its points, invalid ones included.
+        stages: stage to what is cached and what is new.
+        estimates: stage to the cost of what is new.
+        notes: where the budget does not limit a model, or does not allow one call of it.
+    """
 
+    points: Sequence[Point]
+    stages: Mapping[str, StagePlan]
+    estimates: Mapping[str, Estimate]
+    notes: Sequence[str]
+
+
+def plan_sweep(overrides: Sequence[str]) -> SweepPlan:
+    """The plan of the sweep that these overrides make. Calls no model. Raises ConfigError."""
+    points = expand_points(overrides)
+    distinct = [point for point in points if point.experiment is not None and point.same_as is None]
+    stages = plan_stages(distinct, isolated=parse_settings(overrides)[1].isolated)
+    budget_notes = dict.fromkeys(note for point in distinct for note in budget_warnings(point.valid))
+    return SweepPlan(points, stages, estimate_stages(distinct, stages), list(budget_notes))
+
+
+def plan_stages(points: Sequence[Point], *, isolated: bool = False) -> dict[str, StagePlan]:
+    """Stage to what it would do for these valid points. `isolated`: each point runs on its own."""
     total: dict[str, StagePlan] = {}
-    for number, wave in enumerate([[cell] for cell in cells] if alone else waves(cells)):
-        place = kept_at(wave) or f"{number}:"
-        with open_runner(experiment(wave[0])) as (runner, _):
-            for name, count in runner.plan(lanes(wave)).items():
-                total.setdefault(name, StagePlan()).add(count, place)
+    for number, batch in enumerate([[point] for point in points] if isolated else batches(points)):
+        store = store_key(batch) or f"{number}:"
+        with open_runner(batch[0].valid) as (runner, _):
+            for name, plan in runner.plan([new_run(point) for point in batch]).items():
+                total.setdefault(name, StagePlan()).add(plan, store)
     return total
 
 
-def estimates(cells: Sequence[Point], total: Mapping[str, StagePlan]) -> dict[str, Estimate]:
-    """Stage to what it will take to compute what it has to."""
-    from llmops_flows.report.estimate import Estimate, History
-
-    history = History([*_known(total), *_recorded(cells)])
-    found = {}
-    for name, count in total.items():
-        found[name] = Estimate()
-        stages = Counter(stage.identity for stage in count.new.values())
-        one_of = {stage.identity: stage for stage in count.new.values()}
-        for identity, answers in stages.items():
-            found[name] += history.estimate(name, one_of[identity]) * answers
-    return found
+def estimate_stages(points: Sequence[Point], plans: Mapping[str, StagePlan]) -> dict[str, Estimate]:
+    """Stage to the cost of computing what is new."""
+    history = History([*_cached(plans), *_recorded(points)])
+    estimates = {}
+    for name, plan in plans.items():
+        estimates[name] = Estimate()
+        stages = {stage.identity: stage for stage in plan.new.values()}
+        for identity, count in Counter(stage.identity for stage in plan.new.values()).items():
+            estimates[name] += history.estimate(name, stages[identity]) * count
+    return estimates
 
 
-def _known(total: Mapping[str, StagePlan]) -> Iterator[PastAnswer]:
-    """What the answers took that are known already."""
-    from llmops_flows.report.estimate import PastAnswer, component_name
-
-    for name, count in total.items():
-        for stage, span in count.known.values():
+def _cached(plans: Mapping[str, StagePlan]) -> Iterator[PastAnswer]:
+    """The cost of the results that are cached."""
+    for name, plan in plans.items():
+        for stage, span in plan.known.values():
             yield PastAnswer(name, component_name(stage), stage.identity, span.took, span.usage)
 
 
-def _recorded(cells: Sequence[Point]) -> Iterator[PastAnswer]:
-    """What the last recorded runs tell, whatever was asked there."""
-    from llmops_flows.components.tracer.local import LocalTracer
-    from llmops_flows.report.estimate import PastAnswer
-
-    from .in_process import experiment
-
-    tracers = [part for cell in cells[:1] for part in experiment(cell).tracers.values()]
-    store = next((part.open() for part in tracers if isinstance(part, LocalTracer) and part.path.exists()), None)
+def _recorded(points: Sequence[Point]) -> Iterator[PastAnswer]:
+    """The cost of the steps of the last recorded runs, whatever their questions were."""
+    tracers = [tracer for point in points[:1] for tracer in point.valid.tracers.values()]
+    store = next(
+        (tracer.open() for tracer in tracers if isinstance(tracer, LocalTracer) and tracer.path.exists()), None
+    )
     if store is None:
         return
     try:
-        for trace in store.before(None, _RECORDED):
+        for trace in store.before(None, _MAX_TRACES):
             for step in trace["steps"]:
                 if step["took"]:
                     yield PastAnswer(step["stage"], step["component"], step["identity"], step["took"], step["usage"])
     except StoreError as error:
-        print(f"nothing is told from recorded runs: {error}", file=sys.stderr)
+        print(f"the estimate ignores recorded runs: {error}", file=sys.stderr)
     finally:
         store.close()

@@ -1,4 +1,4 @@
-"""How far a sweep is: a line that is written over on a terminal, a line now and then in a log."""
+"""Show the progress of a sweep: one line that is updated on a terminal, a line every half minute in a log."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import TextIO
 
 from llmops_flows.core.events import Event
 
-LIVE = 0.1
-"""Seconds between two lines on a terminal."""
-LOGGED = 30.0
-"""Seconds between two lines in a log, and before the first one: what is short says nothing."""
+TERMINAL_INTERVAL = 0.1
+"""Seconds between two updates on a terminal."""
+LOG_INTERVAL = 30.0
+"""Seconds between two lines in a log, and before the first: a short sweep logs nothing."""
+_CLEAR_LINE = "\r\x1b[2K"
 
 
-class Pace:
-    """Tells how much is done of how much, how long that took, and about how long the rest will.
+class SweepProgress:
+    """Shows how much is done, the share that was cached, the time taken, and an estimate of the time left.
 
-    It may listen to the runs of a sweep: then it counts the answers of the stage at work, those of all runs.
+    As a sink of runs it counts the records of the stage that is running, over all runs.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._live = self._stream.isatty()
-        self._begun = self._told = clock()
-        self._since: dict[str, float] = {}
+        self._is_terminal = self._stream.isatty()
+        self._start = self._last_shown = clock()
+        self._started_at: dict[str, float] = {}
         self._records = 0
         self._started: Counter[str] = Counter()
         self._finished: Counter[str] = Counter()
@@ -38,40 +39,40 @@ class Pace:
             self._records += event.data["records"]
         elif event.kind == "stage_started":
             self._started[event.stage] += len(event.data["ids"])
-            self._since.setdefault(event.stage, self._clock())
+            self._started_at.setdefault(event.stage, self._clock())
         elif event.kind == "stage_progress":
-            self._count(event.stage, event.data["done"])
+            self._show_stage(event.stage, event.data["done"])
         elif event.kind == "stage_finished":
             self._finished[event.stage] += len(event.data["spans"])
             self._states.update(span.state for span in event.data["spans"].values())
-            self._count(event.stage, 0)
+            self._show_stage(event.stage, 0)
 
-    def _count(self, stage: str, new: int) -> None:
-        """So many distinct answers of the stage are new, and not yet handed to their records."""
+    def _show_stage(self, stage: str, new: int) -> None:
+        """`new`: how many distinct results of the stage are computed but not yet assigned to their records."""
         finished = self._finished[stage]
         done = finished + min(new, self._started[stage] - finished)
-        self.tell(stage, done, self._records, self._states["known"] / (self._states.total() or 1))
+        self.show(stage, done, self._records, self._states["known"] / (self._states.total() or 1))
 
     def close(self) -> None:
-        """Leave nothing behind on a terminal."""
-        if self._live:
-            self._stream.write("\r\x1b[2K")
+        """Clear the line on a terminal."""
+        if self._is_terminal:
+            self._stream.write(_CLEAR_LINE)
             self._stream.flush()
 
-    def tell(self, what: str, done: int, of: int, known: float) -> None:
-        """So many of so many are done, and a share (0 to 1) of all so far was known; said when it is time to."""
+    def show(self, label: str, done: int, total: int, cached: float) -> None:
+        """Show that `done` of `total` are done, a share `cached` (0 to 1) from the cache, if the interval is over."""
         now = self._clock()
-        since = self._since.setdefault(what, now)
-        if now - self._told < (LIVE if self._live else LOGGED):
+        started_at = self._started_at.setdefault(label, now)
+        if now - self._last_shown < (TERMINAL_INTERVAL if self._is_terminal else LOG_INTERVAL):
             return
-        self._told = now
-        left = f", about {_span((now - since) / done * (of - done))} to go" if done else ""
-        line = f"{what} {done:,} of {of:,}, {known:.0%} known, {_span(now - self._begun)}{left}"
-        self._stream.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
+        self._last_shown = now
+        left = f", about {_format((now - started_at) / done * (total - done))} left" if done else ""
+        line = f"{label} {done:,} of {total:,}, {cached:.0%} cached, {_format(now - self._start)}{left}"
+        self._stream.write(f"{_CLEAR_LINE}{line}" if self._is_terminal else f"{line}\n")
         self._stream.flush()
 
 
-def _span(seconds: float) -> str:
+def _format(seconds: float) -> str:
     """Seconds as 0:07, 12:30, 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""Takes a sweep up where an earlier run of the same command left it, and tells what changed since."""
+"""Resume a sweep where an earlier run of the same command stopped, and find out what changed since."""
 
 from __future__ import annotations
 
@@ -7,145 +7,159 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmops_flows.artifacts.file_locks import try_locked
+from llmops_flows.config.experiment_identity import experiment_identity, part_details, part_identities
 from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.core.fingerprint import address
 from llmops_flows.report import run_files
 
-from .manifest import ExperimentChange, Manifest, ManifestPoint, changes, earlier, others, place, read
+from . import manifest
+from .grid.axes import COMMAND_LINE
+from .grid.points import Point
+from .grid.settings import SweepSettings
+from .manifest import ExperimentChange, Manifest, PointIdentity
 from .outcome import PointOutcome
 
-if TYPE_CHECKING:
-    from .grid.points import Point
-    from .grid.settings import SweepSettings
-
 _LOCK = ".sweep.lock"
-_SHORT = 16
+_ADDRESS_LENGTH = 16
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it was asked for.
+    """A sweep that is about to run.
 
     Attributes:
-        cells: its points.
-        folder: where it goes if it is new.
-        rules: how it is run.
-        command: what it was asked for by: its overrides without those that say how it is run.
-        named: the user named the folder; then it is used, whatever lies there of the same sweep.
+        points: all its points.
+        folder: where its results go unless it resumes an earlier run.
+        settings: the settings of the sweep.
+        command: the overrides that identify the command: those that decide what the points compute.
+        folder_given: the user gave the folder, so no other folder is used.
     """
 
-    cells: Sequence[Point]
+    points: Sequence[Point]
     folder: Path
-    rules: SweepSettings
+    settings: SweepSettings
     command: Sequence[str]
-    named: bool = False
+    folder_given: bool = False
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A sweep that may run now: nobody else writes into its folder.
+class SweepStart:
+    """What a sweep starts from. Its folder is locked: no other process writes to it.
 
     Attributes:
-        folder: where its results go.
-        known: what an earlier run finished, and is still as it was.
-        changed: what is not as it was when the sweep ran last.
-        again: cells that had been finished, and run again because of what changed.
+        folder: where the results go.
+        finished: outcomes that an earlier run saved and that are still valid.
+        changes: what changed since the last run.
+        outdated: points that were finished and run again because of the changes.
     """
 
     folder: Path
-    known: Sequence[PointOutcome] = ()
-    changed: Sequence[ExperimentChange] = ()
-    again: Sequence[Point] = ()
+    finished: Sequence[PointOutcome] = ()
+    changes: Sequence[ExperimentChange] = ()
+    outdated: Sequence[Point] = ()
 
 
 @contextmanager
-def taken(sweep: Sweep) -> Iterator[Taken]:
-    """The sweep in the folder in which an earlier run left it unfinished, else in a new one.
+def start_sweep(sweep: Sweep) -> Iterator[SweepStart]:
+    """Start in the folder of the last run of this sweep if that is unfinished, else in a new folder.
 
     Raises:
-        ConfigError: another sweep lies in the folder that the user named, or is at work there.
+        ConfigError: the folder that the user gave holds another sweep, or a sweep is running there.
     """
-    now, folder, resume = manifest(sweep), sweep.folder, sweep.rules.resume
-    with ExitStack() as open:
-        before = [folder] if sweep.named else earlier(folder.parent.parent, now.identity)[: 1 if resume else 0]
-        last = read(before[0], now.identity) if before else None
-        if sweep.named:
-            _own(open, folder, now.identity)
-            found = _state(sweep.cells, folder, last if resume else None, now)
-        elif last is not None and not _whole(before[0], last) and open.enter_context(try_locked(before[0] / _LOCK)):
-            found = _state(sweep.cells, before[0], last, now)
+    current, folder, resume = create_manifest(sweep), sweep.folder, sweep.settings.resume
+    with ExitStack() as stack:
+        if sweep.folder_given:
+            _lock_given_folder(stack, folder, current.identity)
+            last = manifest.read(folder, current.identity) if resume else None
+            start = _compare(sweep.points, folder, last, current)
         else:
-            found = Taken(_fresh(open, folder), changed=changes(last, now) if last is not None else [])
-        run_files.write_json(place(found.folder, now.identity), now.data())
-        yield found
+            earlier = manifest.earlier_folders(folder.parent.parent, current.identity) if resume else []
+            last = manifest.read(earlier[0], current.identity) if earlier else None
+            if last is not None and not _complete(earlier[0], last) and _lock(stack, earlier[0]):
+                start = _compare(sweep.points, earlier[0], last, current)
+            else:
+                changes = manifest.changes(last, current) if last is not None else []
+                start = SweepStart(_lock_new_folder(stack, folder), changes=changes)
+        run_files.write_json(manifest.path(start.folder, current.identity), current.data())
+        yield start
 
 
-def manifest(sweep: Sweep) -> Manifest:
-    """What the sweep is now."""
-    from llmops_flows.config.experiment_identity import experiment_identity, part_details, part_identities
-    from llmops_flows.core.fingerprint import address
-
-    points: dict[int, ManifestPoint] = {}
-    behind: dict[str, Any] = {}
-    for cell in sweep.cells:
-        if cell.experiment is None:
-            points[cell.number] = ManifestPoint(list(cell.overrides), "", {})
-        else:
-            named = part_identities(cell.experiment)
-            short = {name: found[:_SHORT] for name, found in named.items()}
-            behind.update((s, part_details(cell.experiment, name)) for name, s in short.items() if s not in behind)
-            points[cell.number] = ManifestPoint(list(cell.overrides), experiment_identity(cell.experiment), short)
-    identity = address([list(sweep.command), [list(cell.overrides) for cell in sweep.cells]])
-    return Manifest(identity, points, behind)
+def create_manifest(sweep: Sweep) -> Manifest:
+    """The manifest of the sweep as it is now."""
+    points: dict[int, PointIdentity] = {}
+    data: dict[str, Any] = {}
+    for point in sweep.points:
+        if point.experiment is None:
+            points[point.number] = PointIdentity(list(point.overrides), "", {})
+            continue
+        addresses = {name: full[:_ADDRESS_LENGTH] for name, full in part_identities(point.experiment).items()}
+        data.update((a, part_details(point.experiment, name)) for name, a in addresses.items() if a not in data)
+        points[point.number] = PointIdentity(list(point.overrides), experiment_identity(point.experiment), addresses)
+    identity = address([list(sweep.command), [list(point.overrides) for point in sweep.points]])
+    return Manifest(identity, points, data)
 
 
-def finished(folder: Path, number: int, work: str) -> PointOutcome | None:
-    """What came of a point that did this work to its end, without a failure; None otherwise."""
+def finished_outcome(folder: Path, number: int, work: str) -> PointOutcome | None:
+    """The saved outcome of a point that completed this work without a failure."""
     try:
         summary = json.loads((folder / str(number) / run_files.SUMMARY_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    found = PointOutcome(number, summary)
-    return found if summary.get("work") == work and not found.failed else None
+    outcome = PointOutcome(number, summary)
+    return outcome if summary.get("work") == work and not outcome.failed else None
 
 
-def _state(cells: Sequence[Point], folder: Path, last: Manifest | None, now: Manifest) -> Taken:
-    """What of the cells is finished in a folder."""
+def _compare(points: Sequence[Point], folder: Path, last: Manifest | None, current: Manifest) -> SweepStart:
+    """What is finished in a folder, compared with the manifest of the last run there."""
     if last is None:
-        return Taken(folder)
-    outcomes = {n: finished(folder, n, point.work) for n, point in now.points.items() if point.work}
-    again = [
-        cell for cell in cells
-        if cell.same_as is None and outcomes.get(cell.number, True) is None
-        and (before := last.points.get(cell.number)) is not None
-        and finished(folder, cell.number, before.work) is not None
-    ]  # fmt: skip
-    return Taken(folder, [found for found in outcomes.values() if found is not None], changes(last, now), again)
+        return SweepStart(folder)
+    outcomes = {
+        number: finished_outcome(folder, number, point.work)
+        for number, point in current.points.items()
+        if point.work
+    }  # fmt: skip
+    outdated = [
+        point
+        for point in points
+        if point.same_as is None
+        and outcomes.get(point.number, True) is None
+        and (before := last.points.get(point.number)) is not None
+        and finished_outcome(folder, point.number, before.work) is not None
+    ]
+    finished = [outcome for outcome in outcomes.values() if outcome is not None]
+    return SweepStart(folder, finished, manifest.changes(last, current), outdated)
 
 
-def _whole(folder: Path, last: Manifest) -> bool:
-    """Whether every point of a sweep was finished, as it was then."""
-    return all(finished(folder, number, point.work) is not None for number, point in last.points.items())
+def _complete(folder: Path, last: Manifest) -> bool:
+    """Whether the last run in a folder finished every point."""
+    return all(finished_outcome(folder, number, point.work) is not None for number, point in last.points.items())
 
 
-def _fresh(open: ExitStack, folder: Path) -> Path:
-    """A folder that no sweep has: two may be started in the same second."""
-    found, number = folder, 1
+def _lock(stack: ExitStack, folder: Path) -> bool:
+    return stack.enter_context(try_locked(folder / _LOCK))
+
+
+def _lock_new_folder(stack: ExitStack, folder: Path) -> Path:
+    """Create and lock a folder that no sweep uses: two sweeps may start in the same second."""
+    candidate, number = folder, 1
     while True:
-        found.mkdir(parents=True, exist_ok=True)
-        if not others(found, "") and open.enter_context(try_locked(found / _LOCK)):
-            return found
+        candidate.mkdir(parents=True, exist_ok=True)
+        if not manifest.of_other_sweeps(candidate, "") and _lock(stack, candidate):
+            return candidate
         number += 1
-        found = folder.with_name(f"{folder.name}-{number}")
+        candidate = folder.with_name(f"{folder.name}-{number}")
 
 
-def _own(open: ExitStack, folder: Path, identity: str) -> None:
-    """Make sure that a folder that the user named may be used."""
+def _lock_given_folder(stack: ExitStack, folder: Path, identity: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    hint = "name another folder: hydra.sweep.dir=FOLDER"
-    if not open.enter_context(try_locked(folder / _LOCK)):
-        raise ConfigError(Problem(f"a sweep is at work in {str(folder)!r}", "hydra.sweep.dir", "command line", hint))
-    if others(folder, identity):
-        raise ConfigError(Problem(f"{str(folder)!r} holds another sweep", "hydra.sweep.dir", "command line", hint))
+    problem = ""
+    if not _lock(stack, folder):
+        problem = f"another sweep is running in {str(folder)!r}"
+    elif manifest.of_other_sweeps(folder, identity):
+        problem = f"{str(folder)!r} holds another sweep"
+    if problem:
+        hint = "give another folder: hydra.sweep.dir=FOLDER"
+        raise ConfigError(Problem(problem, "hydra.sweep.dir", COMMAND_LINE, hint))

@@ -137,9 +137,9 @@ def test_hydras_own_sweeper_shares_the_budget_too(flows: Flows, service: Service
     [
         (("budget.usdd=5",), "did you mean 'usd'?"),
         (("budget.usd=-5",), "budget.usd (override budget.usd=-5): input should be greater than or equal to 0"),
-        (("-m", "budget.usd=1,2"), "a sweep has one budget, for all its points"),
-        (("-m", "budget.usd=1,2", "hydra/sweeper=basic"), "a sweep has one budget, for all its points"),
-        (("-m", "budget.usd=1", "store=sqlite,memory"), "a budget is kept in one store"),
+        (("-m", "budget.usd=1,2"), "all points of a sweep share one budget"),
+        (("-m", "budget.usd=1,2", "hydra/sweeper=basic"), "all points of a sweep share one budget"),
+        (("-m", "budget.usd=1", "store=sqlite,memory"), "a budget needs one store"),
     ],
 )
 def test_a_mistake_in_a_budget_is_told_before_anything_is_asked(

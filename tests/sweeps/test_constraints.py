@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmops_flows import ConfigError
-from llmops_flows.sweeps.grid.constraints import Where
+from llmops_flows.sweeps.grid.constraints import Constraint
 
 POINT: dict[str, Any] = {
     "retriever": "bm25",
@@ -35,7 +35,7 @@ POINT: dict[str, Any] = {
     ],
 )
 def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
-    assert Where(text)(POINT.__getitem__) is holds
+    assert Constraint(text).holds(POINT.__getitem__) is holds
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_condition_is_a_problem_and_runs_nothing(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no condition"):
-        Where(text)
+    with pytest.raises(ConfigError, match="cannot be parsed"):
+        Constraint(text)
 
 
 def test_a_misspelt_key_is_a_problem() -> None:
     with pytest.raises(ConfigError, match="names no key"):
-        Where("retriver == bm25")(POINT.__getitem__)
+        Constraint("retriver == bm25").holds(POINT.__getitem__)
 
 
 def test_values_that_have_no_order_are_a_problem() -> None:
-    with pytest.raises(ConfigError, match="cannot be decided"):
-        Where("model < 3")(POINT.__getitem__)
+    with pytest.raises(ConfigError, match="cannot be evaluated"):
+        Constraint("model < 3").holds(POINT.__getitem__)

@@ -84,15 +84,15 @@ def test_what_raises_hangs_or_is_killed_is_listed_and_the_rest_is_kept(tmp_path:
     assert done.returncode == 3, done.stdout + done.stderr
     assert "37 of 40 points finished" in done.stdout
     for number, cause in [
-        (13, "no luck today"), (14, r"took longer than 6 s \(sweep.timeout\)"),
-        (15, r"killed by signal 9 \(SIGKILL\), each of 2 times: out of memory\?"),
+        (13, "no luck today"), (14, r"killed after 6 s \(sweep.timeout\)"),
+        (15, r"killed by signal 9 \(SIGKILL\) in each of 2 attempts: out of memory\?"),
     ]:  # fmt: skip
         assert re.search(rf"point {number} \(model.number={number}\) failed:\n  - .*{cause}", done.stdout), done.stdout
     before = begun(folder)
     assert before[15] == 2 and sum(before.values()) == 41
     (folder / "mended").touch()
     told = run_to_its_end(folder, *overrides)
-    assert "resumed: 37 of 40 points known" in told and "40 of 40 points finished" in told
+    assert "resumed: 37 of 40 points finished" in told and "40 of 40 points finished" in told
     assert begun(folder) - before == {13: 1, 14: 1, 15: 1}
     assert len(results(folder)) == 40
     assert not workers(folder)
@@ -113,7 +113,7 @@ def test_an_interrupt_stops_every_worker_within_a_second(sign: signal.Signals, t
     assert not workers(folder)
     (folder / "mended").touch()
     told = run_to_its_end(folder, *overrides)
-    assert f"resumed: {len(kept)} of 8 points known" in told
+    assert f"resumed: {len(kept)} of 8 points finished" in told
     assert len(results(folder)) == 8
 
 

@@ -20,9 +20,9 @@ def test_hopeless_points_stop_and_the_saving_is_told(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = summaries(tmp_path)
     assert [one["records"] for one in found] == [60, 60, 20, 20]
-    assert found[2]["stopped"] == {"asked": 20, "of": 60, "behind": 0} and "stopped" not in found[0]
-    assert "stopped after 20 of 60 answers: worse than point 0 by answer_correctness beyond doubt" in done.stdout
-    assert "not computed for that: model 80," in done.stdout and "; 2 stopped early" in done.stdout
+    assert found[2]["stopped"] == {"answers": 20, "of": 60, "behind": 0} and "stopped" not in found[0]
+    assert "stopped after 20 of 60 answers: clearly worse than point 0 by answer_correctness" in done.stdout
+    assert "not computed: model 80," in done.stdout and "; 2 stopped early" in done.stdout
     assert "stopped early, worse than the best beyond doubt: 2, 3" in done.stdout
 
     again = flows(tmp_path, *SWEEP, *EARLY)
@@ -45,9 +45,9 @@ def test_a_point_that_is_not_worse_is_asked_everything(tmp_path: Path) -> None:
     ("override", "words"),
     [
         ("sweep.stop=answer_corectness", "did you mean 'answer_correctness'"),
-        ("sweep.workers=2", "stop compares points side by side"),
+        ("sweep.workers=2", "stop compares points of one process"),
         ("sweep.block=0", "sweep.block"),
-        ("hydra/launcher=joblib", "stop compares points that run side by side"),
+        ("hydra/launcher=joblib", "stop compares points of one process"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(override: str, words: str, tmp_path: Path) -> None:

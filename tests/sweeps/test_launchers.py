@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.sweeps.grid.points import cells
-from llmops_flows.sweeps.launcher_jobs import JobBatch, brought, packed
+from llmops_flows.sweeps.grid.points import expand_points
+from llmops_flows.sweeps.launchers.jobs import JobBatch, collect_outcomes, pack_tasks
 
 KEY = "sk-proj-0123456789abcdefghijklmnop"
 ODD = f"""
@@ -128,10 +128,10 @@ def test_a_launcher_that_cannot_start_is_one_line(project: Path) -> None:
 
 def test_results_come_back_from_another_disk(tmp_path: Path) -> None:
     """The file that marks the sender's disk is not there: so the job writes elsewhere, and brings what it wrote."""
-    found = cells(["flow=chat", "model=echo", "question='hi there'", "samples=2", "evaluator=none"])
+    found = expand_points(["flow=chat", "model=echo", "question='hi there'", "samples=2", "evaluator=none"])
     away, here = tmp_path / "away", tmp_path / "here"
-    done = JobBatch([packed(found, away)], 7, str(away), ".sender", {}).run(7)
+    done = JobBatch([pack_tasks(found, away)], 7, str(away), ".sender", {}).run(7)
     assert not away.exists()
-    assert [outcome.number for outcome in brought(done, here)] == [0]
+    assert [outcome.number for outcome in collect_outcomes(done, here)] == [0]
     assert sorted(path.name for path in (here / "0").iterdir()) == ["config.json", "results.jsonl", "summary.json"]
     assert (here / "0/results.jsonl").read_text().count("hi there") >= 2

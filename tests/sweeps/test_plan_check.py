@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from llmops_flows.engine.plan import PlanCheck
-from llmops_flows.sweeps.grid.points import cells
+from llmops_flows.sweeps.grid.points import expand_points
 from llmops_flows.sweeps.grid.settings import SweepSettings
-from llmops_flows.sweeps.planning import counted
-from llmops_flows.sweeps.sweep import execute
+from llmops_flows.sweeps.planning import plan_stages
+from llmops_flows.sweeps.sweep import execute_points
 
 AXES = {
     "model": ["extractive", "echo"],
@@ -44,11 +44,11 @@ def test_what_is_planned_is_computed_or_accounted_for(
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(tmp_path / "home"))
     chance = random.Random(seed)
     for out in (tmp_path / "first", tmp_path / "second"):  # the second sweep finds some of the first one's answers
-        found = cells(drawn(chance))
-        able = [cell for cell in found if cell.same_as is None]
-        planned = {name: len(count.new) for name, count in counted(able).items() if count.new}
+        found = expand_points(drawn(chance))
+        able = [point for point in found if point.same_as is None]
+        planned = {name: len(count.new) for name, count in plan_stages(able).items() if count.new}
         foreseen = PlanCheck()
-        outcomes = list(execute(found, out, SweepSettings(), foreseen=foreseen))
+        outcomes = list(execute_points(found, out, SweepSettings(), check=foreseen))
         assert not any(outcome.failed for outcome in outcomes)
         stages = foreseen.stages
         assert {name: came.planned for name, came in stages.items()} == planned
@@ -56,12 +56,12 @@ def test_what_is_planned_is_computed_or_accounted_for(
             assert came.computed == computed(out, name)
             assert came.planned == came.computed + came.equal + came.known + came.unreached
         again = PlanCheck()
-        assert not any(outcome.failed for outcome in execute(found, out, SweepSettings(), foreseen=again))
+        assert not any(outcome.failed for outcome in execute_points(found, out, SweepSettings(), check=again))
         assert again.stages == {}
 
 
 @pytest.mark.parametrize(
-    ("rules", "axes"),
+    ("settings", "axes"),
     [
         (SweepSettings(), ["cache=none,exact,normalized", "samples=1,2"]),
         (SweepSettings(), ["store=memory", "cache=exact,normalized"]),
@@ -70,14 +70,16 @@ def test_what_is_planned_is_computed_or_accounted_for(
     ],
 )
 def test_what_is_kept_nowhere_is_planned_wherever_it_is_computed(
-    rules: SweepSettings, axes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: SweepSettings, axes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(tmp_path / "home"))
-    found = cells(["flow=rag_support", "model=extractive", "retriever=bm25", "questions.limit=3", *axes])
-    able = [cell for cell in found if cell.same_as is None]
-    planned = {name: len(count.new) for name, count in counted(able, alone=rules.alone).items() if count.new}
+    found = expand_points(["flow=rag_support", "model=extractive", "retriever=bm25", "questions.limit=3", *axes])
+    able = [point for point in found if point.same_as is None]
+    planned = {
+        name: len(count.new) for name, count in plan_stages(able, isolated=settings.isolated).items() if count.new
+    }
     foreseen = PlanCheck()
-    assert not any(outcome.failed for outcome in execute(found, tmp_path / "out", rules, foreseen=foreseen))
+    assert not any(outcome.failed for outcome in execute_points(found, tmp_path / "out", settings, check=foreseen))
     came = foreseen.stages
     assert {name: one.planned for name, one in came.items()} == planned
     for name, one in came.items():

@@ -14,8 +14,8 @@ from llmops_flows.config.composition import composed as composing
 from llmops_flows.config.composition.interpolation import resolve, resolve_plain
 from llmops_flows.config.files.groups import options
 from llmops_flows.sweeps.grid import composer as pointing
-from llmops_flows.sweeps.grid.axes import grid
-from llmops_flows.sweeps.grid.composer import points
+from llmops_flows.sweeps.grid.axes import parse_grid
+from llmops_flows.sweeps.grid.composer import compose_points
 
 GRIDS = {
     "groups and values": [
@@ -46,26 +46,30 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_each_point_is_what_composing_it_gives(name: str) -> None:
-    asked = grid(GRIDS[name])
-    found = points(asked)
-    assert len(found) == len(asked.points)
+    asked = parse_grid(GRIDS[name])
+    found = compose_points(asked)
+    assert len(found) == len(asked.combinations)
     for point in found[:: max(1, len(found) // 12)]:
         whole = compose([*asked.fixed, *point.overrides])
         assert OmegaConf.to_container(whole.config) == point.raw
-        assert list(whole.plain["stages"]) == list(point.config["stages"])
+        assert list(whole.plain["stages"]) == list(point.plain["stages"])
         assert whole.choices == point.choices
-        assert whole.stage_keys == point.names
-        assert whole.plain == point.config
+        assert whole.stage_keys == point.stage_keys
+        assert whole.plain == point.plain
 
 
 def test_values_are_composed_and_not_their_product(composed: list[tuple[str, ...]]) -> None:
-    asked = grid(["flow=rag_support", "retriever=bm25,chroma", "retriever.k=range(1,11)", "reranker=none,sentences"])
-    assert len(points(asked)) == 40
+    asked = parse_grid(
+        ["flow=rag_support", "retriever=bm25,chroma", "retriever.k=range(1,11)", "reranker=none,sentences"]
+    )
+    assert len(compose_points(asked)) == 40
     assert len(composed) < 35
 
 
 def test_axes_that_depend_on_each_other_are_composed_in_full(composed: list[tuple[str, ...]]) -> None:
-    found = points(grid(["flow=rag_support", "flow=chat,rag_support", "prompt=chat/v1,rag_support/v1,rag_support/v2"]))
+    found = compose_points(
+        parse_grid(["flow=rag_support", "flow=chat,rag_support", "prompt=chat/v1,rag_support/v1,rag_support/v2"])
+    )
     assert [dict(p.choices)["prompt"] for p in found] == ["chat/v1", "rag_support/v1", "rag_support/v2"] * 2
 
 
@@ -78,7 +82,7 @@ def test_every_problem_of_every_value_is_told_at_once() -> None:
         "samples=1,2,3",
     ]
     with pytest.raises(ConfigError) as caught:
-        points(grid(typed))
+        compose_points(parse_grid(typed))
     assert "'bm25'" in str(caught.value) and "'none'" in str(caught.value)
 
 
@@ -133,5 +137,5 @@ def test_resolving_is_much_faster_than_omegaconf() -> None:
 def test_more_points_than_anybody_means_are_refused_at_once() -> None:
     begun = time.process_time()
     with pytest.raises(ConfigError, match="this sweep has 1,000,000 points"):
-        points(grid(["flow=rag_support", "retriever.k=range(0,1000)", "samples=range(0,1000)"]))
+        compose_points(parse_grid(["flow=rag_support", "retriever.k=range(0,1000)", "samples=range(0,1000)"]))
     assert time.process_time() - begun < 2

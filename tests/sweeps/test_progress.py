@@ -7,7 +7,7 @@ from io import StringIO
 from llmops_flows import Flow, Record, Runner
 from llmops_flows.core.events import Event
 from llmops_flows.engine.run import Run
-from llmops_flows.sweeps.progress import Pace
+from llmops_flows.sweeps.progress import SweepProgress
 from llmops_flows.testing.clock import FakeClock
 from llmops_flows.testing.fakes import CountedModel, DictStore
 
@@ -19,34 +19,34 @@ class Terminal(StringIO):
 
 def test_a_log_gets_a_line_each_half_minute_with_what_is_left() -> None:
     clock, log = FakeClock(), StringIO()
-    pace = Pace(log, clock.now)
+    progress = SweepProgress(log, clock.now)
     for done in range(1, 101):
         clock.time += 1
-        pace.tell("model", done, 200, 0.25)
+        progress.show("model", done, 200, 0.25)
     assert log.getvalue().splitlines() == [
-        "model 30 of 200, 25% known, 0:30, about 2:44 to go",
-        "model 60 of 200, 25% known, 1:00, about 2:18 to go",
-        "model 90 of 200, 25% known, 1:30, about 1:49 to go",
+        "model 30 of 200, 25% cached, 0:30, about 2:44 left",
+        "model 60 of 200, 25% cached, 1:00, about 2:18 left",
+        "model 90 of 200, 25% cached, 1:30, about 1:49 left",
     ]
 
 
 def test_what_is_short_says_nothing_in_a_log() -> None:
     clock, log = FakeClock(), StringIO()
-    pace = Pace(log, clock.now)
+    progress = SweepProgress(log, clock.now)
     for done in range(29):
         clock.time += 1
-        pace.tell("points", done, 29, 0)
-    pace.close()
+        progress.show("points", done, 29, 0)
+    progress.close()
     assert log.getvalue() == ""
 
 
 def test_a_terminal_has_one_line_of_which_nothing_is_left() -> None:
     clock, screen = FakeClock(), Terminal()
-    pace = Pace(screen, clock.now)
+    progress = SweepProgress(screen, clock.now)
     for done in range(1, 6):
         clock.time += 0.2
-        pace.tell("points", done, 5, 0.5)
-    pace.close()
+        progress.show("points", done, 5, 0.5)
+    progress.close()
     assert screen.getvalue().count("\r\x1b[2K") == 6
     assert "\n" not in screen.getvalue() and screen.getvalue().endswith("\r\x1b[2K")
 
@@ -68,13 +68,13 @@ def test_a_walk_tells_of_the_stage_at_work_over_all_its_runs() -> None:
         return Run(flow, [Record.of(str(n), slots) for n, slots in enumerate(asked)])
 
     one, other = CountedModel(name="one"), CountedModel(name="other")
-    with Runner(store=DictStore(), sinks=[Slow(), Pace(log, clock.now)]) as runner:
+    with Runner(store=DictStore(), sinks=[Slow(), SweepProgress(log, clock.now)]) as runner:
         runner.run_all([lane(one, "a", "b", "b"), lane(one, "b", "c"), lane(other, "a", "b", "c")])
     assert log.getvalue().splitlines() == [
-        "model 1 of 8, 0% known, 0:30, about 3:30 to go",
-        "model 2 of 8, 0% known, 1:00, about 3:00 to go",
-        "model 3 of 8, 0% known, 1:30, about 2:30 to go",
-        "model 6 of 8, 0% known, 2:00, about 0:40 to go",
-        "model 7 of 8, 0% known, 2:30, about 0:21 to go",
-        "model 8 of 8, 0% known, 3:00, about 0:00 to go",
+        "model 1 of 8, 0% cached, 0:30, about 3:30 left",
+        "model 2 of 8, 0% cached, 1:00, about 3:00 left",
+        "model 3 of 8, 0% cached, 1:30, about 2:30 left",
+        "model 6 of 8, 0% cached, 2:00, about 0:40 left",
+        "model 7 of 8, 0% cached, 2:30, about 0:21 left",
+        "model 8 of 8, 0% cached, 3:00, about 0:00 left",
     ]

@@ -80,9 +80,9 @@ def test_whatever_changed_is_named_and_only_what_it_touches_runs_again(
 ) -> None:
     edited(left, what)
     told = again(left)
-    lines = [line.partition("ran last: ")[2] for line in told.splitlines() if line.startswith("changed since")]
+    lines = [line.partition("of this sweep: ")[2] for line in told.splitlines() if line.startswith("changed since")]
     assert lines[:1] == ([words] if words else []), told
-    assert "resumed: 3 of 4 points known" in told if not words else "3 points that were finished run again" in told
+    assert "resumed: 3 of 4 points finished" in told if not words else "3 finished points run again" in told
     assert sum(begun(left).values()) == calls
     assert len(results_of_all(left)) == 4
 
@@ -102,7 +102,7 @@ def test_points_that_do_the_same_are_taken_up_with_the_one_that_they_are_like(tm
     )
     (folder / "mended").touch()
     done = sweep(folder, *axes, "sweep.workers=2")
-    assert "resumed: 2 of 4 points known" in done.stdout and "4 of 4 points finished" in done.stdout
+    assert "resumed: 2 of 4 points finished" in done.stdout and "4 of 4 points finished" in done.stdout
     assert begun(folder) == {0: 1, 1: 2}
     assert [one["overrides"][1] for one in results_of_all(folder)] == ["model.pause=0.0", "model.pause=0.001"] * 2
 
@@ -112,7 +112,7 @@ def test_a_finished_sweep_is_left_as_it_was_and_costs_nothing_again(tmp_path: Pa
     again(folder)
     edited(folder, "question")
     told = again(folder)
-    assert "changed since this sweep ran last: questions: 1 changed (a)" in told
+    assert "changed since the last run of this sweep: questions: 1 changed (a)" in told
     first, second = sorted((folder / "multirun").glob("*/*"))
     assert [json.loads((place / "0" / "results.jsonl").read_text())["question"] for place in (first, second)] == [
         "hello", "hello again",
@@ -138,7 +138,7 @@ def test_a_folder_of_ones_own_is_gone_on_with_and_never_shared_with_another_swee
     folder = project(tmp_path, n3="raise")
     assert "mine   python -m llmops_flows board mine --report" in again(folder, "hydra.sweep.dir=mine", code=3)
     (folder / "mended").touch()
-    assert "resumed: 3 of 4 points known, in mine" in again(folder, "hydra.sweep.dir=mine")
+    assert "resumed: 3 of 4 points finished, in mine" in again(folder, "hydra.sweep.dir=mine")
     done = sweep(folder, "model.number=range(5)", "hydra.sweep.dir=mine")
     assert done.returncode == 2 and "'mine' holds another sweep" in done.stderr
     assert sorted(path.name for path in (folder / "mine").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]

@@ -35,7 +35,7 @@ def test_the_same_command_computes_nothing_and_a_larger_number_adds_the_rest(
     first, asked = tried(), len(calls())
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=5") == 0
     assert tried() == first and len(calls()) == asked == 5
-    assert "5 points are there already" in capsys.readouterr().out
+    assert "5 points from earlier runs" in capsys.readouterr().out
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=7") == 0
     assert tried()[:5] == first and len(calls()) == 7
 
@@ -108,7 +108,7 @@ def test_what_fails_is_told_with_its_cause_and_tried_again_next_time(
     words = [*HEIGHT, "model.side=cliff,fog,south", "model.north=0,-1,x"]
     assert search(*words) == 3
     out = capsys.readouterr().out
-    assert "fell off" in out and "scores.height says nothing about any of its answers" in out
+    assert "fell off" in out and "no answer has a value of scores.height" in out
     assert "model.north (override model.north=x)" in out
     fine = {" ".join(trial["overrides"]) for trial in results()["trials"] if trial["figures"]}
     assert fine == {"model.side=south model.north=0", "model.side=south model.north=-1"}
@@ -173,7 +173,7 @@ def test_what_the_budget_does_not_allow_is_no_failure_of_a_point(
     words = [*HEIGHT, "model.north=range(0,11)", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2"]
     assert search(*words, "budget.minutes=0.0000001") in (1, 3)
     out = capsys.readouterr().out
-    assert "the budget is used up" in out and "0 of 6 points tried" in out
+    assert "the budget is spent" in out and "0 of 6 points tried" in out
     assert search(*words) == 0
     assert len(results()["trials"]) == 6 and not any(trial["cause"] for trial in results()["trials"])
     assert {trial["number"] for trial in results()["trials"]} >= {0, 1}  # the first two were not given up
@@ -192,7 +192,7 @@ def test_a_hopeless_point_is_stopped_and_told_as_such(
     assert search(*words, *stop) == 0
     assert len(calls()) == before and "stopped after 12 of 24 answers" in capsys.readouterr().out
     assert search(*words, *stop, "sweep.minimize=[tokens]") == 2
-    assert "points are stopped by the one objective" in capsys.readouterr().err
+    assert "only by its single objective" in capsys.readouterr().err
 
 
 def test_a_search_begins_anew_where_that_is_asked_for(search: Callable[..., int]) -> None:

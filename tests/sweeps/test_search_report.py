@@ -17,16 +17,16 @@ TOKENS = "sweep.minimize=[tokens]"
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["model.north=1,2"], ["NAME of: scores.height, cost_usd"]),
+        (["model.north=1,2"], ["where NAME is one of: scores.height, cost_usd"]),
         (
             ["sweep.maximize=[scores.hieght]", "sweep.minimize=[cost,errors,errors]", "model.north=1,2"],
-            ["did you mean 'scores.height'?", "did you mean 'cost_usd'?", "'errors' is asked for 2 times"],
+            ["did you mean 'scores.height'?", "did you mean 'cost_usd'?", "'errors' occurs 2 times"],
         ),
-        ([TOKENS], ["nothing varies"]),
+        ([TOKENS], ["a search needs a key with several values"]),
         ([TOKENS, "model.nroth=1,2", "model=hil,echo"], ["did you mean 'north'?", "did you mean 'hill'?"]),
         (
             [TOKENS, "model.north=shuffle(1,2)", "a=tag(log,interval(0,1))", "b=tag(lgo,interval(0,1))"],
-            ["no order that could be shuffled", "begin the interval above 0", "did you mean 'log'?"],
+            ["cannot shuffle values", "must be greater than 0", "did you mean 'log'?"],
         ),
         ([TOKENS, "model.east=interval(0,1)", "hydra.sweeper.sampler=grid"], ["has no end"]),
         ([TOKENS, "model.north=1,2", "hydra.sweeper.sampler=tpee"], ["did you mean 'tpe'?"]),
@@ -36,7 +36,7 @@ TOKENS = "sweep.minimize=[tokens]"
             ["sweep.minimize=[tokens,errors]", "model.north=1,2", "hydra.sweeper.sampler=cmaes"],
             ["one objective only"],
         ),
-        ([TOKENS, "model.north=1,2", "sweep.where=model.north > 9"], ["no point is left"]),
+        ([TOKENS, "model.north=1,2", "sweep.where=model.north > 9"], ["no point fulfills the constraint"]),
         ([TOKENS, "model.north=x,y"], ["should be a valid integer"]),
     ],
 )

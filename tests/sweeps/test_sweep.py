@@ -82,7 +82,7 @@ def test_an_added_value_runs_only_the_new_cells(tmp_path: Path) -> None:
 
 def test_points_that_do_the_same_run_once(tmp_path: Path) -> None:
     done = flows(tmp_path, "-m", *QUICK, "model.limits.timeout=30,60")
-    assert done.returncode == 2 or "2 the same as another" in done.stdout
+    assert done.returncode == 2 or "2 duplicates of other points" in done.stdout
 
 
 def test_zipped_axes_and_conditions(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_zipped_axes_and_conditions(tmp_path: Path) -> None:
     ("override", "words"),
     [
         ("sweep.where=retriver == bm25", "names no key"),
-        ("sweep.where=retriever.k > 99", "no point is left"),
-        ("sweep.zip=[[retriever.k,narrw]]", "does not vary"),
-        ("sweep.zap=1", "a sweep has no 'zap'"),
+        ("sweep.where=retriever.k > 99", "no point fulfills the constraint"),
+        ("sweep.zip=[[retriever.k,narrw]]", "has only one value"),
+        ("sweep.zap=1", "unknown setting 'zap'"),
         ("retriever.k=interval(1,3)", "interval"),
         ("budget.euro=1", "unknown key 'euro'"),
         ("hydra/launcher=jblib", "did you mean 'joblib'"),

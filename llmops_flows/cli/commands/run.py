@@ -8,13 +8,10 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.core.errors import ConfigError, FlowError
-from llmops_flows.sweeps.outcome import PointOutcome
-from llmops_flows.sweeps.workers.job_results import PROCESS, arrive
+from llmops_flows.core.errors import FlowError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,36 +32,12 @@ class SingleRun:
 
     def __call__(self, config: DictConfig) -> None:
         try:
-            self.failed = bool(_failures(_job(config)))
+            self.failed = bool(_failures(run_job(config)))
         except Exception as error:
             self.error = error
 
 
-@dataclass(frozen=True)
-class HydraTask:
-    """What Hydra calls for each job of a sweep. `account`: what the jobs' budget is paid from.
-
-    It raises nothing but an interrupt: one bad point does not end a sweep, and what came of it travels as plain data.
-    """
-
-    account: str | None = None
-    process: str = PROCESS
-
-    def __call__(self, config: DictConfig) -> PointOutcome:
-        from hydra.core.hydra_config import HydraConfig
-
-        arrive(self.process)
-        number = int(HydraConfig.get().job.num)
-        try:
-            return PointOutcome(number, _job(config, self.account))
-        except ConfigError as error:
-            return PointOutcome(number, failure="\n".join(map(str, error.problems)), wrong=True)
-        except Exception as error:
-            log.debug("point %s failed", number, exc_info=True)
-            return PointOutcome(number, failure=f"{type(error).__name__}: {error}")
-
-
-def _job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
+def run_job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
     """Run the job that Hydra set up. Returns the summary of the run."""
     from hydra.core.hydra_config import HydraConfig
 

@@ -1,4 +1,4 @@
-"""The axes of a sweep: Hydra's override grammar, with axes that move together and points that are left out."""
+"""Parse the overrides of a sweep into fixed values and axes."""
 
 from __future__ import annotations
 
@@ -8,49 +8,58 @@ from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any
 
+from llmops_flows.config.composition.override_parser import parse_override
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.text.suggestions import did_you_mean
 
-LINE = "command line"
+COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)
 class SweepAxis:
-    """What varies. Each of the `steps` is one value: an override for each of the `keys`, in their order."""
+    """Keys that vary together. Each value is a tuple with one override per key, in the order of the keys."""
 
     keys: tuple[str, ...]
-    steps: tuple[tuple[str, ...], ...]
+    values: tuple[tuple[str, ...], ...]
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.values)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A sweep as it was asked for: what is the same at every point, and what varies."""
+    """The overrides that all points share, and the axes whose product makes the points."""
 
     fixed: tuple[str, ...]
     axes: tuple[SweepAxis, ...]
 
     @property
-    def points(self) -> list[tuple[str, ...]]:
-        """What sets each point apart from the others, the last axis varying fastest."""
-        return [tuple(chain.from_iterable(steps)) for steps in product(*(axis.steps for axis in self.axes))]
+    def combinations(self) -> list[tuple[str, ...]]:
+        """The overrides that distinguish each point, the last axis varying fastest."""
+        return [tuple(chain.from_iterable(values)) for values in product(*(axis.values for axis in self.axes))]
 
 
-def grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid:
-    """The grid that overrides in Hydra's grammar ask for (`glob` written out before).
+def parse_overrides(overrides: Sequence[str]) -> list[Any]:
+    """Overrides as parsed by Hydra. Raises ConfigError with every override that cannot be parsed."""
+    results = [parse_override(override) for override in overrides]
+    if problems := [problem for _, problem in results if problem is not None]:
+        raise ConfigError(problems)
+    return [parsed for parsed, _ in results]
+
+
+def parse_grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid:
+    """The grid of overrides in Hydra's grammar (globs are expanded before).
 
     Args:
-        overrides: as typed; `a=1,2`, `choice(…)`, `range(…)`, `sort(…)` make an axis, the rest is fixed.
-        zipped: lists of keys whose axes move together: the first value with the first, and so on.
+        overrides: `a=1,2`, `choice(…)`, `range(…)` and `sort(…)` make an axis, other overrides are fixed.
+        zipped: lists of keys whose axes move together: the first values, the second values, and so on.
 
     Raises:
-        ConfigError: an override that cannot be read, an axis without end, keys that cannot be zipped.
+        ConfigError: an override cannot be parsed, an axis is infinite, or keys cannot be zipped.
     """
     fixed: dict[str, str] = {}
     varying: dict[str, tuple[str, ...]] = {}
-    for override in _parsed(overrides):
+    for override in parse_overrides(overrides):
         key = override.get_key_element()
         fixed.pop(key, None)
         varying.pop(key, None)
@@ -58,63 +67,50 @@ def grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid
             varying[key] = _values(override)
         else:
             fixed[key] = str(override.input_line)
-    return Grid(tuple(fixed.values()), tuple(_zip(varying, zipped)))
-
-
-def _parsed(overrides: Sequence[str]) -> list[Any]:
-    from llmops_flows.config.composition.override_parser import parse_override
-
-    found = [parse_override(text) for text in overrides]
-    problems = [problem for _, problem in found if problem is not None]
-    if problems:
-        raise ConfigError(problems)
-    return [override for override, _ in found]
+    return Grid(tuple(fixed.values()), tuple(_axes(varying, zipped)))
 
 
 def _values(override: Any) -> tuple[str, ...]:
     if not override.is_discrete_sweep():
-        hint = "name the values: choice(…), range(…), a,b,c; or search it: hydra/sweeper=optuna"
-        raise ConfigError(Problem("an interval has no end of values", override.input_line, LINE, hint))
+        hint = "list the values: choice(…), range(…), a,b,c; or search the interval: hydra/sweeper=optuna"
+        raise ConfigError(
+            Problem("a sweep cannot list the values of an interval", override.input_line, COMMAND_LINE, hint)
+        )
     key = override.get_key_element()
     return tuple(dict.fromkeys(f"{key}={value}" for value in override.sweep_string_iterator()))
 
 
-def _zip(varying: dict[str, tuple[str, ...]], zipped: Sequence[Sequence[str]]) -> list[SweepAxis]:
-    _once(zipped)
-    joined = {key: tuple(group) for group in zipped for key in group}
+def _axes(varying: dict[str, tuple[str, ...]], zipped: Sequence[Sequence[str]]) -> list[SweepAxis]:
+    _check_unique(zipped)
+    groups = {key: tuple(group) for group in zipped for key in group}
     axes: dict[tuple[str, ...], SweepAxis] = {}
-    for key, steps in varying.items():
-        group = joined.get(key, (key,))
+    for key in [*varying, *groups]:
+        group = groups.get(key, (key,))
         if group not in axes:
-            axes[group] = (
-                SweepAxis((key,), tuple((step,) for step in steps)) if len(group) == 1 else _joint(group, varying)
-            )
-    for group in {tuple(group) for group in zipped} - axes.keys():
-        _joint(group, varying)
+            axes[group] = _axis(group, varying)
     return list(axes.values())
 
 
-def _once(zipped: Sequence[Sequence[str]]) -> None:
-    """Raise ConfigError for keys that stand at two places of `sweep.zip`."""
-    places = Counter(chain.from_iterable(zipped))
-    hint = "name it once; what moves together is one list: sweep.zip=[[a,b,c]]"
+def _check_unique(zipped: Sequence[Sequence[str]]) -> None:
+    counts = Counter(chain.from_iterable(zipped))
+    hint = "name each key once; keys that move together are one list: sweep.zip=[[a,b,c]]"
     problems = [
-        Problem(f"{key!r} stands there {count} times", "sweep.zip", LINE, hint)
-        for key, count in places.items()
+        Problem(f"{key!r} occurs {count} times", "sweep.zip", COMMAND_LINE, hint)
+        for key, count in counts.items()
         if count > 1
     ]
     if problems:
         raise ConfigError(problems)
 
 
-def _joint(group: tuple[str, ...], varying: dict[str, tuple[str, ...]]) -> SweepAxis:
+def _axis(group: tuple[str, ...], varying: dict[str, tuple[str, ...]]) -> SweepAxis:
     for key in group:
         if key not in varying:
-            hint = did_you_mean(key, varying)
-            raise ConfigError(Problem(f"{key!r} does not vary, so nothing can move with it", "sweep.zip", LINE, hint))
-    lengths = {key: len(varying[key]) for key in group}
-    if len(set(lengths.values())) > 1:
-        counted = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        hint = "axes that move together need equally many values"
-        raise ConfigError(Problem(f"these axes cannot move together: {counted}", "sweep.zip", LINE, hint))
+            raise ConfigError(
+                Problem(f"{key!r} has only one value", "sweep.zip", COMMAND_LINE, did_you_mean(key, varying))
+            )
+    if len({len(varying[key]) for key in group}) > 1:
+        counts = ", ".join(f"{key} has {len(varying[key])}" for key in group)
+        hint = "give each key the same number of values"
+        raise ConfigError(Problem(f"keys cannot move together: {counts}", "sweep.zip", COMMAND_LINE, hint))
     return SweepAxis(group, tuple(zip(*(varying[key] for key in group), strict=True)))

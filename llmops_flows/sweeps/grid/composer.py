@@ -1,4 +1,8 @@
-"""The configs of a sweep's points, at the price of the axes' values instead of their product."""
+"""Compose the configs of a sweep's points.
+
+Composing with Hydra is slow, so each value of an axis is composed once, not each combination of values: what a value
+changes in the config is then applied to the configs of all points that have it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from llmops_flows.config.compose import compose
@@ -17,43 +22,49 @@ from llmops_flows.config.composition.interpolation import resolve_plain
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.stage import Part
 
-from .axes import Grid
+from .axes import COMMAND_LINE, Grid
+
+MAX_POINTS = 50_000
+_PROBES = 3
+"""How many points are also composed in full, to check the configs that are put together."""
 
 Path = tuple[str, ...]
 Changes = dict[Path, Any]
-"""Path of a leaf to its value, or GONE."""
-
-MOST = 50_000
-"""How many points a sweep may have: more are a slip, or a search."""
-_PROBES = 3
-"""How many points are composed in full as well, to see that the parts fit."""
+"""Path of a leaf below `config` or `choices` to its new value, or DELETED."""
 
 
-class _Gone:
+class _Deleted:
     def __repr__(self) -> str:
-        return "GONE"
+        return "DELETED"
 
 
-GONE = _Gone()
+DELETED = _Deleted()
+
+
+class Tree(NamedTuple):
+    """A composed config, interpolations unresolved, and the chosen option of each group."""
+
+    config: dict[str, Any]
+    choices: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Memo:
-    """What was found out at one point and holds at others: what resolvers gave, by their text; parts, by config."""
+    """What points share: values of resolvers by their text, and components by their config."""
 
-    called: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Part] = field(default_factory=dict)
+    resolver_values: dict[str, Any] = field(default_factory=dict)
+    components: dict[str, Part] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class ComposedPoint:
-    """One point of a sweep or search, composed: its config. Built, it is a `Cell`.
+class PointConfig:
+    """The config of one point. A `Point` is built from it.
 
     Attributes:
-        overrides: the overrides that set it apart from the other points.
+        overrides: the overrides that distinguish it from the other points.
         raw: its config, interpolations unresolved.
         choices: group to chosen option.
-        memo: what the points of a sweep share.
+        memo: shared by the points of a sweep.
     """
 
     overrides: tuple[str, ...]
@@ -62,174 +73,181 @@ class ComposedPoint:
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The config as plain data. Raises ConfigError where an interpolation leads nowhere."""
-        return resolve_plain(self.raw, self.memo.called)
+    def plain(self) -> dict[str, Any]:
+        """The resolved config as plain data. Raises ConfigError if an interpolation cannot be resolved."""
+        return resolve_plain(self.raw, self.memo.resolver_values)
 
     @property
-    def names(self) -> dict[str, str]:
-        """Stage to the config key that it is taken from."""
-        stages = self.raw.get("stages") or {}
-        taken = {str(n): v for n, v in stages.items() if isinstance(v, str)}
-        return {n: v[2:-1] for n, v in taken.items() if v.startswith("${") and v.endswith("}")}
+    def stage_keys(self) -> dict[str, str]:
+        """Stage to the config key that it interpolates."""
+        stages = (self.raw.get("stages") or {}).items()
+        texts = {str(name): value for name, value in stages if isinstance(value, str)}
+        return {name: text[2:-1] for name, text in texts.items() if text.startswith("${") and text.endswith("}")}
+
+    def value(self, key: str) -> Any:
+        """The option of a group, or the value of a config key. Raises LookupError."""
+        if key in self.choices:
+            return self.choices[key]
+        node: Any = self.raw
+        try:
+            for step in key.split("."):
+                node = node[step]
+        except (KeyError, TypeError):
+            raise LookupError(key) from None
+        return node
 
 
-def points(grid: Grid) -> list[ComposedPoint]:
-    """Every point of the grid, the last axis varying fastest.
+def compose_points(grid: Grid) -> list[PointConfig]:
+    """The config of every point of the grid, the last axis varying fastest.
 
-    What an option changes is found by composing it once, beside the first and beside the last values of the other
-    axes; a plain value changes its own leaf. Where values change each other's keys, every point is composed in full.
+    An option is composed once beside the first and once beside the last values of the other axes, which shows what it
+    changes; a plain value changes its own leaf. If axes change each other's keys, every point is composed in full.
 
     Raises:
-        ConfigError: with everything that is wrong with any of the overrides, or that there are too many points.
+        ConfigError: with every problem of the overrides, or if there are more than MAX_POINTS points.
     """
     count = prod(map(len, grid.axes))
-    if count > MOST:
-        hint = f"at most {MOST:,}: fewer values, axes that move together (sweep.zip), or hydra/sweeper=optuna"
-        raise ConfigError(Problem(f"this sweep has {count:,} points", "-m", "command line", hint))
-    wanted = grid.points
-    if grid.axes and len(wanted) > _composings(grid):
-        found = _spliced(grid)
-        if found is not None:
-            return found
-    return [_point(overrides, _composed(grid, overrides)) for overrides in wanted]
-
-
-def _composings(grid: Grid) -> int:
-    """How many configs it takes to find out what each value changes: options are composed, plain values are not."""
-    options = [a for a in grid.axes if any("." not in word.partition("=")[0] for step in a.steps for word in step)]
-    return 2 + _PROBES + 2 * sum(map(len, options))
+    if count > MAX_POINTS:
+        hint = f"at most {MAX_POINTS:,}: give fewer values, zip axes (sweep.zip), or search with hydra/sweeper=optuna"
+        raise ConfigError(Problem(f"this sweep has {count:,} points", "-m", COMMAND_LINE, hint))
+    if grid.axes and count > _compositions(grid):
+        points = _put_together(grid)
+        if points is not None:
+            return points
+    memo = Memo()
+    return [_compose_in_full(grid.fixed, overrides, memo) for overrides in grid.combinations]
 
 
 class Composer:
-    """Points one by one: what their options give is composed once, plain values are put where they belong.
+    """Composes the points of a search, one by one.
 
-    The first one that is put together with the same options is composed in full, too, to see that they are equal.
+    Each combination of options is composed once; plain values are applied to it. The first point that is put together
+    for a combination is also composed in full, to check that both are equal.
     """
 
     def __init__(self, fixed: Sequence[str]) -> None:
-        self._grid = Grid(tuple(fixed), ())
+        self._fixed = tuple(fixed)
         self._groups: set[str] = set()
-        self._trees: dict[tuple[str, ...], dict[str, Any]] = {}
-        self._fits: dict[tuple[str, ...], bool] = {}
+        self._trees: dict[tuple[str, ...], Tree] = {}
+        self._checked: dict[tuple[str, ...], bool] = {}
         self._memo = Memo()
 
-    def point(self, overrides: Sequence[str]) -> ComposedPoint:
-        """The point that overrides set apart. Raises ConfigError."""
-        options, plain = self._parts(overrides)
+    def compose(self, overrides: Sequence[str]) -> PointConfig:
+        """The config of the point that these overrides distinguish. Raises ConfigError."""
+        options, changes = self._split(overrides)
         tree = self._trees.get(options)
-        if tree is None or not _has(tree, plain) or not self._fits.get(options, True):
-            found = self._whole(overrides)
-            self._groups |= found.choices.keys()
-            self._trees.setdefault(self._parts(overrides)[0], {"config": found.raw, "choices": found.choices})
-            return found
-        raw, choices = _applied(tree, plain)
-        found = ComposedPoint(tuple(overrides), raw, choices, self._memo)
-        if options not in self._fits:
-            self._fits[options] = found == self._whole(overrides)
-            return self.point(overrides)
-        return found
+        if tree is None or not _has_leaves(tree, changes) or not self._checked.get(options, True):
+            point = _compose_in_full(self._fixed, overrides, self._memo)
+            self._groups |= point.choices.keys()
+            options, _ = self._split(overrides)  # now that all groups are known
+            self._trees.setdefault(options, Tree(dict(point.raw), dict(point.choices)))
+            return point
+        config, choices = _apply(tree, changes)
+        point = PointConfig(tuple(overrides), config, choices, self._memo)
+        if options not in self._checked:
+            complete = _compose_in_full(self._fixed, overrides, self._memo)
+            self._checked[options] = point == complete
+            return complete
+        return point
 
-    def _parts(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], Changes]:
+    def _split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], Changes]:
         """The overrides that must be composed, and the leaves that the others set."""
-        options, plain = [], Changes()
+        options, changes = [], Changes()
         for override in overrides:
-            leaves = _leaves([override])
+            leaves = _plain_changes([override])
             if leaves is None or any("/".join(path[1:]) in self._groups for path in leaves):
                 options.append(override)
             else:
-                plain.update(leaves)
-        return tuple(options), plain
-
-    def _whole(self, overrides: Sequence[str]) -> ComposedPoint:
-        composed = _composed(self._grid, overrides)
-        return ComposedPoint(tuple(overrides), _raw(composed), composed.choices, self._memo)
+                changes.update(leaves)
+        return tuple(options), changes
 
 
-def _composed(grid: Grid, overrides: Sequence[str]) -> Composed:
-    return compose([*grid.fixed, *overrides], typed=False)
+def _compose(fixed: Sequence[str], overrides: Sequence[str]) -> Tree:
+    composed: Composed = compose([*fixed, *overrides], typed=False)
+    config = OmegaConf.to_container(composed.config, resolve=False)
+    assert isinstance(config, dict)
+    return Tree({str(key): value for key, value in config.items()}, dict(composed.choices))
 
 
-def _point(overrides: Sequence[str], composed: Composed) -> ComposedPoint:
-    return ComposedPoint(tuple(overrides), _raw(composed), composed.choices)
+def _compose_in_full(fixed: Sequence[str], overrides: Sequence[str], memo: Memo) -> PointConfig:
+    config, choices = _compose(fixed, overrides)
+    return PointConfig(tuple(overrides), config, choices, memo)
 
 
-def _raw(composed: Composed) -> dict[str, Any]:
-    found = OmegaConf.to_container(composed.config, resolve=False)
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+def _compositions(grid: Grid) -> int:
+    """How many configs must be composed to find out what each value changes. Plain values need none."""
+    option_axes = [
+        axis
+        for axis in grid.axes
+        if any("." not in override.partition("=")[0] for value in axis.values for override in value)
+    ]
+    return 2 + _PROBES + 2 * sum(map(len, option_axes))
 
 
-def _spliced(grid: Grid) -> list[ComposedPoint] | None:
-    """The points put together from what each value changes; None when the axes are not independent."""
-    first = [axis.steps[0] for axis in grid.axes]
-    base, changes = _changes(grid, first)
-    _, others = _changes(grid, [axis.steps[-1] for axis in grid.axes])
-    if not _independent(changes) or not _agree(changes, others):
+def _put_together(grid: Grid) -> list[PointConfig] | None:
+    """The points put together from what each value changes; None if the axes are not independent."""
+    tree, changes = _changes_of_values(grid, [axis.values[0] for axis in grid.axes])
+    _, changes_beside_last = _changes_of_values(grid, [axis.values[-1] for axis in grid.axes])
+    if changes != changes_beside_last or not _independent(changes):
         return None
-    found = []
-    memo = Memo()
-    for numbers in product(*(range(len(axis)) for axis in grid.axes)):
-        overrides = tuple(chain.from_iterable(axis.steps[n] for axis, n in zip(grid.axes, numbers, strict=True)))
+    points, memo = [], Memo()
+    for overrides, combination in zip(grid.combinations, product(*changes), strict=True):
         leaves: Changes = {}
-        for axis, n in zip(changes, numbers, strict=True):
-            leaves.update(axis[n])
-        raw, choices = _applied(base, leaves)
-        found.append(ComposedPoint(overrides, raw, choices, memo))
-    probes = random.Random(0).sample(found, min(_PROBES, len(found)))
-    whole = [_point(p.overrides, _composed(grid, p.overrides)) for p in probes]
-    return found if probes == whole else None
+        for changes_of_value in combination:
+            leaves.update(changes_of_value)
+        config, choices = _apply(tree, leaves)
+        points.append(PointConfig(overrides, config, choices, memo))
+    probes = random.Random(0).sample(points, min(_PROBES, len(points)))
+    equal = all(probe == _compose_in_full(grid.fixed, probe.overrides, memo) for probe in probes)
+    return points if equal else None
 
 
-def _changes(grid: Grid, beside: Sequence[tuple[str, ...]]) -> tuple[dict[str, Any], list[list[Changes]]]:
-    """The tree beside which the axes vary, and for each value of each axis what it makes of it.
+def _changes_of_values(grid: Grid, beside: Sequence[tuple[str, ...]]) -> tuple[Tree, list[list[Changes]]]:
+    """The tree of the values `beside`, one per axis; and for each axis what each of its values changes.
 
-    Both are relative to the first value of the axis.
+    The changes are relative to the first value of the axis. Raises ConfigError with the problems of all values.
     """
     problems: dict[Problem, None] = {}
 
-    def tree(*steps: tuple[str, ...]) -> dict[str, Any]:
+    def compose_values(values: Sequence[tuple[str, ...]]) -> Tree:
         try:
-            composed = _composed(grid, tuple(chain.from_iterable(steps)))
-            return {"config": _raw(composed), "choices": composed.choices}
+            return _compose(grid.fixed, tuple(chain.from_iterable(values)))
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
-            return {}
+            return Tree({}, {})
 
-    base = tree(*beside)
-    found: list[list[Changes]] = []
+    base = compose_values(beside)
+    changes: list[list[Changes]] = []
     for number, axis in enumerate(grid.axes):
-        plain = [_leaves(step) for step in axis.steps]
-        if all(leaves is not None and _has(base, leaves) for leaves in plain):
-            found.append([leaves or {} for leaves in plain])
+        plain = [_plain_changes(value) for value in axis.values]
+        if all(leaves is not None and _has_leaves(base, leaves) for leaves in plain):
+            changes.append([leaves or {} for leaves in plain])
             continue
-        steps = [(*beside[:number], step, *beside[number + 1 :]) for step in axis.steps]
-        trees = [base if step == tuple(beside) else tree(*step) for step in steps]
-        found.append([dict(_differ(trees[0], other)) for other in trees])
+        combinations = [(*beside[:number], value, *beside[number + 1 :]) for value in axis.values]
+        trees = [base if values == tuple(beside) else compose_values(values) for values in combinations]
+        changes.append([dict(_differences(trees[0]._asdict(), tree._asdict())) for tree in trees])
     if problems:
         raise ConfigError(list(problems))
-    return base, found
+    return base, changes
 
 
-def _leaves(overrides: Sequence[str]) -> Changes | None:
-    """The leaves that plain values set (`retriever.k=3`); None for an option, an addition, anything composite."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    found: Changes = {}
+def _plain_changes(overrides: Sequence[str]) -> Changes | None:
+    """The leaves that plain values set (`retriever.k=3`); None for an option, an addition, or a composite value."""
+    changes: Changes = {}
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         value = override.value()
         plain = value is None or (isinstance(value, (bool, int, float, str)) and "${" not in str(value))
         if not plain or override.is_add() or override.is_delete() or override.package is not None:
             return None
-        found["config", *override.key_or_group.split(".")] = value
-    return found
+        changes["config", *override.key_or_group.split(".")] = value
+    return changes
 
 
-def _has(tree: Mapping[str, Any], leaves: Changes) -> bool:
-    """Whether the tree has a leaf at each of the places: no branch, and no group of options."""
-    for path in leaves:
-        node: Any = tree
-        if "/".join(path[1:]) in tree.get("choices", {}):
+def _has_leaves(tree: Tree, changes: Changes) -> bool:
+    """Whether the tree has a leaf at each path, neither a branch nor a group."""
+    for path in changes:
+        node: Any = tree._asdict()
+        if "/".join(path[1:]) in tree.choices:
             return False
         for step in path:
             if not isinstance(node, Mapping) or step not in node:
@@ -240,55 +258,45 @@ def _has(tree: Mapping[str, Any], leaves: Changes) -> bool:
     return True
 
 
-def _differ(one: Any, other: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The leaves in which two trees differ: path and the other's value, or GONE."""
-    if isinstance(one, dict) and isinstance(other, dict) and one and other:
-        for key in {**one, **other}:
-            yield from _differ(one.get(key, GONE), other.get(key, GONE), (*path, str(key)))
-    elif isinstance(other, dict) and other:
-        if one is not GONE:
+def _differences(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The leaves in which two trees differ: the path, and the new value or DELETED."""
+    if isinstance(old, dict) and isinstance(new, dict) and old and new:
+        for key in {**old, **new}:
+            yield from _differences(old.get(key, DELETED), new.get(key, DELETED), (*path, str(key)))
+    elif isinstance(new, dict) and new:
+        if old is not DELETED:
             yield path, {}
-        for key, value in other.items():
-            yield from _differ(GONE, value, (*path, str(key)))
-    elif one is not other and (one != other or type(one) is not type(other)):
-        yield path, other
+        for key, value in new.items():
+            yield from _differences(DELETED, value, (*path, str(key)))
+    elif old is not new and (old != new or type(old) is not type(new)):
+        yield path, new
 
 
 def _independent(axes: Sequence[Sequence[Changes]]) -> bool:
-    """Whether no two axes change the same leaf, or a leaf and what is above it, and none the order of stages."""
-    touched = [{path for changes in axis for path in changes} for axis in axes]
-    if any(path[:2] == ("config", "stages") for paths in touched for path in paths):
+    """Whether no two axes change the same leaf, or a leaf and its parent, and none changes the stages."""
+    paths_of_axes = [{path for changes in axis for path in changes} for axis in axes]
+    if any(path[:2] == ("config", "stages") for paths in paths_of_axes for path in paths):
         return False
-    for number, paths in enumerate(touched):
-        rest = set().union(*touched[:number], *touched[number + 1 :])
-        above = {path[:depth] for path in rest for depth in range(1, len(path) + 1)}
-        if paths & above:
+    for number, paths in enumerate(paths_of_axes):
+        others = set().union(*paths_of_axes[:number], *paths_of_axes[number + 1 :])
+        if paths & {path[:depth] for path in others for depth in range(1, len(path) + 1)}:
             return False
     return True
 
 
-def _agree(axes: Sequence[Sequence[Changes]], others: Sequence[Sequence[Changes]]) -> bool:
-    """Whether values change the same whatever they stand beside."""
-    return all(
-        one == other
-        for axis, other_axis in zip(axes, others, strict=True)
-        for one, other in zip(axis, other_axis, strict=True)
-    )
-
-
-def _applied(tree: Mapping[str, Any], changes: Changes) -> tuple[dict[str, Any], dict[str, str]]:
-    """The tree with its leaves changed; what is not changed is shared."""
-    root: dict[str, Any] = dict(tree)
-    own: dict[Path, dict[str, Any]] = {(): root}
+def _apply(tree: Tree, changes: Changes) -> tuple[dict[str, Any], dict[str, str]]:
+    """The config and choices of a tree with changed leaves. Unchanged branches are shared, not copied."""
+    root: dict[str, Any] = tree._asdict()
+    copies: dict[Path, dict[str, Any]] = {(): root}
     for path, value in changes.items():
         node = root
         for depth in range(1, len(path)):
-            place = path[:depth]
-            if place not in own:
-                below = node.get(path[depth - 1])
-                own[place] = node[path[depth - 1]] = dict(below) if isinstance(below, dict) else {}
-            node = own[place]
-        if value is GONE:
+            parent = path[:depth]
+            if parent not in copies:
+                child = node.get(path[depth - 1])
+                copies[parent] = node[path[depth - 1]] = dict(child) if isinstance(child, dict) else {}
+            node = copies[parent]
+        if value is DELETED:
             node.pop(path[-1], None)
         else:
             node[path[-1]] = value

@@ -1,10 +1,9 @@
-"""The cells of a sweep: every point built, its faults told, and points that would do the same work known as one."""
+"""Expand the overrides of a sweep into its points."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from llmops_flows.config.compose import compose
 from llmops_flows.config.experiment import Experiment, build_experiment, build_resolved
@@ -13,22 +12,21 @@ from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.roles import Evaluator
 from llmops_flows.text.suggestions import did_you_mean
 
-from .axes import grid
-from .composer import ComposedPoint, points
-from .constraints import Where
-from .settings import SWEEP, rules
+from .axes import COMMAND_LINE, parse_grid
+from .composer import PointConfig, compose_points
+from .settings import SWEEP, parse_settings
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a sweep or search, numbered and built: what it runs, or what is wrong with it.
+    """One point of a sweep or search: its number and the experiment that it runs.
 
     Attributes:
         number: its place in the sweep, from 0.
-        overrides: what sets it apart from the other points.
-        experiment: what it runs; None where its config is wrong.
-        faults: what is wrong with its config.
-        same_as: the number of an earlier point that does exactly the same, None if there is none.
+        overrides: the overrides that distinguish it from the other points.
+        experiment: what it runs; None if its config is invalid.
+        problems: what is wrong with its config.
+        same_as: the number of an earlier point that does exactly the same work.
     """
 
     number: int
@@ -37,94 +35,82 @@ class Point:
     problems: tuple[Problem, ...] = ()
     same_as: int | None = None
 
+    @property
+    def valid(self) -> Experiment:
+        """The experiment of a point that is known to be valid."""
+        assert self.experiment is not None
+        return self.experiment
 
-def cells(overrides: Sequence[str]) -> list[Point]:
-    """Every cell of the sweep that overrides ask for, the last axis varying fastest.
-
-    The overrides are in Hydra's grammar: free text is quoted (`text.quoted`), globs are written out
-    (`compose.expanded`).
-
-    `sweep.zip` names axes that move together, `sweep.where` is a condition that a point must fulfil.
-
-    Raises:
-        ConfigError: with everything that is wrong with the overrides themselves, or when no point is left.
-    """
-    asked, own = rules(overrides)
-    if own.maximize or own.minimize:
-        what, hint = "a sweep runs every point; a search has something to reach", "add hydra/sweeper=optuna"
-        raise ConfigError(Problem(what, f"{SWEEP}{'maximize' if own.maximize else 'minimize'}", "command line", hint))
-    wanted = grid(asked, own.zip)
-    kept = [point for point in points(wanted) if own.where is None or holds(own.where, point)]
-    if not kept:
-        raise ConfigError(Problem("no point is left", key="sweep.where", hint="loosen the condition"))
-    first: dict[str, int] = {}
-    found = [cell(number, point, wanted.fixed, first) for number, point in enumerate(kept)]
-    _scored(found, own.stop)
-    return found
+    @property
+    def stage_path(self) -> list[str]:
+        """The identities of its stages in order: points with a common prefix share the work of these stages."""
+        return [stage.identity for _, stage in self.valid.flow.leaves()]
 
 
-def _scored(cells: Sequence[Point], metric: str | None) -> None:
-    """Raise ConfigError if no evaluator of any point gives the metric that `sweep.stop` names."""
-    built = [cell.experiment for cell in cells if cell.experiment is not None]
-    gives, sure = metrics(built)
-    if metric is not None and built and metric not in gives and sure:
-        hint = did_you_mean(metric, gives) if gives else "choose an evaluator"
-        raise ConfigError(Problem(f"no evaluator gives a score {metric!r}", f"{SWEEP}stop", "command line", hint))
-
-
-def metrics(experiments: Sequence[Experiment]) -> tuple[list[str], bool]:
-    """The scores that the evaluators of experiments give; whether they are all, for some do not say beforehand."""
-    scorers = [stage for one in experiments for stage in one.evaluators.values() if isinstance(stage, Evaluator)]
-    return list(dict.fromkeys(name for stage in scorers for name in stage.metrics)), all(s.metrics for s in scorers)
-
-
-def cell(number: int, point: ComposedPoint, fixed: Sequence[str], first: dict[str, int]) -> Point:
-    """A point, built.
+def expand_points(overrides: Sequence[str]) -> list[Point]:
+    """Every point of the sweep, the last axis varying fastest.
 
     Args:
-        number: its place in the sweep.
-        point: the point.
-        fixed: the overrides of all points.
-        first: work to the number of the first cell that does it; filled in.
+        overrides: in Hydra's grammar, with free text quoted and globs expanded. `sweep.zip` names axes that move
+            together, `sweep.where` is a constraint that each point must fulfill.
+
+    Raises:
+        ConfigError: with everything that is wrong with the overrides, or if no point fulfills the constraint.
     """
-    found = _cell(number, point, fixed)
-    if found.experiment is None:
-        return found
+    point_overrides, settings = parse_settings(overrides)
+    if settings.maximize or settings.minimize:
+        key = f"{SWEEP}{'maximize' if settings.maximize else 'minimize'}"
+        hint = "add hydra/sweeper=optuna"
+        raise ConfigError(Problem("a sweep runs every point; only a search has objectives", key, COMMAND_LINE, hint))
+    grid = parse_grid(point_overrides, settings.zip)
+    configs = [config for config in compose_points(grid) if settings.allows(config.value)]
+    if not configs:
+        raise ConfigError(Problem("no point fulfills the constraint", "sweep.where", hint="loosen the constraint"))
+    numbers: dict[str, int] = {}
+    points = [build_point(number, config, grid.fixed, numbers) for number, config in enumerate(configs)]
+    _check_stop_metric(points, settings.stop)
+    return points
+
+
+def build_point(number: int, config: PointConfig, fixed: Sequence[str], numbers: dict[str, int]) -> Point:
+    """Build the experiment of a point.
+
+    Args:
+        number: the place of the point in the sweep.
+        config: its config.
+        fixed: the overrides that all points share.
+        numbers: address of a point's work to the number of the first point that does it; updated.
+    """
     try:
-        same = first.setdefault(experiment_identity(found.experiment), number)
+        experiment = _build(config, fixed)
+        first = numbers.setdefault(experiment_identity(experiment), number)
     except ConfigError as error:
-        return replace(found, experiment=None, problems=error.problems)
-    return replace(found, same_as=same if same != number else None)
+        return Point(number, config.overrides, None, error.problems)
+    return Point(number, config.overrides, experiment, same_as=first if first != number else None)
 
 
-def holds(where: Where, point: ComposedPoint) -> bool:
-    """Whether a point fulfils a condition."""
-
-    def look(key: str) -> Any:
-        if key in point.choices:
-            return point.choices[key]
-        node: Any = point.raw
-        for step in key.split("."):
-            node = node[step]
-        return node
-
-    def careful(key: str) -> Any:
-        try:
-            return look(key)
-        except (KeyError, TypeError):
-            raise LookupError(key) from None
-
-    return where(careful)
-
-
-def _cell(number: int, point: ComposedPoint, fixed: Sequence[str]) -> Point:
+def _build(config: PointConfig, fixed: Sequence[str]) -> Experiment:
     try:
-        experiment = build_resolved(point.config, stage_keys=point.names, choices=point.choices, built=point.memo.made)
-    except ConfigError as error:
-        problems = error.problems
-        try:  # once more in full: then each fault knows its file and line
-            return Point(number, point.overrides, build_experiment(compose([*fixed, *point.overrides], typed=False)))
-        except ConfigError as located:
-            problems = located.problems
-        return Point(number, point.overrides, None, problems)
-    return Point(number, point.overrides, experiment)
+        return build_resolved(
+            config.plain, stage_keys=config.stage_keys, choices=config.choices, built=config.memo.components
+        )
+    except ConfigError:
+        # Compose and build it in full: this locates each problem by file and line.
+        return build_experiment(compose([*fixed, *config.overrides], typed=False))
+
+
+def declared_metrics(experiments: Sequence[Experiment]) -> tuple[list[str], bool]:
+    """The metrics that the evaluators declare, and whether every evaluator declares its metrics."""
+    stages = [stage for experiment in experiments for stage in experiment.evaluators.values()]
+    evaluators = [stage for stage in stages if isinstance(stage, Evaluator)]
+    metrics = dict.fromkeys(metric for evaluator in evaluators for metric in evaluator.metrics)
+    return list(metrics), all(evaluator.metrics for evaluator in evaluators)
+
+
+def _check_stop_metric(points: Sequence[Point], metric: str | None) -> None:
+    """Raise ConfigError if no evaluator of any point computes the metric of `sweep.stop`."""
+    experiments = [point.experiment for point in points if point.experiment is not None]
+    metrics, complete = declared_metrics(experiments)
+    if metric is not None and experiments and metric not in metrics and complete:
+        hint = did_you_mean(metric, metrics) if metrics else "choose an evaluator"
+        raise ConfigError(Problem(f"no evaluator computes the score {metric!r}", f"{SWEEP}stop", COMMAND_LINE, hint))

@@ -1,4 +1,4 @@
-"""What `sweep.*` says about a sweep as a whole: which points it has, and how they are run."""
+"""The settings of a sweep: what the overrides of `sweep.*` say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmops_flows.config.field_errors import field_problems
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.text.suggestions import did_you_mean
 
-from .constraints import Where
+from .constraints import Constraint, ReadKey
 
 SWEEP = "sweep."
 
@@ -21,19 +21,19 @@ class SweepSettings(BaseModel):
 
     Attributes:
         zip: axes that move together.
-        where: a condition that a point must fulfil.
-        maximize, minimize: what a search is after.
-        workers: how many processes the points are spread over; 1 without a timeout: all run in this process.
-        timeout: seconds that a point may take; then its process is killed and the point has failed.
+        where: a constraint that each point must fulfill.
+        maximize, minimize: the objectives of a search.
+        workers: number of worker processes; 1 without a timeout runs all points in this process.
+        timeout: seconds that a point may take before its process is killed and the point counts as failed.
         fail_fast: stop at the first point that fails.
-        stop: a metric; points that are worse than the best by it beyond doubt stop after a block of questions.
-        block: how many questions are asked between two looks.
-        resume: go on with what an earlier run of the same sweep left unfinished.
+        stop: a metric; a point that is clearly worse by it than the best one stops after a block of questions.
+        block: number of questions between two comparisons.
+        resume: continue an unfinished run of the same sweep.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     zip: tuple[tuple[str, ...], ...] = ()
-    where: Where | None = None
+    where: Constraint | None = None
     maximize: tuple[str, ...] = ()
     minimize: tuple[str, ...] = ()
     workers: int = Field(default=1, ge=1, le=1000)
@@ -45,7 +45,7 @@ class SweepSettings(BaseModel):
 
     @field_validator("zip", mode="before")
     @classmethod
-    def _groups(cls, value: Any) -> Any:
+    def _parse_zip(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             return value or ()
         groups = value if all(isinstance(group, list | tuple) for group in value) else [value]
@@ -53,55 +53,69 @@ class SweepSettings(BaseModel):
 
     @field_validator("where", mode="before")
     @classmethod
-    def _condition(cls, value: Any) -> Any:
-        return Where(str(value)) if value and not isinstance(value, Where) else value or None
+    def _parse_where(cls, value: Any) -> Any:
+        return Constraint(str(value)) if value and not isinstance(value, Constraint) else value or None
 
     @field_validator("maximize", "minimize", mode="before")
     @classmethod
-    def _names(cls, value: Any) -> Any:
-        listed = value if isinstance(value, list | tuple) else [value]
-        return tuple(str(name) for name in listed if name is not None)
+    def _parse_names(cls, value: Any) -> Any:
+        names = value if isinstance(value, list | tuple) else [value]
+        return tuple(str(name) for name in names if name is not None)
 
     @field_validator("stop", mode="before")
     @classmethod
-    def _metric(cls, value: Any) -> Any:
+    def _parse_metric(cls, value: Any) -> Any:
         return value.removeprefix("scores.") if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _side_by_side(self) -> SweepSettings:
-        if self.stop is not None and (self.apart or self.fail_fast):
-            raise ValueError("stop compares points side by side: it does not go with workers, timeout or fail_fast")
+    def _check_stop(self) -> SweepSettings:
+        if self.stop is not None and self.isolated:
+            raise ValueError("stop compares points of one process: it excludes workers, timeout and fail_fast")
         return self
 
     @property
-    def apart(self) -> bool:
-        """Whether points run in processes of their own."""
+    def in_workers(self) -> bool:
+        """Whether the points run in worker processes."""
         return self.workers > 1 or self.timeout is not None
 
     @property
-    def alone(self) -> bool:
-        """Whether each point runs by itself, not side by side with others."""
-        return self.apart or self.fail_fast
+    def isolated(self) -> bool:
+        """Whether each point runs on its own instead of in a batch with others."""
+        return self.in_workers or self.fail_fast
+
+    def allows(self, read_key: ReadKey) -> bool:
+        """Whether the point whose keys `read_key` reads fulfills the constraint."""
+        return self.where is None or self.where.holds(read_key)
 
 
-def rules(overrides: Sequence[str]) -> tuple[list[str], SweepSettings]:
-    """The overrides without those of the sweep itself, and what these say. Raises ConfigError."""
+def parse_settings(overrides: Sequence[str]) -> tuple[list[str], SweepSettings]:
+    """The overrides of the config, and the settings that the overrides of `sweep.*` make. Raises ConfigError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    own = [text for text in overrides if text.lstrip("+").startswith(SWEEP)]
+    parser = OverridesParser.create()
     values: dict[str, Any] = {}
-    for text in own:
-        parsed = OverridesParser.create().parse_override(text)
+    for override in overrides:
+        if not override.lstrip("+").startswith(SWEEP):
+            continue
+        parsed = parser.parse_override(override)
         if parsed.is_sweep_override():
-            raise ConfigError(Problem("this holds for the whole sweep: it has one value", parsed.key_or_group))
+            raise ConfigError(Problem("a setting of the sweep must have one value", parsed.key_or_group))
         values[parsed.key_or_group.removeprefix(SWEEP)] = parsed.value()
     names = list(SweepSettings.model_fields)
     if unknown := sorted(values.keys() - set(names)):
-        hint = "{}; sweep.zip=[[key,key]], sweep.where='key == value'"
+        examples = "sweep.zip=[[key,key]], sweep.where='key == value'"
         raise ConfigError(
-            [Problem(f"a sweep has no {n!r}", f"{SWEEP}{n}", hint=hint.format(did_you_mean(n, names))) for n in unknown]
+            [
+                Problem(f"unknown setting {name!r}", f"{SWEEP}{name}", hint=f"{did_you_mean(name, names)}; {examples}")
+                for name in unknown
+            ]
         )
     try:
-        return [text for text in overrides if text not in own], SweepSettings(**values)
+        return without_sweep_settings(overrides), SweepSettings(**values)
     except ValidationError as error:
         raise ConfigError(field_problems(error, SweepSettings, SWEEP.rstrip("."), values)) from None
+
+
+def without_sweep_settings(overrides: Sequence[str]) -> list[str]:
+    """The overrides that are part of the config: `sweep.*` is not."""
+    return [override for override in overrides if not override.lstrip("+").startswith(SWEEP)]

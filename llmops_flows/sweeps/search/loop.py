@@ -1,66 +1,56 @@
-"""A search: points that Optuna proposes are run batch by batch, and what came of each is told to it at once."""
+"""The search loop: Optuna proposes points, which run batch by batch, and each result is stored in the study."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.integrations.optuna import FAILED, PRUNED, WAITING, OptunaStudy, StudyPlan, StudyTrial
+from llmops_flows.report import search_results
 from llmops_flows.report.run_files import SUMMARY_FILE
+from llmops_flows.report.text import search_text
 
+from ..grid.composer import PointConfig
+from ..grid.points import Point, build_point
 from ..outcome import PointOutcome
-from .judgment import SearchResult, judged
+from ..sweep import exit_code
+from .definition import Search
+from .result import SearchResult, search_result
 
-if TYPE_CHECKING:
-    from llmops_flows.integrations.optuna import OptunaStudy, StudyTrial
-
-    from ..grid.composer import ComposedPoint
-    from ..grid.points import Point
-    from .problem import SearchProblem
-
-RunPoints = Callable[[Sequence["Point"], Path], Iterator[PointOutcome]]
-"""Runs cells, and leaves the results of each in `FOLDER/NUMBER`; what came of each is told as it is done."""
+RunPoints = Callable[[Sequence[Point], Path], Iterator[PointOutcome]]
+"""Runs points, writes the results of each to `FOLDER/NUMBER`, and yields each outcome as soon as it is known."""
 Overrides = tuple[str, ...]
-PATIENCE = 50
-"""How many proposals of a batch may be of no use: known, or left out by `sweep.where`."""
+MAX_USELESS_PROPOSALS = 50
+"""How many proposals of a batch may be known points, or excluded by `sweep.where`."""
 
 
-def run(search: SearchProblem, folder: Path, execute: RunPoints) -> int:
-    """Search until there are as many points as were asked for. Returns the exit code of a sweep.
+def run_search(search: Search, folder: Path, run_points: RunPoints) -> int:
+    """Search until there are `n_trials` points, and print the results. Returns the exit code of a sweep.
 
-    What is finished is in the study before the next point is asked for: the same command goes on from there.
+    Each result is stored in the study before the next batch is proposed, so the same command continues from there.
     """
-    with closing(_study(search)) as study:
-        return _run(Loop(search, study, folder, execute))
+    began = time.perf_counter()
+    with closing(_open_study(search)) as study:
+        loop = SearchLoop(search, study, folder, run_points)
+        try:
+            loop.run()
+        except KeyboardInterrupt as interrupt:
+            loop.save()
+            progress = f"after {len(loop.results)} of {search.settings.n_trials} points"
+            interrupt.args = (f"interrupted {progress}; the same command continues from here",)
+            raise
+        print(search_text.format_search(folder, loop.data(), loop.ended, time.perf_counter() - began), end="")
+    return exit_code(loop.outcomes)
 
 
-def _run(loop: Loop) -> int:
-    from llmops_flows.report.text import search_text
-
-    from ..sweep import code
-
-    begun = time.perf_counter()
-    try:
-        loop.go()
-    except KeyboardInterrupt as stop:
-        loop.save()
-        after = f"after {len(loop.settled)} of {loop.search.settings.n_trials} points"
-        stop.args = (f"interrupted {after}; the same command goes on from here",)
-        raise
-    print(search_text.format_search(loop.folder, loop.results(), loop.ended, time.perf_counter() - begun), end="")
-    return code(loop.outcomes)
-
-
-def _study(search: SearchProblem) -> OptunaStudy:
-    """The study of a search, begun or gone on with."""
-    from llmops_flows.integrations.optuna import OptunaStudy, StudyPlan
-
+def _open_study(search: Search) -> OptunaStudy:
     settings = search.settings
     plan = StudyPlan(
         parameters=search.space.parameters,
@@ -70,173 +60,168 @@ def _study(search: SearchProblem) -> OptunaStudy:
         seed=settings.seed,
         generation=max(4, min(50, settings.n_trials // 4)),
     )
-    return OptunaStudy(search.name, settings.storage or str(search.home / "optuna.db"), plan, search.about)
+    return OptunaStudy(search.study, settings.storage or str(search.home / "optuna.db"), plan, search.identity)
 
 
 @dataclass
-class Loop:
-    """The ask-and-tell loop of a search.
+class SearchLoop:
+    """The state of a search that runs.
 
     Attributes:
-        search, study, folder: what is searched, where proposals come from, where results go.
-        execute: runs points.
-        settled: overrides of each point that was tried, in this run or before, and what it reached.
-        outcomes: what came of the points that this run tried.
-        ended: why it ended before there were enough points.
+        folder: where the results go.
+        results: overrides of each point that was tried, in this run or before, to its result.
+        outcomes: the outcomes of the points that this run tried.
+        ended: why the search ended with fewer points than requested.
     """
 
-    search: SearchProblem
+    search: Search
     study: OptunaStudy
     folder: Path
-    execute: RunPoints
-    settled: dict[Overrides, SearchResult] = field(default_factory=dict)
+    run_points: RunPoints
+    results: dict[Overrides, SearchResult] = field(default_factory=dict)
     outcomes: list[PointOutcome] = field(default_factory=list)
     ended: str = ""
-    _forbidden: set[Overrides] = field(default_factory=set)
-    _first: dict[str, int] = field(default_factory=dict)
+    _excluded: set[Overrides] = field(default_factory=set)
+    _numbers: dict[str, int] = field(default_factory=dict)
 
-    def go(self) -> None:
-        """Propose and run points, until there are enough or there is nothing new."""
+    def run(self) -> None:
+        """Propose and run points until there are enough, or no new ones."""
         waiting = self._resume()
         self.save()
         if waiting:
-            self._try(waiting, len(waiting))
-        while (left := self.search.settings.n_trials - len(self.settled)) > 0:
-            if self.ended or self._exhausted({}):
+            self._run_batch(waiting, len(waiting))
+        while (missing := self.search.settings.n_trials - len(self.results)) > 0:
+            if self.ended or self._is_exhausted(0):
                 break
-            before, most = len(self.settled), min(left, self.search.settings.n_jobs)
-            self._try(self._proposals(most), most)
-            if len(self.settled) == before and not self.ended:
-                self.ended = f"{PATIENCE} proposals in a row were known, or left out by sweep.where"
-        if self._forbidden and not self.settled:
-            raise ConfigError(Problem("no point is left", key="sweep.where", hint="loosen the condition"))
+            before, size = len(self.results), min(missing, self.search.settings.n_jobs)
+            self._run_batch(self._proposals(size), size)
+            if len(self.results) == before and not self.ended:
+                self.ended = f"{MAX_USELESS_PROPOSALS} proposals in a row were known, or excluded by sweep.where"
+        if self._excluded and not self.results:
+            problem = Problem("no point fulfills the constraint", "sweep.where", hint="loosen the constraint")
+            raise ConfigError(problem)
 
     def save(self) -> None:
-        """Leave what is known by now in the sweep's folder."""
-        from llmops_flows.report import search_results
-
-        search_results.write_search_results(self.folder, self.results())
+        """Write the results to the folder of the sweep."""
+        search_results.write_search_results(self.folder, self.data())
 
     def _resume(self) -> list[StudyTrial]:
-        """Take over what earlier runs settled: what failed is proposed again, what was cut off is returned."""
-        from llmops_flows.integrations.optuna import FAILED, PRUNED, WAITING
-
+        """Take over the results of earlier runs, and propose failed points again. Returns interrupted trials."""
         trials = [(self.search.space.overrides(t.values), t) for t in self.study.trials if "same_as" not in t.notes]
         for overrides, trial in trials:
-            results = trial.notes.get("results")
-            if results is not None:
-                self.settled[overrides] = SearchResult(trial.number, trial.figures or None, stopped=results["stopped"])
-                if _bring(Path(results["folder"]), self.folder / str(trial.number)) and results["work"]:
-                    self._first.setdefault(results["work"], trial.number)
+            saved = trial.notes.get("results")
+            if saved is not None:
+                self.results[overrides] = SearchResult(trial.number, trial.figures or None, stopped=saved["stopped"])
+                if _copy_results(Path(saved["folder"]), self.folder / str(trial.number)) and saved["work"]:
+                    self._numbers.setdefault(saved["work"], trial.number)
             elif trial.state == PRUNED:
-                self._forbidden.add(overrides)
+                self._excluded.add(overrides)
         waiting = {overrides: trial for overrides, trial in trials if trial.state == WAITING}
-        for overrides, trial in {o: t for o, t in trials if t.state == FAILED}.items():
-            if overrides not in self.settled and overrides not in waiting:
+        failed = {overrides: trial for overrides, trial in trials if trial.state == FAILED}
+        for overrides, trial in failed.items():
+            if overrides not in self.results and overrides not in waiting:
                 self.study.enqueue(trial)
-        if self.settled:
-            print(f"study {self.study.name}: {len(self.settled)} points are there already")
+        if self.results:
+            print(f"study {self.study.name}: {len(self.results)} points from earlier runs")
         return list(waiting.values())
 
-    def _proposals(self, most: int) -> Iterator[StudyTrial]:
-        for _ in range(most + PATIENCE):
+    def _proposals(self, size: int) -> Iterator[StudyTrial]:
+        for _ in range(size + MAX_USELESS_PROPOSALS):
             yield self.study.ask()
 
-    def _exhausted(self, batch: Mapping[Overrides, Any]) -> bool:
-        """Whether there is no further point."""
-        if len(self.settled) + len(self._forbidden) + len(batch) != self.search.space.size:
+    def _is_exhausted(self, batch_size: int) -> bool:
+        """Whether the space has no points beside those that are tried, excluded, or in the batch."""
+        if len(self.results) + len(self._excluded) + batch_size != self.search.space.size:
             return False
         self.ended = "every point of the space was tried"
         return True
 
-    def _try(self, proposals: Iterable[StudyTrial], most: int) -> None:
-        """Run what is new among the proposals, `most` points of it; what is known is told at once."""
-        from ..grid.points import cell
-
+    def _run_batch(self, proposals: Iterable[StudyTrial], size: int) -> None:
+        """Run up to `size` new points of the proposals. A known point has its result at once."""
         batch: dict[Overrides, Point] = {}
-        twins: list[tuple[int, Overrides]] = []
+        repeated: list[tuple[int, Overrides]] = []
         for trial in proposals:
             overrides = self.search.space.overrides(trial.values)
             if overrides in batch:
-                twins.append((trial.number, overrides))
-            elif overrides in self.settled:
+                repeated.append((trial.number, overrides))
+            elif overrides in self.results:
                 self._repeat(trial.number, overrides)
-            elif (point := self._point(trial.number, overrides)) is not None:
-                batch[overrides] = cell(trial.number, point, self.search.space.fixed, self._first)
-            if len(batch) == most or self._exhausted(batch):
+            elif (config := self._compose(trial.number, overrides)) is not None:
+                batch[overrides] = build_point(trial.number, config, self.search.space.fixed, self._numbers)
+            if len(batch) == size or self._is_exhausted(len(batch)):
                 break
-        named = {one.number: overrides for overrides, one in batch.items()}
-        for outcome in self.execute(list(batch.values()), self.folder) if batch else ():
-            self._settle(outcome, named[outcome.number])
-        for number, overrides in twins:
-            if overrides in self.settled:
+        overrides_by_number = {point.number: overrides for overrides, point in batch.items()}
+        for outcome in self.run_points(list(batch.values()), self.folder) if batch else ():
+            self._record(outcome, overrides_by_number[outcome.number])
+        for number, overrides in repeated:
+            if overrides in self.results:
                 self._repeat(number, overrides)
         self.save()
 
-    def _point(self, number: int, overrides: Overrides) -> ComposedPoint | None:
-        """The point of a proposal; None where `sweep.where` forbids it, or it cannot be composed."""
+    def _compose(self, number: int, overrides: Overrides) -> PointConfig | None:
+        """The config of a proposal; None if `sweep.where` excludes it, or it cannot be composed."""
         try:
-            point = self.search.point(overrides) if overrides not in self._forbidden else None
+            config = self.search.composer.compose(overrides) if overrides not in self._excluded else None
         except ConfigError as error:
-            self._settle(PointOutcome(number, failure="\n".join(map(str, error.problems)), wrong=True), overrides)
+            self._record(PointOutcome.of_problems(number, error.problems), overrides)
             return None
-        if point is not None and self.search.allows(point):
-            return point
-        self._forbidden.add(overrides)
+        if config is not None and self.search.sweep.allows(config.value):
+            return config
+        self._excluded.add(overrides)
         self.study.prune(number)
         return None
 
-    def _settle(self, outcome: PointOutcome, overrides: Overrides) -> None:
-        """Tell the study what came of a point, and the user."""
+    def _record(self, outcome: PointOutcome, overrides: Overrides) -> None:
+        """Store the result of a point in the study, and print it."""
         self.outcomes.append(outcome)
-        found = judged(outcome, self.search.objectives, self.search.settings.max_error_rate)
-        if found is None:
-            self.ended = "the budget is used up; with another one the same command goes on from here"
+        result = search_result(outcome, self.search.objectives, self.search.settings.max_error_rate)
+        if result is None:
+            self.ended = "the budget is spent; the same command with a larger one continues from here"
             return
-        self.settled[overrides] = found
-        if found.cause:
-            self.study.add_note(found.number, "cause", found.cause)
+        self.results[overrides] = result
+        if result.cause:
+            self.study.add_note(result.number, "cause", result.cause)
         else:
-            place = str((self.folder / str(found.number)).absolute())
-            results = {"folder": place, "work": outcome.summary.get("work"), "stopped": found.stopped}
-            self.study.add_note(found.number, "results", results)
-        self._tell(found.number, found)
-        print(f"{found.number:>4}  {' '.join(overrides)}  {self._told(found)}", flush=True)
-        if found.cause and self.search.rules.fail_fast:
+            folder = str((self.folder / str(result.number)).absolute())
+            saved = {"folder": folder, "work": outcome.summary.get("work"), "stopped": result.stopped}
+            self.study.add_note(result.number, "results", saved)
+        self._finish_trial(result.number, result)
+        print(f"{result.number:>4}  {' '.join(overrides)}  {self._describe(result)}", flush=True)
+        if result.cause and self.search.sweep.fail_fast:
             self.ended = "stopped at the first point that failed (sweep.fail_fast)"
 
-    def _told(self, found: SearchResult) -> str:
-        if found.figures is None:
-            return f"failed: {found.cause.splitlines()[0]}" if found.cause else f"stopped {found.stopped}"
-        pairs = zip(self.search.objectives, found.figures, strict=True)
+    def _describe(self, result: SearchResult) -> str:
+        if result.figures is None:
+            return f"failed: {result.cause.splitlines()[0]}" if result.cause else f"stopped {result.stopped}"
+        pairs = zip(self.search.objectives, result.figures, strict=True)
         return ", ".join(f"{objective.name} {figure:.4g}" for objective, figure in pairs)
 
     def _repeat(self, number: int, overrides: Overrides) -> None:
-        """A proposal that is known reaches what it reached, at no cost."""
-        self.study.add_note(number, "same_as", self.settled[overrides].number)
-        self._tell(number, self.settled[overrides])
+        """Give a proposal of a known point the result of that point."""
+        self.study.add_note(number, "same_as", self.results[overrides].number)
+        self._finish_trial(number, self.results[overrides])
 
-    def _tell(self, number: int, found: SearchResult) -> None:
-        if found.figures is not None:
-            self.study.complete(number, found.figures)
-        elif found.stopped:
+    def _finish_trial(self, number: int, result: SearchResult) -> None:
+        if result.figures is not None:
+            self.study.complete(number, result.figures)
+        elif result.stopped:
             self.study.prune(number)
         else:
             self.study.fail(number)
 
-    def results(self) -> dict[str, Any]:
-        """The search as plain data."""
+    def data(self) -> dict[str, Any]:
+        """The search and its results as plain data."""
         objectives, best = self.search.objectives, set(self.study.best_numbers)
         names = [objective.name for objective in objectives]
         trials = [
             {
-                "number": found.number,
+                "number": result.number,
                 "overrides": list(overrides),
-                "figures": dict(zip(names, found.figures, strict=True)) if found.figures is not None else None,
-                "cause": found.cause,
-                "stopped": found.stopped,
+                "figures": dict(zip(names, result.figures, strict=True)) if result.figures is not None else None,
+                "cause": result.cause,
+                "stopped": result.stopped,
             }
-            for overrides, found in sorted(self.settled.items(), key=lambda item: item[1].number)
+            for overrides, result in sorted(self.results.items(), key=lambda item: item[1].number)
         ]
         return {
             "name": "optuna",
@@ -245,14 +230,14 @@ class Loop:
             "fixed": list(self.search.space.fixed),
             "objectives": [{"name": o.name, "direction": "maximize" if o.maximize else "minimize"} for o in objectives],
             "asked": self.search.settings.n_trials,
-            "left_out": len(self._forbidden),
+            "left_out": len(self._excluded),
             "best": [trial["number"] for trial in trials if trial["number"] in best],
             "trials": trials,
         }
 
 
-def _bring(source: Path, target: Path) -> bool:
-    """Results that an earlier run left elsewhere stand in this sweep's folder too; whether there are any."""
+def _copy_results(source: Path, target: Path) -> bool:
+    """Copy the results of an earlier run to the folder of this one. Returns whether there are any."""
     if not (source / SUMMARY_FILE).is_file():
         return False
     if not target.exists():
@@ -264,6 +249,6 @@ def _bring(source: Path, target: Path) -> bool:
 
 def _link(source: str, target: str) -> None:
     try:
-        os.link(source, target)  # the files are never written to, only replaced
+        os.link(source, target)  # safe: results are replaced, never written in place
     except OSError:
         shutil.copy2(source, target)

@@ -1,4 +1,4 @@
-"""What a search may be after: figures of a run's summary, by name."""
+"""The objectives of a search: figures of a run's summary, each to be maximized or minimized."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.text.suggestions import did_you_mean
 
 SCORES = "scores."
+ERRORS = "errors"
 Summary = Mapping[str, Any]
 
 FIGURES: dict[str, Callable[[Summary], Any]] = {
@@ -20,65 +21,63 @@ FIGURES: dict[str, Callable[[Summary], Any]] = {
     "tokens": lambda s: s["uncached"]["usage"].get("input_tokens", 0) + s["uncached"]["usage"].get("output_tokens", 0),
     "input_tokens": lambda s: s["uncached"]["usage"].get("input_tokens", 0),
     "output_tokens": lambda s: s["uncached"]["usage"].get("output_tokens", 0),
-    "errors": lambda s: s["errors"]["records"],
+    ERRORS: lambda s: s["errors"]["records"],
     "refused": lambda s: s["refused"],
 }
-"""What every summary has. Cost and time are those of a run in which nothing is known: another point that paid before
-makes none look cheap."""
+"""The figures of every summary. Cost and time are those of a run without a cache, so that a point does not look cheap
+because another one paid for its answers."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure of the summary (`scores.NAME`, or one of FIGURES), to be made as large or as small as can be."""
+    """A figure of the summary (`scores.NAME`, or one of FIGURES), and whether to maximize or minimize it."""
 
     name: str
     maximize: bool
 
-    def value(self, summary: Summary) -> float | None:
-        """The figure of a run; None where the run does not have it."""
+    @property
+    def key(self) -> str:
+        """The setting that names it."""
+        return f"sweep.{'maximize' if self.maximize else 'minimize'}"
+
+    def figure(self, summary: Summary) -> float | None:
+        """The figure of a run; None if the run does not have it."""
         if self.name.startswith(SCORES):
-            found = (summary["scores"].get(self.name.removeprefix(SCORES)) or {}).get("mean")
+            value = (summary["scores"].get(self.name.removeprefix(SCORES)) or {}).get("mean")
         else:
-            found = FIGURES[self.name](summary)
-        return float(found) if found is not None and math.isfinite(found) else None
-
-    def __str__(self) -> str:
-        return f"{self.name} ({'more' if self.maximize else 'less'} is better)"
+            value = FIGURES[self.name](summary)
+        return float(value) if value is not None and math.isfinite(value) else None
 
 
-def objectives(
-    maximize: Sequence[str], minimize: Sequence[str], metrics: Iterable[str], *, sure: bool = True
+def parse_objectives(
+    maximize: Sequence[str], minimize: Sequence[str], metrics: Iterable[str], *, complete: bool = True
 ) -> tuple[Objective, ...]:
-    """The objectives of these names.
+    """The objectives with these names.
 
     Args:
-        maximize, minimize: their names, in order.
-        metrics: the scores that the evaluators give.
-        sure: whether they give no others.
+        maximize, minimize: the names, in order.
+        metrics: the metrics that the evaluators declare.
+        complete: whether the evaluators compute no other metrics.
 
     Raises:
-        ConfigError: there is none, a name is not known, or one is given twice.
+        ConfigError: there are no objectives, a name is unknown, or a name occurs twice.
     """
     known = [*(f"{SCORES}{metric}" for metric in metrics), *FIGURES]
-    found = [Objective(name, True) for name in maximize] + [Objective(name, False) for name in minimize]
-    if not found:
-        hint = f"sweep.maximize=[NAME] or sweep.minimize=[NAME], NAME of: {', '.join(known)}"
-        raise ConfigError(Problem("a search needs something to reach", "sweep.maximize", hint=hint))
-    names = [objective.name for objective in found]
+    objectives = [Objective(name, True) for name in maximize] + [Objective(name, False) for name in minimize]
+    if not objectives:
+        hint = f"sweep.maximize=[NAME] or sweep.minimize=[NAME], where NAME is one of: {', '.join(known)}"
+        raise ConfigError(Problem("a search needs an objective", "sweep.maximize", hint=hint))
+    names = [objective.name for objective in objectives]
     problems = [
-        Problem(f"there is no figure {one.name!r}", _key(one), hint=did_you_mean(one.name, known))
-        for one in found
-        if one.name not in known and (sure or not one.name.startswith(SCORES))
+        Problem(f"unknown objective {objective.name!r}", objective.key, hint=did_you_mean(objective.name, known))
+        for objective in objectives
+        if objective.name not in known and (complete or not objective.name.startswith(SCORES))
     ]
     problems += [
-        Problem(f"{name!r} is asked for {names.count(name)} times", "sweep.maximize", hint="name it once")
+        Problem(f"{name!r} occurs {names.count(name)} times", "sweep.maximize", hint="name it once")
         for name in dict.fromkeys(names)
         if names.count(name) > 1
     ]
     if problems:
         raise ConfigError(problems)
-    return tuple(found)
-
-
-def _key(objective: Objective) -> str:
-    return f"sweep.{'maximize' if objective.maximize else 'minimize'}"
+    return tuple(objectives)

@@ -1,4 +1,4 @@
-"""How a search is to be made: what `hydra.sweeper` holds under `hydra/sweeper=optuna`."""
+"""The settings of a search: what `hydra.sweeper` holds with `hydra/sweeper=optuna`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class SearchSettings(BaseModel):
-    """How a search is to be made.
+    """The settings of a search.
 
     Attributes:
-        n_trials: points in all. The same command again goes on to this number, a larger one adds the rest.
-        n_jobs: points that are proposed together and run side by side.
+        n_trials: number of points. The same command with a larger number adds points.
+        n_jobs: number of points that are proposed together and run side by side.
         sampler: tpe, random, grid, nsga2 or cmaes.
         sampler_options: arguments of the sampler's class in Optuna.
-        seed: the same seed, the same proposals; null draws another one each time.
-        study_name: null names it by what is searched, so that a changed pipeline begins a new study.
-        storage: null is `optuna.db` in the home; a file, or an address that Optuna knows.
-        maximize, minimize: figures of a summary, where `sweep.maximize` and `sweep.minimize` name none.
-        params: key to its values in Hydra's grammar. The command line has the last word.
+        seed: the same seed leads to the same proposals; null draws a new one each time.
+        study_name: null derives it from the search, so that a changed pipeline starts a new study.
+        storage: a file, or a storage URL of Optuna; null is `optuna.db` in the home.
+        maximize, minimize: the objectives if `sweep.maximize` and `sweep.minimize` name none.
+        params: key to its values in Hydra's grammar. The command line overrides it.
         max_error_rate: share of a point's answers and scores that may fail before the point counts as failed.
     """
 
@@ -38,13 +38,13 @@ class SearchSettings(BaseModel):
 
     @field_validator("maximize", "minimize", mode="before")
     @classmethod
-    def _names(cls, value: Any) -> Any:
+    def _parse_names(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value or ()
 
     @field_validator("params", mode="before")
     @classmethod
-    def _grammar(cls, value: Any) -> Any:
-        """What YAML takes for a number or a list is text of the override grammar here."""
+    def _parse_params(cls, value: Any) -> Any:
+        """Turn what YAML reads as a number or list back into text of the override grammar."""
         if not isinstance(value, dict):
             return value or {}
         return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in value.items()}

@@ -1,7 +1,7 @@
-"""Worker processes that do one task at a time: one that dies or hangs is replaced, and costs no other's work.
+"""A pool of worker processes that run one task at a time. A worker that dies or hangs is replaced.
 
-A worker reads one task per line from its standard input, and says a line when it is ready for the first and when one
-is done. When its input ends, it ends too: so no worker outlives whoever started it, however that died.
+A worker reads one task per line from its standard input. It writes a line when it is ready, and one for each result.
+It ends when its input ends, so no worker outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from typing import IO, Any
 
 from llmops_flows.core.errors import FlowError
 
-from .assignment import Turns
+from .task_queue import TaskQueue
 
-TRIES = 2
-"""How often a task may cost a worker its life before it counts as failed."""
+ATTEMPTS = 2
+"""How many workers may die of a task before it counts as failed."""
 STOP = 0.7
-"""Seconds that workers have to put things in order when their work is called off."""
+"""Seconds that workers have to clean up when they are interrupted."""
 END = 30.0
-"""Seconds that idle workers have to close what they opened."""
+"""Seconds that idle workers have to close their resources."""
 START = 120.0
 """Seconds in which a worker must be ready."""
-Done = tuple[int, Mapping[str, Any] | str]
-"""Position of a task and what its worker answered; text says why there is no answer."""
-_STILLBORN = 3
-_TICK = 0.25
+TaskResult = tuple[int, Mapping[str, Any] | str]
+"""The position of a task and its result; a string is the reason why it has none."""
+_MAX_FAILED_STARTS = 3
+_POLL_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to do, as plain data. `path`: its steps; tasks that begin alike are given to one worker."""
+    """A task as plain data. path: its steps; tasks with a common prefix go to one worker."""
 
     data: Mapping[str, Any]
     path: Sequence[str] = ()
@@ -58,9 +58,9 @@ class WorkerPool:
 
     Args:
         command: starts a worker.
-        workers: how many there may be at once.
-        timeout: seconds that a task may take; None: as long as it likes.
-        tick: called a few times a second while tasks are done.
+        workers: the largest number of workers.
+        timeout: seconds that a task may take.
+        tick: called a few times per second while tasks run.
     """
 
     def __init__(
@@ -76,29 +76,29 @@ class WorkerPool:
         self._timeout = timeout
         self._tick = tick
         self._workers: list[_Worker] = []
-        self._heard: queue.Queue[tuple[_Worker, bytes]] = queue.Queue()
-        self._stillborn = 0
+        self._lines: queue.Queue[tuple[_Worker, bytes]] = queue.Queue()
+        self._failed_starts = 0
 
-    def do(self, tasks: Sequence[Task]) -> Iterator[Done]:
-        """What came of each task, as it is done.
+    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
+        """Run tasks and yield the result of each as soon as it is known.
 
-        Leaving early (an interrupt too) stops what is at work.
+        Closing the iterator early, or an interrupt, stops the running tasks.
 
         Raises:
-            FlowError: workers end before they are ready for work.
+            FlowError: workers end before they are ready.
         """
-        turns, deaths = Turns([task.path for task in tasks], self._size), [0] * len(tasks)
+        queued, deaths = TaskQueue([task.path for task in tasks], self._size), [0] * len(tasks)
         try:
-            while len(turns) or any(worker.task is not None for worker in self._workers):
-                self._staff(turns, tasks)
+            while len(queued) or any(worker.task is not None for worker in self._workers):
+                self._assign(queued, tasks)
                 self._tick()
-                for worker, line in self._listen():
-                    said = self._said(worker, line)
-                    if said is not None:
-                        yield said
-                for worker in [w for w in self._workers if w.process.poll() is not None]:
-                    yield from self._died(worker, turns, deaths)
-                yield from self._overdue()
+                for worker, line in self._read_lines():
+                    result = self._result(worker, line)
+                    if result is not None:
+                        yield result
+                for worker in [worker for worker in self._workers if worker.process.poll() is not None]:
+                    yield from self._replace_dead(worker, queued, deaths)
+                yield from self._kill_overdue()
         finally:
             if any(worker.task is not None for worker in self._workers):
                 self.close(STOP)
@@ -110,98 +110,95 @@ class WorkerPool:
         self.close(END if kind is None else STOP)
 
     def close(self, seconds: float = END) -> None:
-        """Let the workers end, and end those that do not within so many seconds."""
-        until = time.monotonic() + seconds
+        """Close the input of all workers, and kill those that do not end within `seconds`."""
+        deadline = time.monotonic() + seconds
         for worker in self._workers:
-            _shut(worker.process.stdin)
+            _close(worker.process.stdin)
         for worker in self._workers:
             try:
-                worker.process.wait(max(0.0, until - time.monotonic()))
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 pass
             _kill(worker.process)
         self._workers.clear()
 
-    # -- workers ---------------------------------------------------------------------------------------------------
-
-    def _staff(self, turns: Turns, tasks: Sequence[Task]) -> None:
-        """Give each idle worker a task, and start workers for tasks that are left."""
+    def _assign(self, queued: TaskQueue, tasks: Sequence[Task]) -> None:
+        """Send each idle worker a task, and start workers for the tasks that are left."""
         for worker in self._workers:
-            if worker.ready and worker.task is None and (number := turns.take(worker.slot)) is not None:
-                worker.task = number
+            if worker.ready and worker.task is None and (position := queued.take(worker.slot)) is not None:
+                worker.task = position
                 worker.deadline = time.monotonic() + (self._timeout or float("inf"))
-                _send(worker.process.stdin, tasks[number].data)
-        coming = sum(1 for worker in self._workers if not worker.ready)
-        free = sorted(set(range(self._size)) - {worker.slot for worker in self._workers})
-        for slot in free[: max(0, len(turns) - coming)]:
+                _send(worker.process.stdin, tasks[position].data)
+        starting = sum(1 for worker in self._workers if not worker.ready)
+        free_slots = sorted(set(range(self._size)) - {worker.slot for worker in self._workers})
+        for slot in free_slots[: max(0, len(queued) - starting)]:
             self._start(slot)
 
     def _start(self, slot: int) -> None:
         process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         worker = _Worker(slot, process)
         self._workers.append(worker)
-        worker.reader = threading.Thread(target=self._read, args=(worker,), daemon=True)
+        worker.reader = threading.Thread(target=self._read_output, args=(worker,), daemon=True)
         worker.reader.start()
 
-    def _read(self, worker: _Worker) -> None:
+    def _read_output(self, worker: _Worker) -> None:
         assert worker.process.stdout is not None
         with worker.process.stdout as lines:
             for line in lines:
-                self._heard.put((worker, line))
+                self._lines.put((worker, line))
 
-    def _listen(self) -> Iterator[tuple[_Worker, bytes]]:
-        """What workers say within a moment."""
+    def _read_lines(self) -> Iterator[tuple[_Worker, bytes]]:
+        """The lines that workers write within one poll interval."""
         try:
-            yield self._heard.get(timeout=_TICK)
+            yield self._lines.get(timeout=_POLL_INTERVAL)
             while True:
-                yield self._heard.get_nowait()
+                yield self._lines.get_nowait()
         except queue.Empty:
             return
 
-    def _said(self, worker: _Worker, line: bytes) -> Done | None:
+    def _result(self, worker: _Worker, line: bytes) -> TaskResult | None:
         if not line.endswith(b"\n"):
-            return None  # it died in the middle of a word
-        worker.deadline, self._stillborn = float("inf"), 0
+            return None  # the worker died while it wrote the line
+        worker.deadline, self._failed_starts = float("inf"), 0
         if not worker.ready:
             worker.ready = True
             return None
-        number, worker.task = worker.task, None
-        return None if number is None else (number, json.loads(line))
+        position, worker.task = worker.task, None
+        return None if position is None else (position, json.loads(line))
 
-    # -- trouble ---------------------------------------------------------------------------------------------------
-
-    def _died(self, worker: _Worker, turns: Turns, deaths: list[int]) -> Iterator[Done]:
-        _kill(worker.process)  # whatever it started goes with it
+    def _replace_dead(self, worker: _Worker, queued: TaskQueue, deaths: list[int]) -> Iterator[TaskResult]:
+        """Remove a worker that died; retry its task, or yield why it failed."""
+        _kill(worker.process)  # ends the processes that it started
         if worker.reader is not None:
             worker.reader.join(1.0)
-        if any(heard is worker for heard, _ in list(self._heard.queue)):
-            return  # its last words first
+        if any(writer is worker for writer, _ in list(self._lines.queue)):
+            return  # read its last lines first
         self._workers.remove(worker)
         cause, guess = _cause(worker.process.returncode)
         if not worker.ready:
-            self._stillborn += 1
-            if self._stillborn >= _STILLBORN:
-                raise FlowError(f"worker processes end before they can work: {cause}{guess}")
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                raise FlowError(f"worker processes end before they are ready: {cause}{guess}")
         if worker.task is None:
             return
         deaths[worker.task] += 1
-        if deaths[worker.task] < TRIES:
-            turns.again(worker.task)
+        if deaths[worker.task] < ATTEMPTS:
+            queued.retry(worker.task)
         else:
-            yield worker.task, f"{cause}, each of {TRIES} times{guess}"
+            yield worker.task, f"{cause} in each of {ATTEMPTS} attempts{guess}"
 
-    def _overdue(self) -> Iterator[Done]:
+    def _kill_overdue(self) -> Iterator[TaskResult]:
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.deadline < now]:
             self._workers.remove(worker)
             _kill(worker.process)
             if worker.task is None:
-                raise FlowError(f"a worker process was not ready for work after {START:g} s")
-            yield worker.task, f"it took longer than {self._timeout:g} s (sweep.timeout), and was stopped"
+                raise FlowError(f"a worker process was not ready after {START:g} s")
+            yield worker.task, f"killed after {self._timeout:g} s (sweep.timeout)"
 
 
 def _cause(code: int) -> tuple[str, str]:
-    """What ended a process, and a guess why."""
+    """How a process ended, and a guess why."""
     if code >= 0:
         return f"its process ended with exit code {code}", ""
     try:
@@ -212,7 +209,7 @@ def _cause(code: int) -> tuple[str, str]:
 
 
 def _send(pipe: IO[bytes] | None, data: Mapping[str, Any]) -> None:
-    """Hand a task over; a worker that is dead by now is noticed elsewhere."""
+    """Send a task. A worker that has died is noticed when it is polled."""
     try:
         assert pipe is not None
         pipe.write(json.dumps(data).encode() + b"\n")
@@ -221,7 +218,7 @@ def _send(pipe: IO[bytes] | None, data: Mapping[str, Any]) -> None:
         pass
 
 
-def _shut(pipe: IO[bytes] | None) -> None:
+def _close(pipe: IO[bytes] | None) -> None:
     try:
         assert pipe is not None
         pipe.close()
@@ -230,7 +227,7 @@ def _shut(pipe: IO[bytes] | None) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process, and whatever it started in its session."""
+    """Kill a process and all processes of its session."""
     try:
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
@@ -238,5 +235,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             process.kill()
     except OSError:
         pass
-    _shut(process.stdin)
+    _close(process.stdin)
     process.wait()

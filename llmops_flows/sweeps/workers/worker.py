@@ -1,4 +1,7 @@
-"""One worker process of a sweep: `python -m llmops_flows.sweeps.workers.worker WORKERS`."""
+"""A worker process of a sweep, which runs one point at a time: `python -m llmops_flows.sweeps.workers.worker WORKERS`.
+
+Its standard input and output are the protocol that `pool` describes.
+"""
 
 from __future__ import annotations
 
@@ -10,116 +13,109 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from llmops_flows.calls.gate import GATE
+from llmops_flows.config import redacted_output
+from llmops_flows.config.experiment import build_resolved
+from llmops_flows.config.load import open_runner
+from llmops_flows.engine.runner import Runner
 
 from ..exit_codes import INTERRUPTED
+from ..grid.points import Point
+from ..in_process import run_batch, runner_key
 from ..outcome import PointOutcome
-from .job_results import end
-
-if TYPE_CHECKING:
-    from llmops_flows.engine.runner import Runner
-
-    from ..grid.points import Point
+from .process import interrupt_process
 
 
-def task(cell: Point, folder: Path) -> dict[str, Any]:
-    """What a worker must know to run a cell, as plain data."""
-    from ..in_process import experiment
-
-    found = experiment(cell)
-    told = {"number": cell.number, "overrides": list(cell.overrides), "folder": str(folder)}
-    return {**told, "config": found.config, "choices": found.choices, "account": found.account}
-
-
-class _WorkerTasks:
-    """The points of one worker: what is opened for one stays open for the next, and so do loaded models."""
-
-    def __init__(self, open: ExitStack) -> None:
-        self._open = open
-        self._runners: dict[str, Runner] = {}
-        self._cells: list[Point] = []
-
-    def do(self, task: Mapping[str, Any]) -> PointOutcome:
-        """Run a point. What goes wrong outside of its stages is its failure, too."""
-        number = int(task["number"])
-        try:
-            [outcome] = self._walk(cell(task), Path(task["folder"]))
-        except Exception as error:
-            return PointOutcome(number, failure=f"{type(error).__name__}: {error}")
-        return outcome
-
-    def _walk(self, cell: Point, folder: Path) -> list[PointOutcome]:
-        from llmops_flows.config.load import open_runner
-
-        from ..in_process import experiment, means, walk
-
-        found = experiment(cell)
-        if means(found) not in self._runners:
-            self._runners[means(found)], _ = self._open.enter_context(open_runner(found))
-        self._cells.append(cell)
-        return list(walk(self._runners[means(found)], [cell], folder))
+def point_task(point: Point, folder: Path) -> dict[str, Any]:
+    """What a worker needs to run a point, as plain data."""
+    experiment = point.valid
+    return {
+        "number": point.number,
+        "overrides": list(point.overrides),
+        "folder": str(folder),
+        "config": experiment.config,
+        "choices": experiment.choices,
+        "account": experiment.account,
+    }
 
 
-def cell(task: Mapping[str, Any]) -> Point:
-    """The cell of a task. Raises ConfigError."""
-    from dataclasses import replace
-
-    from llmops_flows.config.experiment import build_resolved
-
-    from ..grid.points import Point
-
+def task_point(task: Mapping[str, Any]) -> Point:
+    """The point of a task. Raises ConfigError."""
     experiment = replace(build_resolved(task["config"], choices=task["choices"]), account=task["account"])
     return Point(task["number"], tuple(task["overrides"]), experiment)
 
 
-class _Channel:
-    """The two ends of the talk with whoever started this process. When that one is gone, this process ends."""
+class PointWorker:
+    """Runs points. Runners stay open from one point to the next, and so do the models that points loaded."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._runners: dict[str, Runner] = {}
+        self._points: list[Point] = []  # keeps the resources of points alive
+
+    def run(self, task: Mapping[str, Any]) -> PointOutcome:
+        """Run the point of a task. Any error becomes its failure."""
+        try:
+            point = task_point(task)
+            self._points.append(point)
+            [outcome] = run_batch(self._runner(point), [point], Path(task["folder"]))
+        except Exception as error:
+            return PointOutcome(int(task["number"]), failure=f"{type(error).__name__}: {error}")
+        return outcome
+
+    def _runner(self, point: Point) -> Runner:
+        key = runner_key(point.valid)
+        if key not in self._runners:
+            self._runners[key], _ = self._stack.enter_context(open_runner(point.valid))
+        return self._runners[key]
+
+
+class PoolChannel:
+    """Receives tasks from the pool and sends results. If the pool's process ends, this process ends too."""
 
     def __init__(self) -> None:
-        self._in, self._out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+        self._input, self._output = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)  # what a component prints is no part of the talk
+        os.dup2(2, 1)  # what components print must not mix with the protocol
         self._tasks: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._busy = threading.Event()
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._read_tasks, daemon=True).start()
 
-    def next(self) -> dict[str, Any] | None:
-        """The next task; None when there are no more."""
+    def next_task(self) -> dict[str, Any] | None:
+        """The next task; None if there are no more."""
         return self._tasks.get()
 
-    def say(self, value: Any) -> None:
+    def send(self, value: Any) -> None:
         self._busy.clear()
-        self._out.write(json.dumps(value).encode() + b"\n")
-        self._out.flush()
+        self._output.write(json.dumps(value).encode() + b"\n")
+        self._output.flush()
 
-    def _listen(self) -> None:
-        for line in self._in:
+    def _read_tasks(self) -> None:
+        for line in self._input:
             self._busy.set()
             self._tasks.put(json.loads(line))
         self._tasks.put(None)
         if self._busy.is_set():
-            end()
+            interrupt_process()
 
 
 def main(workers: str) -> int:
-    """Do points until there are no more, as one of so many workers. Returns 0."""
-    from dataclasses import asdict
-
-    from llmops_flows.calls.gate import GATE
-    from llmops_flows.config import redacted_output
-
+    """Run points until there are no more, as one of `workers` processes. Returns 0."""
     GATE.processes = int(workers)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    line = _Channel()
+    channel = PoolChannel()
     redacted_output.redact_streams()
     redacted_output.redact_logs()
     try:
-        with ExitStack() as open:
-            desk = _WorkerTasks(open)
-            line.say("ready")
-            while (given := line.next()) is not None:
-                line.say(asdict(desk.do(given)))
+        with ExitStack() as stack:
+            worker = PointWorker(stack)
+            channel.send("ready")
+            while (task := channel.next_task()) is not None:
+                channel.send(asdict(worker.run(task)))
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(INTERRUPTED)
     return 0

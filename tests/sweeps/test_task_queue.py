@@ -5,27 +5,27 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_flows.sweeps.workers.assignment import Turns
+from llmops_flows.sweeps.workers.task_queue import TaskQueue
 
 
 def test_what_shares_its_first_steps_goes_to_one_worker() -> None:
     paths = [[retriever, prompt] for prompt in "xyz" for retriever in "ab"]
-    turns = Turns(paths, 2)
-    assert [[turns.take(worker) for _ in range(3)] for worker in (0, 1)] == [[0, 2, 4], [1, 3, 5]]
+    queue = TaskQueue(paths, 2)
+    assert [[queue.take(worker) for _ in range(3)] for worker in (0, 1)] == [[0, 2, 4], [1, 3, 5]]
 
 
 def test_who_is_through_takes_from_the_end_of_whoever_has_most() -> None:
-    turns = Turns([["a"]] * 6, 2)
-    assert [turns.take(0) for _ in range(4)] == [0, 1, 2, 5]
-    assert turns.take(1) == 3
+    queue = TaskQueue([["a"]] * 6, 2)
+    assert [queue.take(0) for _ in range(4)] == [0, 1, 2, 5]
+    assert queue.take(1) == 3
 
 
 def test_what_is_tried_again_comes_last() -> None:
-    turns = Turns([["a"], ["b"], ["c"]], 1)
-    first = turns.take(0)
+    queue = TaskQueue([["a"], ["b"], ["c"]], 1)
+    first = queue.take(0)
     assert first is not None
-    turns.again(first)
-    assert [turns.take(0) for _ in range(4)] == [1, 2, 0, None]
+    queue.retry(first)
+    assert [queue.take(0) for _ in range(4)] == [1, 2, 0, None]
 
 
 @given(
@@ -34,8 +34,8 @@ def test_what_is_tried_again_comes_last() -> None:
     asks=st.lists(st.integers(0, 4), max_size=60),
 )
 def test_every_task_is_given_out_once_whoever_asks(paths: list[list[str]], workers: int, asks: list[int]) -> None:
-    turns = Turns(paths, workers)
-    given_out = [turns.take(ask % workers) for ask in asks]
-    while len(turns):
-        given_out.append(turns.take(0))
+    queue = TaskQueue(paths, workers)
+    given_out = [queue.take(ask % workers) for ask in asks]
+    while len(queue):
+        given_out.append(queue.take(0))
     assert sorted(task for task in given_out if task is not None) == list(range(len(paths)))

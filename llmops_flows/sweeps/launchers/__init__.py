@@ -1,0 +1,1 @@
+"""Run the points of a sweep as jobs of a Hydra launcher."""
