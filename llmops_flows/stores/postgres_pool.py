@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL database, for all threads of a process: through forks, and when one is lost."""
+"""Connections to a PostgreSQL database for all threads of a process, which survive forks and lost connections."""
 
 from __future__ import annotations
 
@@ -6,83 +6,83 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.errors import StoreError
 from llmops_flows.core.redaction import redact
 
-from .server_store import import_client, server_url
-
-if TYPE_CHECKING:
-    from .store_config import ServerStoreConfig
+from .server_store import server_url
+from .store_config import ServerStoreConfig
 
 T = TypeVar("T")
 
 
 class PostgresPool:
-    """Connections for the threads of this process: one that is free is used again.
+    """As many connections as threads use at once; an idle one is reused. `docs/decisions/plumbing.md` says why not
+    `psycopg_pool`.
 
     Args:
-        config: which server.
-        tables: SQL that makes the tables, where one of those that it `needs` is not there yet.
+        config: the server.
+        schema: SQL that creates the tables.
+        tables: if one of these does not exist, `schema` runs.
 
     Raises:
         ConfigError: the environment has no URL.
         MissingExtra: psycopg is not installed.
     """
 
-    def __init__(self, config: ServerStoreConfig, tables: str, *, needs: Sequence[str]) -> None:
-        self._psycopg = import_client("psycopg", config.extra, "store=postgres")
+    def __init__(self, config: ServerStoreConfig, schema: str, *, tables: Sequence[str]) -> None:
+        self._psycopg = load("psycopg", config.extra, "store=postgres")
         self._config = config
         self._url = server_url(config.url_env, "postgresql://user:password@host/database")
-        self._tables, self._needs = tables, needs
+        self._schema, self._tables = schema, list(tables)
         self._lock = threading.Lock()
-        self._free: list[Any] = []
-        self._prepared = False
+        self._idle: list[Any] = []
+        self._schema_ready = False
         self._pid = os.getpid()
         self._inherited: list[Any] = []
 
-    def do(self, work: Callable[[Any], T]) -> T:
-        """Do work with a cursor in one transaction; once more where the connection was lost, or locks crossed."""
-        psycopg = self._psycopg
-        for again in (True, False):
-            try:
-                with (
-                    self._connection() as connection,
-                    connection.transaction(),
-                    connection.cursor(binary=True) as cursor,
-                ):
-                    return work(cursor)
-            except psycopg.Error as error:
-                if again and isinstance(error, psycopg.OperationalError) and self._another(error):
-                    continue
-                raise self._told(error) from error
-        raise AssertionError("unreachable")
+    def run(self, work: Callable[[Any], T]) -> T:
+        """The result of `work` with a cursor in one transaction, retried once after a lost connection or a deadlock.
+
+        Raises:
+            StoreError: the server cannot be reached, or rejects the operation.
+        """
+        try:
+            return self._run_once(work)
+        except self._psycopg.OperationalError as error:
+            if isinstance(error, self._psycopg.errors.QueryCanceled):  # the time limit was reached
+                raise self._store_error(error) from error
+            self.close()  # the idle connections are probably lost too
+        except self._psycopg.Error as error:
+            raise self._store_error(error) from error
+        try:
+            return self._run_once(work)
+        except self._psycopg.Error as error:
+            raise self._store_error(error) from error
 
     def close(self) -> None:
         with self._lock:
-            self._leave_inherited()
-            free, self._free = self._free, []
-        for connection in free:
+            self._drop_inherited()
+            idle, self._idle = self._idle, []
+        for connection in idle:
             connection.close()
 
-    def _told(self, error: Exception) -> StoreError:
-        return StoreError(redact(f"the store postgres ({self._config.url_env}) failed: {error}".strip()))
+    def _run_once(self, work: Callable[[Any], T]) -> T:
+        with self._connection() as connection, connection.transaction(), connection.cursor(binary=True) as cursor:
+            return work(cursor)
 
-    def _another(self, error: Exception) -> bool:
-        """Whether another attempt may help: not after a time limit."""
-        if isinstance(error, self._psycopg.errors.QueryCanceled):
-            return False
-        self.close()  # the others that were idle are as dead as this one
-        return True
+    def _store_error(self, error: Exception) -> StoreError:
+        return StoreError(redact(f"the store postgres ({self._config.url_env}) failed: {error}".strip()))
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         with self._lock:
-            self._leave_inherited()
-            connection = self._free.pop() if self._free else None
+            self._drop_inherited()
+            connection = self._idle.pop() if self._idle else None
         if connection is None:
-            connection = self._open()
+            connection = self._connect()
         try:
             yield connection
         finally:
@@ -90,9 +90,9 @@ class PostgresPool:
                 connection.close()
             else:
                 with self._lock:
-                    self._free.append(connection)
+                    self._idle.append(connection)
 
-    def _open(self) -> Any:
+    def _connect(self) -> Any:
         seconds = self._config.timeout
         try:
             connection = self._psycopg.connect(
@@ -105,24 +105,24 @@ class PostgresPool:
                 tcp_user_timeout=int(seconds * 2000),
             )
         except self._psycopg.Error as error:
-            raise self._told(error) from error  # to be told at once, and not after a second attempt
+            raise self._store_error(error) from error  # not retried: the server cannot be reached
         with self._lock:
-            if not self._prepared:
-                self._prepare(connection)
-                self._prepared = True
+            if not self._schema_ready:
+                self._create_tables(connection)
+                self._schema_ready = True
         return connection
 
-    def _leave_inherited(self) -> None:
-        """Connections that were inherited by a fork belong to the parent: closing them would end its own."""
+    def _drop_inherited(self) -> None:
+        """Set aside connections that were inherited through a fork: closing them would end the parent's."""
         if self._pid != os.getpid():
-            self._inherited += self._free
-            self._free, self._pid = [], os.getpid()
+            self._inherited += self._idle
+            self._idle, self._pid = [], os.getpid()
 
-    def _prepare(self, connection: Any) -> None:
-        """Make the tables, once for all who come at once; a user who may not make any uses those there are."""
-        there = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS needed (name)"
-        if connection.execute(there, (list(self._needs),)).fetchone()[0]:
+    def _create_tables(self, connection: Any) -> None:
+        """Create missing tables, one process at a time. Users without the right to create tables use existing ones."""
+        query = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS needed (name)"
+        if connection.execute(query, (self._tables,)).fetchone()[0]:
             return
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmops_flows tables', 0))")
-            connection.execute(self._tables)
+            connection.execute(self._schema)

@@ -1,4 +1,4 @@
-"""What every store component configures: where answers are kept, and how a server is reached."""
+"""Base classes of store components: where a store is, and how it is opened."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ ENVIRONMENT_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class StoreConfig(Part):
-    """Where answers are kept. A store decides no answer: it is part of no identity."""
+    """Where answers are stored. A store does not change any answer, so it is not part of any identity."""
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
 
     @property
     def location(self) -> str:
-        """Where it is, for people."""
+        """The location as shown to users."""
         return type(self).__name__
 
     @property
     def may_hold_entries(self) -> bool:
-        """False where it is sure that nothing was kept yet."""
+        """False if the store certainly has no entries yet."""
         return True
 
     def open(self) -> Store:
         """The store, ready for use by many threads and processes."""
-        raise TypeError(f"{type(self).__name__} does not say how it is opened")
+        raise TypeError(f"{type(self).__name__} must define open()")
 
 
 class ServerStoreConfig(StoreConfig):
@@ -40,11 +40,11 @@ class ServerStoreConfig(StoreConfig):
 
     Attributes:
         url_env: name of the environment variable that holds the server's URL, never the URL itself.
-        namespace: stores of different namespaces on one server know nothing of each other.
-        timeout: seconds for connecting, and for each answer.
-        seal_env: name of the environment variable that holds the sealing secret (16 characters or more). Machines
-            that are given the same one share their answers. Without it, `key` is used.
-        key: file with a key of this machine alone, made when it is first needed.
+        namespace: stores with different namespaces on one server share nothing.
+        timeout: seconds for connecting, and for each response.
+        seal_env: name of the environment variable that holds the sealing secret (at least 16 characters). Machines
+            with the same secret share their answers. Without a secret, `key` is used.
+        key: file with a key of this machine only, created when first needed.
     """
 
     url_env: str
@@ -59,7 +59,7 @@ class ServerStoreConfig(StoreConfig):
 
     def problems(self) -> list[str]:
         return [
-            f"{name} must be the NAME of an environment variable; it is none (an address or key never stands here)"
+            f"{name} must be the NAME of an environment variable; never write an address or key here"
             for name in ("url_env", "seal_env")
             if not ENVIRONMENT_VARIABLE.fullmatch(getattr(self, name))
         ]
