@@ -84,7 +84,7 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
 
     from llmops_flows.config.files.paths import ROOT as root
 
-    from .commands.run import SingleRun, run_job
+    from .run import SingleRun, run_job
 
     if wanted.hydra_help:
         app.hydra_help(config_name=root, args_parser=parser, args=wanted)
@@ -112,14 +112,14 @@ def _do(app: Any, wanted: Namespace, overrides: list[str], parser: Any) -> int |
 
 
 def _complete(app: Any, overrides: list[str]) -> None:
-    """Hydra's completion, behind our verbs too. A line that has mistakes completes to nothing."""
+    """Hydra's completion, also after a command. A line with mistakes has no completion."""
     from llmops_flows.config.checks.diagnosis import FAILURES
     from llmops_flows.config.files import paths
 
-    from .command_table import VERBS
+    from . import command_table
 
     words = os.environ.get("COMP_LINE", "").split(" ")
-    if len(words) > 2 and words[1] in VERBS:
+    if len(words) > 2 and command_table.find(words[1]) is not None:
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
     try:
         app.shell_completion(config_name=paths.ROOT, overrides=overrides)
@@ -129,15 +129,16 @@ def _complete(app: Any, overrides: list[str]) -> None:
 
 
 def _refuse_flag(message: str) -> NoReturn:
-    """A flag that is not there, or that lacks its value. argparse would tell it of `__main__.py`."""
-    from .help import flags
+    """An unknown option, or one without its value. argparse would print the usage of `__main__.py`."""
+    from .help import option_names
 
+    known = option_names()
     unknown = message.removeprefix("unrecognized arguments: ")
     if unknown == message:
         raise ConfigError(Problem(message, where=LINE, hint="llmops_flows --help"))
     words = [word.partition("=")[0] for word in unknown.split() if word.startswith("-")]
-    problems = [Problem(f"there is no flag {word!r}", where=LINE, hint=did_you_mean(word, flags())) for word in words]
-    raise ConfigError(problems or Problem(f"this cannot be read: {unknown}", where=LINE))
+    problems = [Problem(f"unknown option {word!r}", where=LINE, hint=did_you_mean(word, known)) for word in words]
+    raise ConfigError(problems or Problem(f"unexpected arguments: {unknown}", where=LINE))
 
 
 def _refuse(wanted: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The command line: verbs of our own, and Hydra's run and multirun for everything else."""
+"""The entry point of the command line: runs a command, or hands the arguments to Hydra."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
+from llmops_flows.config import redacted_output
+from llmops_flows.config.composition.quoting import FREE_TEXT
+from llmops_flows.config.files import paths
+from llmops_flows.config.files.groups import options
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
+from llmops_flows.core.redaction import has_secret
 from llmops_flows.sweeps.exit_codes import FAILED, INTERRUPTED, INVALID_CONFIG, OK
-from llmops_flows.text.suggestions import nearest
+from llmops_flows.text.suggestions import did_you_mean
 
-from .command_table import VERBS
+from . import command_table
+from .command_table import Command
 
-_OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+WHERE = "command line"
+_HELP = {"--help", "-h"}
+_DISK_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code, see `codes`."""
-    arguments = [_text(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    """Run the command line. Returns the exit code, see `sweeps.exit_codes`."""
+    words = [_as_utf8(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     gc.set_threshold(200_000, 20, 100)
     try:
-        return _run(arguments)
+        return _run(words)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return INVALID_CONFIG
@@ -36,118 +43,129 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(stop.args[0] if stop.args else "interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        _nowhere()
+        _discard_output()
         return OK
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if error.errno not in _DISK_ERRORS:
             raise
-        hint = "run in a folder that can be written, or name others: hydra.run.dir=FOLDER home=FOLDER"
-        where = repr(error.filename) if error.filename else "a file of this run, or what it prints"
+        hint = "run in a writable folder, or name other folders: hydra.run.dir=FOLDER home=FOLDER"
+        where = repr(error.filename) if error.filename else "a file of this run, or its output"
         print(f"{error.strerror}: {where}\n    {hint}", file=sys.stderr)
         return FAILED
 
 
-def _text(word: str) -> str:
-    """A word of the command line; where the locale knows ASCII only, its other characters are read as UTF-8."""
+def _as_utf8(word: str) -> str:
+    """An argument whose bytes beyond ASCII, which an ASCII locale cannot decode, are decoded as UTF-8."""
     return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _run(arguments: list[str]) -> int:
-    _refuse_keys(arguments)
-    arguments = _folders(arguments)
-    first = arguments[0] if arguments else ""
-    if first in ("--help", "-h", "help") or {"--help", "-h"} & set(arguments):
-        from .help import text
-
-        print(text(VERBS))
-        return OK
+def _run(words: list[str]) -> int:
+    _refuse_secrets(words)
+    words = _take_config_dirs(words)
+    first = words[0] if words else ""
     if first == "--version":
-        print(_version())
+        from importlib.metadata import version
+
+        print(f"llmops_flows {version('llmops-flows')} (Hydra {version('hydra-core')})")
         return OK
-    if first in VERBS:
-        found: int = import_module(f"llmops_flows.cli.commands.{first}").main(arguments[1:])
-        return found
-    if first and first[0].isalpha() and "=" not in first:
-        raise ConfigError(Problem(f"there is no verb {first!r}", hint=_meant(first)))
+    command = command_table.find(first) if _is_bare(first) else None
+    if command is not None:
+        return _run_command(command, words[1:])
+    if first == "help" or _HELP & set(words):
+        from . import help
+
+        print(help.text())
+        return OK
+    if _is_bare(first):
+        names = command_table.commands()
+        hint = f"did you mean 'flow={first}'?" if first in options("flow") else did_you_mean(first, names)
+        raise ConfigError(Problem(f"unknown command {first!r}", where=WHERE, hint=f"{hint} (see --help)"))
     from .hydra_app import run
 
-    return run(arguments)
+    return run(words)
 
 
-def _meant(word: str) -> str:
-    """What a bare word may have been meant as: a verb, or a flow without `flow=`."""
-    from llmops_flows.config.files.groups import options
-
-    guess = f"flow={word}" if word in options("flow") else nearest(word, VERBS)
-    meant = f"did you mean {guess!r}? " if guess else ""
-    return f"{meant}choose from: {', '.join(VERBS)} (--help tells what they do)"
+def _is_bare(word: str) -> bool:
+    """Whether a word may be the name of a command: neither an override nor an option."""
+    return word[:1].isalpha() and "=" not in word
 
 
-def _folders(arguments: list[str]) -> list[str]:
-    """The arguments without `--config-dir DIR`, whose folder joins the search path for every verb."""
-    from llmops_flows.config.files import paths
+def _run_command(command: Command, words: Sequence[str]) -> int:
+    from .argument_parser import ArgumentParser
 
+    if subcommands := command.subcommands():
+        name = words[0] if words else ""
+        if name in subcommands:
+            return _run_command(subcommands[name], words[1:])
+        if _HELP & set(words):
+            from .help import group_text
+
+            print(group_text(command))
+            return OK
+        problem = f"unknown command '{command.name} {name}'" if name else f"{command.name!r} needs a command"
+        raise ConfigError(Problem(problem, where=WHERE, hint=did_you_mean(name, subcommands)))
+    module = command.load()
+    parser = ArgumentParser(command.name, module.__doc__ or "")
+    module.add_arguments(parser)
+    if _HELP & set(words):
+        parser.print_help()
+        return OK
+    code: int = module.main(parser.parse(words))
+    return code
+
+
+def _take_config_dirs(words: Sequence[str]) -> list[str]:
+    """The arguments without `--config-dir DIR`, whose folder joins the search path for every command."""
     rest: list[str] = []
-    words = iter(arguments)
     paths.named_dirs.clear()
-    for word in words:
+    remaining = iter(words)
+    for word in remaining:
         flag, equals, value = word.partition("=")
         if flag not in ("--config-dir", "-cd"):
             rest.append(word)
             continue
-        folder = Path(value if equals else next(words, ""))
+        folder = Path(value if equals else next(remaining, ""))
         if not folder.is_dir():
-            raise ConfigError(Problem(f"there is no folder {str(folder)!r}", key=flag, where="command line"))
+            raise ConfigError(Problem(f"folder not found: {str(folder)!r}", key=flag, where=WHERE))
         paths.named_dirs.append(folder.resolve())
     return rest
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"llmops_flows {version('llmops-flows')} (Hydra {version('hydra-core')})"
-
-
-def _refuse_keys(arguments: Sequence[str]) -> None:
-    """Keys typed on a command line end up in shell histories and in the files that Hydra writes."""
-    from llmops_flows.config.composition.quoting import FREE_TEXT
-    from llmops_flows.core.redaction import has_secret
-
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
+def _refuse_secrets(words: Sequence[str]) -> None:
+    """API keys on a command line end up in shell histories and in the files that Hydra writes."""
+    for word in words:
+        name, equals, value = word.partition("=")
         if equals and name.lstrip("+") not in FREE_TEXT and has_secret(value):
             hint = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
-            raise ConfigError(Problem("this looks like a key", key=name, where="command line", hint=hint))
+            raise ConfigError(Problem("this looks like an API key", key=name, where=WHERE, hint=hint))
 
 
-def _nowhere() -> None:
-    """Nobody takes what is still to be printed."""
+def _discard_output() -> None:
+    """Nothing reads standard output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(*_: object) -> None:
-    """Whoever is told to end keeps what is finished, as with Ctrl-C."""
+    """SIGTERM ends a run as Ctrl-C does: finished work is stored."""
     raise KeyboardInterrupt
 
 
 def script() -> None:
-    """The console script. Leaves without waiting for threads that an interrupted call may still hold."""
-    from llmops_flows.config import redacted_output
-
+    """The console script. Exits without waiting for threads that an interrupted call may still block."""
     redacted_output.redact_streams()
     signal.signal(signal.SIGTERM, _interrupt)
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them reads every installed package
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # the search for them reads every installed package
     code = main()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
-        _nowhere()
+        _discard_output()
     except OSError as error:
-        _nowhere()
-        print(f"what this run prints cannot be written: {error.strerror}", file=sys.stderr)
+        _discard_output()
+        print(f"the output cannot be written: {error.strerror}", file=sys.stderr)
         code = code or FAILED
     if code == INTERRUPTED:
         os._exit(code)
-    gc.freeze()  # else the interpreter looks through every object once more before it leaves: a tenth of a short run
+    gc.freeze()  # otherwise the interpreter traverses every object once more at exit: a tenth of a short run
     sys.exit(code)

@@ -1,124 +1,104 @@
-"""The run that a word names: a folder, a point of the last sweep, `last`, or the start of a run's id."""
+"""Finds the run that an argument names: a folder, a point of the last sweep, `last`, or the start of a run's id."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from llmops_flows.config.storage import load_outbox
 from llmops_flows.core.errors import FlowError
-from llmops_flows.report.saved_runs import SWEEPS_FOLDER
+from llmops_flows.report import saved_runs, traced_run
+from llmops_flows.report.saved_runs import SWEEPS_FOLDER, SavedRun
 from llmops_flows.text.suggestions import nearest
+from llmops_flows.tracing.trace_file import holds_traces
+from llmops_flows.tracing.trace_store import TraceStore
 
-if TYPE_CHECKING:
-    from llmops_flows.report.saved_runs import SavedRun
-    from llmops_flows.tracing.trace_store import TraceStore
-
+RUN = "an output folder, the number of a point of the last sweep, the id of a run, or `last`"
 LAST = "last"
-_RUNS = 100_000
-_SHORTEST = 4
-_KINDS = "give an output folder, the number of a point of the last sweep, a run's id, or `last`"
+_MAX_RUNS = 100_000
+_MIN_ID = 4
+"""Characters of a run's id that name it; shorter numbers are points."""
 
 
 @dataclass(frozen=True)
-class Named:
-    """A run, and the store that keeps its traces."""
+class NamedRun:
+    """A saved run, and the store with its traces."""
 
-    variant: SavedRun
+    saved: SavedRun
     traces: TraceStore
 
 
 @contextmanager
-def named(*words: str) -> Iterator[list[Named]]:
-    """The runs that words name; their stores are closed at the end.
+def named_runs(*names: str) -> Iterator[list[NamedRun]]:
+    """The runs that names stand for; their trace stores are closed at the end.
 
     Raises:
-        FlowError: a word names no run, or more than one.
+        FlowError: a name stands for no run, or for more than one.
     """
-    traces = _traces()
-    found = []
-    try:
-        for word in words:
-            variant = _variant(word, traces)
-            found.append(Named(variant, _own(variant, traces) or traces))
-        yield found
-    finally:
-        for store in (traces, *(one.traces for one in found)):
-            store.close()
+    with ExitStack() as stack:
+        default = stack.enter_context(closing(load_outbox(["tracer=[local]", "name=runs"])[0]))
+        runs = []
+        for name in names:
+            saved = _saved_run(name, default)
+            own = _own_traces(saved, default)
+            runs.append(NamedRun(saved, stack.enter_context(closing(own)) if own else default))
+        yield runs
 
 
-def number(word: str) -> bool:
-    """Whether a word is the number of a point: ids of runs are longer."""
-    return word.isdigit() and len(word) < _SHORTEST
-
-
-def points(word: str) -> tuple[list[str], dict[str, str]]:
-    """The points of a sweep whose folder the word is, and what is wrong with others; else the word itself."""
-    from llmops_flows.report import saved_runs
-
-    folder = Path(word)
+def point_folders(name: str) -> tuple[list[str], dict[str, str]]:
+    """The points of the sweep in a folder, and what is wrong with others; the name itself when it is not a sweep."""
+    folder = Path(name)
     if (folder / "results.jsonl").is_file() or not saved_runs.point_folders(folder):
-        return [word], {}
-    found, lost = saved_runs.read_sweep(folder)
-    return [str(one.folder) for one in found], lost
+        return [name], {}
+    points, failures = saved_runs.read_sweep(folder)
+    return [str(point.folder) for point in points], failures
 
 
-def _traces() -> TraceStore:
-    from llmops_flows.config.storage import load_outbox
-
-    return load_outbox(["tracer=[local]", "name=runs"])[0]
-
-
-def _own(variant: SavedRun, usual: TraceStore) -> TraceStore | None:
-    """The store of a run that kept its traces elsewhere than runs do by default (`home=FOLDER`)."""
-    from llmops_flows.tracing.trace_file import holds_traces
-    from llmops_flows.tracing.trace_store import TraceStore
-
-    local: dict[str, Any] = (variant.config.get("tracer") or {}).get("local") or {}
-    path = Path(str(local.get("path") or usual.path))
-    if variant.folder is None or path.absolute() == usual.path.absolute() or not holds_traces(path):
+def _own_traces(saved: SavedRun, default: TraceStore) -> TraceStore | None:
+    """The trace store of a run whose traces are not in the default one (`home=FOLDER`)."""
+    local: dict[str, Any] = (saved.config.get("tracer") or {}).get("local") or {}
+    path = Path(str(local.get("path") or default.path))
+    if saved.folder is None or path.absolute() == default.path.absolute() or not holds_traces(path):
         return None
     return TraceStore(path)
 
 
-def _variant(word: str, store: TraceStore) -> SavedRun:
-    from llmops_flows.report import saved_runs
-
-    if Path(word, "results.jsonl").is_file():
-        return replace(saved_runs.read_run(Path(word)), name=word)
-    if number(word):
-        point = saved_runs.latest_sweep(SWEEPS_FOLDER) / word
+def _saved_run(name: str, store: TraceStore) -> SavedRun:
+    if Path(name, "results.jsonl").is_file():
+        return replace(saved_runs.read_run(Path(name)), name=name)
+    if name.isdigit() and len(name) < _MIN_ID:
+        point = saved_runs.latest_sweep(SWEEPS_FOLDER) / name
         if not point.is_dir():
-            raise FlowError(f"the last sweep, {str(point.parent)!r}, has no point {word}")
+            raise FlowError(f"point {name} not found in the last sweep, {str(point.parent)!r}")
         return saved_runs.read_run(point)
-    return _run(word, store)
+    return _traced_run(name, store)
 
 
-def _run(word: str, store: TraceStore) -> SavedRun:
-    from llmops_flows.report import traced_run
-
-    runs = store.runs(_RUNS)
-    if word == LAST:
-        found = runs[:1]
+def _traced_run(name: str, store: TraceStore) -> SavedRun:
+    runs = store.runs(_MAX_RUNS)
+    if name == LAST:
+        matches = runs[:1]
     else:
-        found = [run for run in runs if run.run.startswith(word)] if len(word) >= _SHORTEST else []
-        answer = store.trace(word) if not found else None  # what an app calls the `run_id` of an answer
-        found = [run for run in runs if run.run == answer.run] if answer is not None else found
-    if len(found) != 1:
-        raise FlowError(_told(word, [run.run[:12] for run in found], [run.run[:12] for run in runs]))
-    [run] = found
+        matches = [run for run in runs if run.run.startswith(name)] if len(name) >= _MIN_ID else []
+        if not matches and (answer := store.trace(name)) is not None:  # the `run_id` of an answer in an app
+            matches = [run for run in runs if run.run == answer.run]
+    if len(matches) != 1:
+        raise FlowError(_problem(name, [run.run[:12] for run in matches], [run.run[:12] for run in runs]))
+    [run] = matches
     return traced_run.run_from_traces(run.run[:12], store.traces(run.run), store.config(run.config), run=run.run)
 
 
-def _told(word: str, found: list[str], runs: list[str]) -> str:
-    if found:
-        return f"{len(found)} runs begin with {word!r}; {_KINDS} (they are {', '.join(found[:5])})"
+def _problem(name: str, matches: list[str], runs: list[str]) -> str:
+    if matches:
+        return f"{len(matches)} runs have an id that starts with {name!r}: {', '.join(matches[:5])}; give {RUN}"
     if not runs:
-        return f"there is no run {word!r}, nor any other; {_KINDS}"
-    guess = nearest(word[:12], [LAST, *runs])
-    hint = f"did you mean {guess!r}? " if guess else ""
-    if Path(word).is_dir():
-        hint = "that folder holds no results.jsonl; "
-    return f"there is no run {word!r}; {hint}{_KINDS} (the last ones are {', '.join(runs[:5])})"
+        return f"unknown run {name!r}; no runs are recorded; give {RUN}"
+    hint = ""
+    if Path(name).is_dir():
+        hint = "the folder has no results.jsonl; "
+    elif guess := nearest(name[:12], [LAST, *runs]):
+        hint = f"did you mean {guess!r}? "
+    return f"unknown run {name!r}; {hint}give {RUN} (latest runs: {', '.join(runs[:5])})"

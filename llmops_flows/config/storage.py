@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.core.store import MaintainedStore
 from llmops_flows.core.trace import Exporter
 from llmops_flows.stores.store_config import StoreConfig
 from llmops_flows.tracing.trace_store import TraceStore
 
 from .builder import Builder, trusted_packages
 from .compose import compose
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,21 @@ def open_outbox(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Export
         raise ConfigError(Problem("a local trace store is required", key="tracer", hint="tracer=[local]"))
     read_values = store.open().values if isinstance(store, StoreConfig) else None
     return local.open(read_values), {name: part for name, part in tracers.items() if isinstance(part, Exporter)}
+
+
+def maintain(storage: Storage, work: Callable[[MaintainedStore], Result]) -> Result | None:
+    """The result of `work` on the opened store; None when the store does not exist yet: it is not created.
+
+    Raises:
+        ConfigError: the store cannot be maintained.
+    """
+    if not storage.store.may_hold_entries:
+        return None
+    store = storage.store.open()
+    try:
+        if not isinstance(store, MaintainedStore):
+            problem = f"{type(store).__name__} has no methods stats, verify and evict"
+            raise ConfigError(Problem(problem, key="store", hint="see llmops_flows.core.store.MaintainedStore"))
+        return work(store)
+    finally:
+        store.close()

@@ -123,14 +123,14 @@ def test_a_point_against_itself_says_that_nothing_differs(swept: Swept) -> None:
     ("words", "told"),
     [
         (["board", "--sort", "hti"], "did you mean 'hit'"),
-        (["board", "--baseline", "9"], "there is no point '9' with results; there are 0, 1, 2, 3"),
+        (["board", "--baseline", "9"], "point '9' not found; points with results: 0, 1, 2, 3"),
         (["board", "--rebort"], "did you mean '--report'"),
-        (["board", "--sort"], "a value is missing"),
-        (["board", "a", "b"], "one sweep is shown at a time"),
+        (["board", "--sort"], "argument --sort: expected one argument"),
+        (["board", "a", "b"], "unexpected argument 'b'"),
         (["board", "elsewhere"], "no finished point of a sweep in 'elsewhere'"),
-        (["diff", "0"], "two runs are compared, not 1"),
-        (["diff", "0", "77"], "has no point 77"),
-        (["diff", "0", "no-such-run"], "there is no run 'no-such-run'"),
+        (["diff", "0"], "required: B"),
+        (["diff", "0", "77"], "point 77 not found"),
+        (["diff", "0", "no-such-run"], "unknown run 'no-such-run'"),
     ],
 )
 def test_a_slip_is_told_with_what_there_is(

@@ -121,15 +121,15 @@ def test_an_answer_of_an_app_is_found_by_its_own_run_id(place: Path, verb: Verb)
     [
         (("why", "0", "retreive"), "did you mean 'retrieve'?"),
         (("why", "lst"), "did you mean 'last'?"),
-        (("why", "99"), "has no point 99"),
-        (("why",), "why RUN [STAGE]"),
+        (("why", "99"), "point 99 not found"),
+        (("why",), "required: RUN"),
         (("why", "0", "--jsn"), "did you mean '--json'?"),
-        (("replay", "multirun"), "that folder holds no results.jsonl"),
-        (("replay",), "replay RUN"),
-        (("replay", "0", "1"), "one run or sweep"),
-        (("promote", "0"), "promote RUN NAME"),
+        (("replay", "multirun"), "the folder has no results.jsonl"),
+        (("replay",), "required: RUN"),
+        (("replay", "0", "1"), "unexpected argument '1'"),
+        (("promote", "0"), "required: NAME"),
         (("promote", "0", "a/b"), "no name of a flow"),
-        (("promote", "bets", "better"), "there is no run 'bets'"),
+        (("promote", "bets", "better"), "unknown run 'bets'"),
         (("promote", "0", "x", "--froce"), "did you mean '--force'?"),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_slip_is_told_with_the_way_to_mend_it(swept: Path, verb: Verb, argumen
 def test_a_sweep_comes_out_the_same_from_the_record_alone(swept: Path, verb: Verb) -> None:
     before = {path: path.stat().st_mtime_ns for path in (swept / "home").rglob("*.sqlite")}
     code, out, _ = verb(swept, "replay", str(points(swept)[0].parent))
-    assert code == 0 and out.count("4 of 4 rows from the record alone, byte for byte") == 4
+    assert code == 0 and out.count("4 of 4 rows from the traces alone, byte for byte") == 4
     assert {path: path.stat().st_mtime_ns for path in (swept / "home").rglob("*.sqlite")} == before
 
 
@@ -189,7 +189,7 @@ def test_a_run_that_kept_its_traces_elsewhere_is_found_by_its_folder(place: Path
     flows(place, "flow=chat", "model=echo", f"home={place}/other", "questions.limit=2")
     [folder] = (place / "outputs").glob("*/*")
     assert verb(place, "replay", str(folder))[0] == 0
-    assert "never ran before" in verb(place, "why", str(folder))[1]
+    assert "the first run of this stage" in verb(place, "why", str(folder))[1]
 
 
 def test_a_point_without_results_stops_no_other(place: Path, verb: Verb) -> None:
@@ -220,7 +220,7 @@ def test_the_winner_becomes_a_flow_that_computes_nothing(place: Path, verb: Verb
     best = json.loads(verb(place, "board", "--json")[1])["variants"][0]
     code, out, _ = verb(place, "promote", "best", "winner")
     written = (place / "conf" / "flow" / "winner.yaml").read_text()
-    assert code == 0 and "every stage is what it was" in out and best["run"][:12] in written
+    assert code == 0 and "every stage is the same" in out and best["run"][:12] in written
     assert written.splitlines()[0] == "# @package _global_" and str(place) not in written
     flows(place, "flow=winner")
     [folder] = (place / "outputs").glob("*/*")

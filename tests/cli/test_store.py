@@ -158,9 +158,9 @@ def test_one_tenant_or_stage_goes_and_all_else_stays(store: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((), "store stats, store verify"),
+        ((), "choose from: evict, stats, verify"),
         (("stat",), "did you mean 'stats'?"),
-        (("evict",), "nothing was said"),
+        (("evict",), "no condition is given"),
         (("evict", "max_siz=1GB"), "did you mean 'max_size'?"),
         (("evict", "older_than=90"), "older_than=90d"),
         (("evict", "older_than=-3d"), "older_than=90d"),
@@ -168,7 +168,7 @@ def test_one_tenant_or_stage_goes_and_all_else_stays(store: Path, capsys: pytest
         (("evict", "max_size=-1"), "max_size=2GB"),
         (("evict", "stage=modle"), "did you mean 'model'?"),
         (("evict", "tenant=acne"), "did you mean 'acme'?"),
-        (("evict", "everything"), "takes no 'everything'"),
+        (("evict", "everything"), "unknown condition 'everything'"),
         (("verify", "--repiar"), "did you mean '--repair'?"),
         (("stats", "--dry-run"), "--json"),
         (("stats", "store=rediss"), "did you mean 'redis'?"),

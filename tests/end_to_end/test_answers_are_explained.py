@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmops_flows.cli.commands.run import execute
+from llmops_flows.cli.run import execute
 from llmops_flows.components.tracer.local import LocalTracer
 from llmops_flows.config.load import load_experiment
 from llmops_flows.core.fingerprint import decode, encode

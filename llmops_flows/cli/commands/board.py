@@ -1,65 +1,69 @@
-"""`board [FOLDER]`: the leaderboard of the last sweep, or of the sweep in a folder; --report writes it as a page."""
+"""Show the leaderboard of a sweep, or write it as an HTML page.
+
+The points of the sweep in FOLDER, by default of the last sweep, sorted by a
+metric and compared with a baseline. Means have 95 % intervals.
+
+Examples:
+  llmops-flows board --sort groundedness
+  llmops-flows board multirun/2026-01-31/12-00-00 --report
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from llmops_flows.core.errors import ConfigError, FlowError, Problem
-from llmops_flows.report.saved_runs import SWEEPS_FOLDER
+from llmops_flows.core.errors import FlowError
+from llmops_flows.report import leaderboard, saved_runs, search_results
+from llmops_flows.report.saved_runs import SWEEPS_FOLDER, SavedRun
+from llmops_flows.report.text import leaderboard_text
 
-from ..argv import parse
-
-if TYPE_CHECKING:
-    from llmops_flows.report.saved_runs import SavedRun
-
-_WIDE = 160
-_FLAGS = ("--report", "--csv", "--json")
-_OPTIONS = ("--sort", "--baseline")
+_WIDTH = 160
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the leaderboard as a table, or as --csv or --json. Returns 0.
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, help="of a sweep (default: of the last one)")
+    parser.add_argument("--sort", metavar="METRIC", help="sort by this metric (default: the first one scored)")
+    parser.add_argument(
+        "--baseline", metavar="N", help="number of the point to compare with (default: the first point)"
+    )
+    parser.add_argument("--report", action="store_true", help="write report.html into the sweep's folder")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    --sort METRIC: what ranks. --baseline N: the point that the others are compared with, by its number. --report:
-    writes report.html into the sweep's folder.
-    """
-    from llmops_flows.report import leaderboard, saved_runs, search_results
-    from llmops_flows.report.text import leaderboard_text
 
-    words, flags, values = parse(arguments, _FLAGS, _OPTIONS)
-    if len(words) > 1:
-        raise ConfigError(Problem("one sweep is shown at a time", hint="board [FOLDER] [--report] [--csv] [--json]"))
-    folder = Path(words[0]) if words else saved_runs.latest_sweep(SWEEPS_FOLDER)
-    points, lost = saved_runs.read_sweep(folder)
-    baseline = _position(points, values.get("--baseline"))
-    front = search_results.best_points(folder)
-    found = leaderboard.leaderboard(points, sort=values.get("--sort"), baseline=baseline, lost=lost, front=front)
-    if "--json" in flags:
-        print(json.dumps(leaderboard.as_data(found), indent=2, ensure_ascii=False, allow_nan=False))
-    elif "--csv" in flags:
-        print(leaderboard.as_csv(found), end="")
+def main(arguments: Namespace) -> int:
+    folder = arguments.folder or saved_runs.latest_sweep(SWEEPS_FOLDER)
+    points, failures = saved_runs.read_sweep(folder)
+    board = leaderboard.leaderboard(
+        points, sort=arguments.sort, baseline=_position(points, arguments.baseline), lost=failures,
+        front=search_results.best_points(folder),
+    )  # fmt: skip
+    if arguments.json:
+        print(json.dumps(leaderboard.as_data(board), indent=2, ensure_ascii=False, allow_nan=False))
+    elif arguments.csv:
+        print(leaderboard.as_csv(board), end="")
     else:
-        here = sys.stdout.isatty()
-        width = shutil.get_terminal_size((_WIDE, 24)).columns
-        print(leaderboard_text.format_leaderboard(found, width=width, color=here), end="")
-    if "--report" in flags:
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns
+        print(leaderboard_text.format_leaderboard(board, width=width, color=sys.stdout.isatty()), end="")
+    if arguments.report:
         from llmops_flows.report.page.html_page import write_page
 
-        written = write_page(folder / "report.html", points, found)
-        print(f"\n{written}", file=sys.stderr if flags & {"--json", "--csv"} else sys.stdout)
+        page = write_page(folder / "report.html", points, board)
+        print(f"\n{page}", file=sys.stderr if arguments.json or arguments.csv else sys.stdout)
     return 0
 
 
 def _position(points: Sequence[SavedRun], number: str | None) -> int:
-    """Where the point of that number stands: points without results have no place."""
+    """The index of the point of that number. Points without results are not in the list."""
     names = [point.name for point in points]
     if number is None:
         return 0
     if number not in names:
-        raise FlowError(f"there is no point {number!r} with results; there are {', '.join(names)}")
+        raise FlowError(f"point {number!r} not found; points with results: {', '.join(names)}")
     return names.index(number)

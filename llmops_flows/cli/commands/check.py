@@ -1,33 +1,46 @@
-"""`check`: everything wrong with a config, before anything is loaded or paid for."""
+"""Report everything that is wrong with a config, before any model call.
+
+Composes the config and builds every component of it. Loads no model and no
+index, makes no call, and costs nothing. Without an error it lists the stages:
+name, slots read -> slot written, class.
+
+Examples:
+  llmops-flows check flow=rag_support
+  llmops-flows check flow=rag_support model=openai retriever.k=8
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+
+from llmops_flows.config.budget import budget_warnings
+from llmops_flows.config.compose import compose
+from llmops_flows.config.composition.override_parser import expand_globs
+from llmops_flows.config.composition.unused_overrides import unused_override_warnings
+from llmops_flows.config.experiment import build_experiment
+from llmops_flows.config.files.groups import shadowed_options
+from llmops_flows.config.files.yaml_file import display_path
+
+from ..argument_parser import add_overrides
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compose and build the config. Prints what the flow is made of; raises ConfigError with every fault."""
-    from llmops_flows.config.budget import budget_warnings
-    from llmops_flows.config.compose import compose
-    from llmops_flows.config.composition.override_parser import expand_globs
-    from llmops_flows.config.composition.unused_overrides import unused_override_warnings
-    from llmops_flows.config.experiment import build_experiment
-    from llmops_flows.config.files.groups import shadowed_options
-    from llmops_flows.config.files.yaml_file import display_path
+def add_arguments(parser: ArgumentParser) -> None:
+    add_overrides(parser)
 
-    from ..argv import flagless
 
-    composed = compose(expand_globs(flagless("check", arguments)), owner=True)
+def main(arguments: Namespace) -> int:
+    composed = compose(expand_globs(arguments.overrides), owner=True)
     experiment = build_experiment(composed)
-    if experiment.settings.question is None and experiment.settings.questions.path is not None:
-        experiment.settings.questions.rows(experiment.settings.inputs)
+    settings = experiment.settings
+    if settings.question is None and settings.questions.path is not None:
+        settings.questions.rows(settings.inputs)
     print(f"{experiment.flow.name}: nothing wrong")
     for name, stage in experiment.flow.leaves():
         print(f"  {name:<14} {', '.join(stage.reads)} -> {stage.slot}   {type(stage).__name__}")
     if experiment.evaluators:
-        print(f"  scores         {', '.join(experiment.evaluators)}")
-    for told in (*unused_override_warnings(composed), *budget_warnings(experiment)):
-        print(f"  {told}")
+        print(f"  {'scores':<14} {', '.join(experiment.evaluators)}")
+    for note in (*unused_override_warnings(composed), *budget_warnings(experiment)):
+        print(f"  {note}")
     for name, own, _ in shadowed_options():
-        print(f"  {name:<14} is taken from {display_path(own)}, not from what is shipped under that name")
+        print(f"  {name:<14} {display_path(own)} replaces the shipped file")
     return 0

@@ -1,96 +1,94 @@
-"""`promote RUN NAME`: writes conf/flow/NAME.yaml, so that `flow=NAME` does from now on what that run did."""
+"""Write conf/flow/NAME.yaml, so that flow=NAME does what a run did.
+
+The file holds only what differs from the flow of the run. Prints what the new
+flow depends on and which stages would compute anew.
+
+Examples:
+  llmops-flows promote best support_v2
+  llmops-flows promote outputs/2026-01-31/12-00-00 support_v2 --force
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.config.promotion.promote import Promotion, promote
 from llmops_flows.core.plural import plural
 from llmops_flows.core.redaction import redact
-from llmops_flows.report.saved_runs import SWEEPS_FOLDER
+from llmops_flows.report import leaderboard, saved_runs, search_results
+from llmops_flows.report.config_differences import one_line
+from llmops_flows.report.metrics import METRIC_ORDER
+from llmops_flows.report.saved_runs import SWEEPS_FOLDER, SavedRun
 
-from ..argv import parse
-from ..run_lookup import Named, named
-
-if TYPE_CHECKING:
-    from llmops_flows.config.promotion.promote import Promotion
-    from llmops_flows.report.saved_runs import SavedRun
+from ..run_lookup import RUN, NamedRun, named_runs
 
 BEST = "best"
-_MOST = 3
+_MAX_SCORES = 3
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the file, and say what it rests on. Returns 0. `best` is the first on the last sweep's leaderboard."""
-    from llmops_flows.config.promotion.promote import promote
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help=f"{RUN}; or `best`, the best point of the last sweep")
+    parser.add_argument("name", metavar="NAME", help="of the new flow: letters, digits, - and _")
+    parser.add_argument("--force", action="store_true", help="overwrite the file")
 
-    words, flags, _ = parse(arguments, ("--force",))
-    if len(words) != 2:
-        hint = "promote RUN NAME [--force]; RUN may be the number of a point of the last sweep, or best"
-        raise ConfigError(Problem("a run is promoted to a name", hint=hint))
-    word, name = words
-    with named(_best() if word == BEST else word) as [one]:
-        variant = one.variant
-        done = promote(
-            name, variant.config, variant.choices, comments=_comments(variant), identities=_identities(one),
-            force="--force" in flags,
+
+def main(arguments: Namespace) -> int:
+    with named_runs(_best_point() if arguments.run == BEST else arguments.run) as [named]:
+        promotion = promote(
+            arguments.name, named.saved.config, named.saved.choices, comments=_comments(named.saved),
+            identities=_identities(named), force=arguments.force,
         )  # fmt: skip
-    done.write()
-    print("\n".join(_text(done, name)))
+    promotion.write()
+    print("\n".join(_text(promotion, arguments.name)))
     return 0
 
 
-def _best() -> str:
-    """The first on the board of the last sweep; after a search the first of those that it found best."""
-    from llmops_flows.report import leaderboard, saved_runs, search_results
-
+def _best_point() -> str:
+    """The folder of the first point on the leaderboard of the last sweep; after a search, of its best trials."""
     folder = saved_runs.latest_sweep(SWEEPS_FOLDER)
     points, _ = saved_runs.read_sweep(folder)
-    lines, front = leaderboard.leaderboard(points).rows, search_results.best_points(folder)
-    best = next((line for line in lines if line.name in front), lines[0])
+    rows, front = leaderboard.leaderboard(points).rows, search_results.best_points(folder)
+    best = next((row for row in rows if row.name in front), rows[0])
     return str(points[best.index].folder)
 
 
-def _identities(one: Named) -> Mapping[str, str]:
-    """Stage to its identity in the run, where that is on record."""
-    stored = one.traces.stored(one.variant.run) if one.variant.run else {}
-    steps = (step for trace in stored.values() if trace is not None for step in trace["steps"])
+def _identities(named: NamedRun) -> Mapping[str, str]:
+    """Stage to its identity in the run, where that is recorded."""
+    traces = named.traces.stored(named.saved.run) if named.saved.run else {}
+    steps = (step for trace in traces.values() if trace is not None for step in trace["steps"])
     return {step["stage"]: step["identity"] for step in steps if step["identity"]}
 
 
-def _comments(variant: SavedRun) -> Iterator[str]:
-    """Where it comes from. Nothing in it but ids, a place below here and figures."""
-    from llmops_flows.report.metrics import METRIC_ORDER
-
+def _comments(saved: SavedRun) -> Iterator[str]:
+    """The origin of the file: ids, a relative path and scores only, no text of the run."""
     day = datetime.now().astimezone().date()
-    folder = variant.folder
+    folder = saved.folder
     place = f", {folder.as_posix()}" if folder is not None and not folder.is_absolute() else ""
-    yield redact(f"Promoted on {day} from the run {variant.run[:12] or '?'}{place}.")
-    scores: Mapping[str, Any] = variant.summary.get("scores") or {}
+    yield redact(f"Promoted on {day} from the run {saved.run[:12] or '?'}{place}.")
+    scores: Mapping[str, Any] = saved.summary.get("scores") or {}
     means = {name: (scores.get(name) or {}).get("mean") for name in METRIC_ORDER}
-    told = [f"{name} {mean:.3f}" for name, mean in means.items() if mean is not None]
-    if told:
-        yield f"Scores over {plural(int(variant.summary.get('records') or 0), 'answer')}: {', '.join(told[:_MOST])}."
+    listed = [f"{name} {mean:.3f}" for name, mean in means.items() if mean is not None][:_MAX_SCORES]
+    if listed:
+        yield f"Scores over {plural(int(saved.summary.get('records') or 0), 'answer')}: {', '.join(listed)}."
 
 
-def _text(done: Promotion, name: str) -> Iterator[str]:
-    from llmops_flows.report.config_differences import one_line
-
-    yield f"{done.path}"
-    width = max(map(len, done.options), default=0)
-    for option, place in done.options.items():
-        yield f"  rests on  {option:<{width}}  {place}"
-    for target in done.own:
-        yield f"  rests on  {target}  your own component"
-    for key, value in done.left.items():
-        yield f"  left out  {key}={one_line(redact(str(value)))}: it belongs to the run"
-    for key in done.null:
-        yield f"  set null  {key}: the run did without it, which a file cannot say"
-    if done.changed:
-        why = "its settings" if done.null else "its code or its documents"
-        yield f"  changed   {', '.join(done.changed)}: not what it was in that run ({why}), so it computes anew"
+def _text(promotion: Promotion, name: str) -> Iterator[str]:
+    yield f"{promotion.path}"
+    width = max(map(len, promotion.options), default=0)
+    for option, place in promotion.options.items():
+        yield f"  uses      {option:<{width}}  {place}"
+    for target in promotion.own:
+        yield f"  uses      {target}  your own component"
+    for key, value in promotion.left.items():
+        yield f"  left out  {key}={one_line(redact(str(value)))}: a setting of the run, not of the flow"
+    for key in promotion.null:
+        yield f"  set null  {key}: the run did not have it, and a file cannot remove it"
+    if promotion.changed:
+        cause = "settings" if promotion.null else "code or documents"
+        yield f"  changed   {', '.join(promotion.changed)}: new {cause} since that run, so it computes anew"
     else:
-        yield f"every stage is what it was in that run: what is known of it is known to flow={name}"
+        yield f"every stage is the same as in that run: flow={name} reuses its answers"
     yield f"python -m llmops_flows flow={name}"

@@ -1,22 +1,28 @@
-"""`schema CLASS`: the JSON Schema of a component's option file, by which editors complete and check it."""
+"""Print the JSON Schema of a component's option file, for editors.
+
+The class may be one of your own in the current folder.
+
+Examples:
+  llmops-flows schema llmops_flows.components.retriever.bm25.Bm25
+  llmops-flows schema my_package.shout.Shout > conf/.schemas/shout.json
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
 
-from llmops_flows.core.errors import ConfigError, Problem
+from llmops_flows.config.builder import Builder
+from llmops_flows.config.json_schema import component_schema
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the schema of the component class that is named; your own from the current folder too."""
-    from llmops_flows.config.builder import Builder
-    from llmops_flows.config.json_schema import component_schema
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("component", metavar="CLASS", help="full name of the component's class: package.module.Class")
 
-    if len(arguments) != 1:
-        raise ConfigError(Problem("one component is described at a time", hint="schema my_package.module.Class"))
-    [target] = arguments
+
+def main(arguments: Namespace) -> int:
+    target = arguments.component
     if "" not in sys.path:
         sys.path.insert(0, "")
     builder = Builder(trusted=(target.partition(".")[0],))

@@ -25,10 +25,20 @@ def options(group: str) -> list[str]:
     return sorted(found)
 
 
+def options_by_group() -> dict[str, list[str]]:
+    """Group to its options, of every group that has some, without those of Hydra itself."""
+    result: dict[str, set[str]] = {}
+    for _, folder in search_path():
+        for path in folder.rglob("*.yaml"):
+            group, *parts = path.relative_to(folder).with_suffix("").parts
+            if parts and group != "hydra" and group.isidentifier():
+                result.setdefault(group, set()).add("/".join(parts))
+    return {group: sorted(result[group]) for group in sorted(result)}
+
+
 def groups() -> list[str]:
     """Every group that has options, without those of Hydra itself."""
-    names = {path.name for _, folder in search_path() for path in folder.iterdir() if path.is_dir()}
-    return sorted(name for name in names if is_group(name) and options(name))
+    return list(options_by_group())
 
 
 def is_group(name: str) -> bool:

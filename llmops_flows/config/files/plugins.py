@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
 GROUP = "llmops_flows"
+COMMANDS = "llmops_flows.commands"
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,43 @@ def plugins() -> tuple[Plugin, ...]:
 
 @lru_cache(maxsize=4)
 def _plugins(places: tuple[str, ...]) -> tuple[Plugin, ...]:
-    found: dict[str, Plugin] = {}
-    for info in chain.from_iterable(_infos(Path(folder or ".")) for folder in places):
-        from importlib.metadata import Distribution  # brings e-mail and zip along: only where there is a plugin
-
-        dist = Distribution.at(info)
-        for point in _points(dist):
-            package = point.value.partition(":")[0].partition(".")[0].strip()
-            found.setdefault(point.name, Plugin(point.name, package, _conf(dist, package)))
-    return tuple(found[name] for name in sorted(found))
+    result: dict[str, Plugin] = {}
+    for dist, entry in _entry_points(GROUP, places):
+        package = entry.value.partition(":")[0].partition(".")[0].strip()
+        result.setdefault(entry.name, Plugin(entry.name, package, _conf(dist, package)))
+    return tuple(result[name] for name in sorted(result))
 
 
-def _points(dist: Distribution) -> list[EntryPoint]:
-    """The entry points of our group; none where an installer left something that cannot be read."""
-    try:
-        return [point for point in dist.entry_points if point.group == GROUP]
-    except (TypeError, ValueError, AttributeError, LookupError):
-        return []
+def commands() -> dict[str, str]:
+    """Command name to module, of the commands that plugins add."""
+    result: dict[str, str] = {}
+    for _, entry in _entry_points(COMMANDS, tuple(sys.path)):
+        result.setdefault(entry.name, entry.value.strip())
+    return {name: result[name] for name in sorted(result)}
+
+
+def _entry_points(group: str, places: tuple[str, ...]) -> Iterator[tuple[Distribution, EntryPoint]]:
+    """The entry points of a group, first on the search path first; unreadable metadata is skipped."""
+    for dist in _distributions(places):
+        try:
+            entries = [entry for entry in dist.entry_points if entry.group == group]
+        except (TypeError, ValueError, AttributeError, LookupError):
+            continue
+        yield from ((dist, entry) for entry in entries)
+
+
+@lru_cache(maxsize=4)
+def _distributions(places: tuple[str, ...]) -> tuple[Distribution, ...]:
+    """The distributions that mention our groups: reading all of them through importlib.metadata takes 0.1 s."""
+    infos = list(chain.from_iterable(_infos(Path(folder or ".")) for folder in places))
+    if not infos:
+        return ()
+    from importlib.metadata import Distribution  # imports email and zipfile: only where there is a plugin
+
+    return tuple(map(Distribution.at, infos))
 
 
 def _infos(folder: Path) -> Iterator[Path]:
-    """The metadata folders that mention the group: reading them all through importlib.metadata takes 0.1 s."""
     if not folder.is_dir():
         return
     for info in sorted(folder.glob("*.dist-info")) + sorted(folder.glob("*.egg-info")):
@@ -68,7 +85,7 @@ def _infos(folder: Path) -> Iterator[Path]:
             text = (info / "entry_points.txt").read_bytes()
         except OSError:
             continue
-        if f"[{GROUP}]".encode() in text.replace(b" ", b""):
+        if f"[{GROUP}".encode() in text.replace(b" ", b""):
             yield info
 
 

@@ -68,7 +68,7 @@ def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
     from llmops_flows.config.load import open_runner
     from llmops_flows.config.questions import records
 
-    from ..progress import progress
+    from .progress import progress
 
     asked = records(question_rows(experiment.settings), experiment.settings.samples)
     begun, run = time.perf_counter(), uuid.uuid4().hex

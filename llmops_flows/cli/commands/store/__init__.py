@@ -1,0 +1,1 @@
+"""Inspect, verify and clean up the store, the indexes and the traces."""

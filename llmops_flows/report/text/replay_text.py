@@ -1,0 +1,36 @@
+"""A replayed run as text: its answers, how many rows are complete, and what could not be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmops_flows.core.plural import plural
+
+from ..config_differences import one_line
+from ..replay import ReplayedRun
+from .tables import format_table
+
+_MAX_LINES = 20
+
+
+def format_replay(run: ReplayedRun, *, width: int, answers: bool) -> str:
+    """`answers`: begin with a table of the answers, `width` columns wide."""
+    return "\n".join(_lines(run, width, answers))
+
+
+def _lines(run: ReplayedRun, width: int, answers: bool) -> Iterator[str]:
+    if answers and run.rows:
+        rows = [[str(r["id"]), str(r["question"] or ""), str(r["answer"] or "")] for r in run.rows[:_MAX_LINES]]
+        yield format_table(["id", "question", "answer"], rows, width, stretch=3)
+        if len(run.rows) > _MAX_LINES:
+            yield f"and {len(run.rows) - _MAX_LINES} more: --json prints all"
+        yield ""
+    compared = ", byte for byte as in results.jsonl" if run.compared else "; no results.jsonl to compare with"
+    name = f"{run.name}, run {run.run[:8]}" if run.run[:8] not in ("", run.name[:8]) else run.name
+    yield f"{name}: {run.unchanged} of {plural(run.total, 'row')} from the traces alone{compared}"
+    if not run.rows and not run.problems:
+        yield "  no trace is stored: it ran with tracer=none, is too old, or ended before a row was finished"
+    for problem in run.problems[:_MAX_LINES]:
+        yield f"  {problem.kind:<7}  {problem.row + ': ' if problem.row else ''}{one_line(problem.message)}"
+    if len(run.problems) > _MAX_LINES:
+        yield f"  and {len(run.problems) - _MAX_LINES} more: --json prints all"
