@@ -1,4 +1,4 @@
-"""Whether the trace store is as it was written: its file, its traces, and the values that they refer to."""
+"""Checks the trace store for damage: its file, its traces, and their values."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TABLES = {
     "contents": ("rowid", "address", "data"),
     "deliveries": ("exporter", "id", "shipped"),
 }
-_NAMED = (("deliveries", "id"), ("traces", "id"), ("contents", "address"))
+_ID_COLUMNS = (("deliveries", "id"), ("traces", "id"), ("contents", "address"))
 
 
 def trace_counts(path: Path) -> tuple[int, int]:
-    """How many traces there are, of how many runs. Raises StoreError."""
+    """The number of traces, and of runs that they belong to. Raises StoreError."""
     try:
         with closing(connect(path)) as db:
             [(traces, runs)] = db.execute("SELECT count(*), count(DISTINCT run) FROM traces").fetchall()
@@ -37,9 +37,9 @@ def trace_counts(path: Path) -> tuple[int, int]:
 
 
 def verify(path: Path, *, repair: bool = False) -> tuple[int, Mapping[str, LostEntry]]:
-    """How many traces are as they were written, and what is not: trace id, address or file to what was lost.
+    """The number of intact traces, and what is damaged: trace id, address or file to what was lost.
 
-    With `repair`, damaged rows are removed; a damaged file is begun anew with what can be read of it.
+    `repair` removes damaged rows, and replaces a damaged file by a new one with every readable row.
 
     Raises:
         StoreError: the file can be neither read nor written.
@@ -48,41 +48,42 @@ def verify(path: Path, *, repair: bool = False) -> tuple[int, Mapping[str, LostE
         return 0, {}
     lost: dict[str, LostEntry] = {}
     try:
-        if torn := integrity_errors(path, {}):
-            why = "; ".join(torn)
+        if errors := integrity_errors(path, {}):
+            why = "; ".join(errors)
             if not repair:
                 return 0, {str(path): LostEntry("file", why)}
-            place, saved = _repair(path)
-            lost[str(path)] = LostEntry("file", f"{why}; {saved} rows could be read, the old file is {place.name}")
+            old, count = _repair(path)
+            lost[str(path)] = LostEntry("file", f"{why}; {count} rows could be read, the old file is {old.name}")
         with closing(connect(path)) as db:
-            good, bad = _damaged(db)
-            if repair and bad:
-                transaction(db, partial(_drop, names=list(bad)))
-        return good, {**lost, **bad}
+            intact, damaged = _check_rows(db)
+            if repair and damaged:
+                transaction(db, partial(_delete, ids=list(damaged)))
+        return intact, {**lost, **damaged}
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the trace store {str(path)!r} failed: {error}") from error
 
 
 def _repair(path: Path) -> tuple[Path, int]:
-    place = move_aside(path)
+    """Where the damaged file is now, and the number of rows that the new one has."""
+    old = move_aside(path)
     with closing(connect(path)) as db:
-        parts = readable_rows(place, _TABLES)
-        return place, sum(transaction(db, partial(insert_rows, table=table, rows=rows)) for table, rows in parts)
+        batches = readable_rows(old, _TABLES)
+        return old, sum(transaction(db, partial(insert_rows, table=table, rows=rows)) for table, rows in batches)
 
 
-def _damaged(db: sqlite3.Connection) -> tuple[int, dict[str, LostEntry]]:
-    good, lost = 0, {}
+def _check_rows(db: sqlite3.Connection) -> tuple[int, dict[str, LostEntry]]:
+    intact, damaged = 0, {}
     for id, data in db.execute("SELECT id, data FROM traces"):
         if (decode_trace(data) or {}).get("id") == id:
-            good += 1
+            intact += 1
         else:
-            lost[str(id)] = LostEntry("trace", "its bytes are not those that were written")
+            damaged[str(id)] = LostEntry("trace", "its bytes are not those that were written")
     for address, data in db.execute("SELECT address, data FROM contents"):
         if not matches_address(str(address), data):
-            lost[str(address)] = LostEntry("value of a trace", "its bytes do not fit its address")
-    return good, lost
+            damaged[str(address)] = LostEntry("value of a trace", "its bytes do not match its address")
+    return intact, damaged
 
 
-def _drop(db: sqlite3.Connection, names: list[str]) -> None:
-    for table, column in _NAMED:
-        db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(name,) for name in names])
+def _delete(db: sqlite3.Connection, ids: list[str]) -> None:
+    for table, column in _ID_COLUMNS:
+        db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(id,) for id in ids])
