@@ -29,11 +29,11 @@ READERS: dict[str, Read | str] = {
     ".text": text_pages,
     ".md": markdown_pages,
     ".markdown": markdown_pages,
-    ".html": "llmops_flows.documents.html:html_page",
-    ".htm": "llmops_flows.documents.html:html_page",
+    ".html": "llmops_flows.documents.html:html_pages",
+    ".htm": "llmops_flows.documents.html:html_pages",
     ".jsonl": json_pages,
     ".csv": csv_pages,
-    ".pdf": "llmops_flows.documents.pdf:pages",
+    ".pdf": "llmops_flows.documents.pdf:pdf_pages",
 }
 """Suffix to what reads such a file: a function, or where one is found that needs an outside library."""
 

@@ -155,7 +155,7 @@ def test_what_is_refused_waits(store: TraceStore, collector: Collector, status: 
 
 def test_nobody_listening_is_told(store: TraceStore, collector: Collector) -> None:
     run(store, "why?")
-    assert "took no spans" in ship(store, endpoint="http://127.0.0.1:9").error
+    assert "accepted no spans" in ship(store, endpoint="http://127.0.0.1:9").error
 
 
 def test_no_global_provider_is_set(store: TraceStore, collector: Collector) -> None:

@@ -148,8 +148,9 @@ def test_versions_of_a_flow_stand_side_by_side(tmp_path: Path) -> None:
 def test_many_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     database = tmp_path / "trulens.sqlite"
     code = (
-        "import sys; from pathlib import Path; from tests.components.test_trulens_exporter import trace, TruLens\n"
-        "TruLens(path=Path(sys.argv[1])).deliver([trace(id=sys.argv[2] * 32, record=sys.argv[2])])"
+        "import sys; from pathlib import Path\n"
+        "from tests.components.test_trulens_exporter import TruLensExporter, trace\n"
+        "TruLensExporter(path=Path(sys.argv[1])).deliver([trace(id=sys.argv[2] * 32, record=sys.argv[2])])"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(database), name], stderr=subprocess.PIPE) for name in "12"

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import pytest
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.components.evaluator.trulens import JudgeMetric, TruLensJudge
+from llmops_flows.components.evaluator.trulens import TruLensJudge
 from llmops_flows.components.model.echo import Echo
 from llmops_flows.components.model.extractive import Extractive
 from llmops_flows.components.model.openai_compatible import OpenAICompatible
 from llmops_flows.core.flow import Stages
 from llmops_flows.core.record import Document
 from llmops_flows.core.stage import Stage
+from llmops_flows.integrations.trulens.judge import JudgeMetric
 from llmops_flows.report.summary import summarize
 from llmops_flows.stores.memory_store import MemoryStore
 from tests.support.http_server import ReceivedRequest, StubResponse, StubServer

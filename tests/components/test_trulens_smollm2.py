@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import pytest
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.components.evaluator.trulens import JudgeMetric, TruLensJudge
+from llmops_flows.components.evaluator.trulens import TruLensJudge
 from llmops_flows.components.model.smollm2 import SmolLM2
 from llmops_flows.config.load import load_experiment
+from llmops_flows.integrations.trulens.judge import JudgeMetric
 from llmops_flows.report.summary import loading
 from tests.components.test_trulens_judge import DOCUMENTS, METRICS, Answer
 

@@ -1,4 +1,4 @@
-"""A trace as OpenTelemetry spans."""
+"""A trace as OpenTelemetry spans: a root span for the record, a child for each stage."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ from typing import Any
 
 from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.fingerprint import digest
-from llmops_flows.core.trace import Trace
+from llmops_flows.core.trace import Step, Trace
 
 from . import semantic_conventions
 
-_NANO = 1_000_000_000
+_NANOSECONDS = 1_000_000_000
+
+
+def trace_spans(trace: Trace, service: str, content: bool) -> list[Any]:
+    """The spans of a trace. `content`: include what the stages read and wrote."""
+    builder = SpanBuilder(trace, service)
+    attributes = semantic_conventions.of_trace(trace, content)
+    root = builder.span("", trace.flow, "INTERNAL", trace.started, trace.seconds, trace.error, attributes)
+    return [root, *(_stage_span(builder, number, step, content) for number, step in enumerate(trace.steps))]
+
+
+def _stage_span(builder: SpanBuilder, number: int, step: Step, content: bool) -> Any:
+    kind = "CLIENT" if step.kind == "model" else "INTERNAL"
+    title, attributes = semantic_conventions.of_step(step, content)
+    return builder.span(f"{number}.{step.stage}", title, kind, step.started, step.seconds, step.error, attributes)
 
 
 class SpanBuilder:
-    """Makes the spans of one trace. Ids are derived, so that a trace that is sent again is the same trace."""
+    """Makes the spans of one trace. Ids are derived from the trace, so a trace that is sent twice stays one trace."""
 
     def __init__(self, trace: Trace, service: str) -> None:
         self._api: Any = load("opentelemetry.trace", "otel", "tracer=otel")
@@ -30,7 +44,7 @@ class SpanBuilder:
 
     def span(
         self,
-        mark: str,
+        label: str,
         title: str,
         kind: str,
         started: float,
@@ -38,30 +52,31 @@ class SpanBuilder:
         error: str,
         attributes: Mapping[str, Any],
     ) -> Any:
+        """A finished span. `label` tells the spans of a trace apart; "" is the root."""
         status = self._api.Status(self._api.StatusCode.ERROR, error) if error else self._api.Status()
         return self._sdk.ReadableSpan(
             name=title,
-            context=self._context(mark) if mark else self._root,
-            parent=self._root if mark else None,
+            context=self._context(label) if label else self._root,
+            parent=self._root if label else None,
             resource=self._resource,
-            attributes={name: _plain(value) for name, value in attributes.items() if value not in (None, "")},
+            attributes={name: _attribute(value) for name, value in attributes.items() if value not in (None, "")},
             kind=self._api.SpanKind[kind],
             status=status,
-            start_time=int(started * _NANO),
-            end_time=int((started + seconds) * _NANO),
+            start_time=int(started * _NANOSECONDS),
+            end_time=int((started + seconds) * _NANOSECONDS),
             instrumentation_scope=self._scope,
         )
 
-    def _context(self, mark: str) -> Any:
-        span = int(digest(self._trace.id, mark)[:16], 16) or 1
+    def _context(self, label: str) -> Any:
+        span_id = int(digest(self._trace.id, label)[:16], 16) or 1
         sampled = self._api.TraceFlags(self._api.TraceFlags.SAMPLED)
-        return self._api.SpanContext(int(self._trace.id, 16), span, is_remote=False, trace_flags=sampled)
+        return self._api.SpanContext(int(self._trace.id, 16), span_id, is_remote=False, trace_flags=sampled)
 
 
-def _plain(value: Any) -> Any:
-    """What an attribute may hold; anything else as JSON text."""
+def _attribute(value: Any) -> Any:
+    """The value as a span attribute can hold it; JSON text for nested values."""
     if isinstance(value, (str, bool, int, float)):
         return value
-    if isinstance(value, (list, tuple)) and all(isinstance(inner, str) for inner in value):
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
         return list(value)
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,1 +1,1 @@
-"""TruLens: its RAG triad with any model as the judge, and its database, leaderboard and dashboard over our traces."""
+"""TruLens: its RAG triad with any model as the judge, and its database, leaderboard and dashboard for our traces."""

@@ -1,4 +1,4 @@
-"""A trace in the shape of TruLens's events: the record, a span for each stage, an evaluation for each score."""
+"""A trace as TruLens events: the record, a span for each stage, an evaluation for each score."""
 
 from __future__ import annotations
 
@@ -12,112 +12,113 @@ from typing import Any
 from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.core.trace import Step, Trace
 
-_CHOICES = ("prompt", "model", "retriever", "guardrail")
-"""What people tell the versions of a flow apart by."""
-_LOWER = frozenset({"over_refusal"})
-"""Metrics of which less is better."""
+_VERSION_GROUPS = ("prompt", "model", "retriever", "guardrail")
+"""Config groups whose options name a version of a flow."""
+_LOWER_IS_BETTER = frozenset({"over_refusal"})
 Attributes = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class TruLensApp:
-    """What TruLens counts as one app: its records are averaged together on the leaderboard."""
+    """One row of TruLens's leaderboard: its records are averaged together."""
 
     name: str
     version: str
     id: str
 
-    def record(self, trace: Trace) -> uuid.UUID:
-        """One answer to one question by this app: where it is given again unchanged, it is the same record."""
-        said = trace.outputs.get("answer") if not trace.error else trace.error
-        return uuid.uuid5(uuid.NAMESPACE_OID, repr((self.id, trace.tenant, trace.record, trace.sample, said)))
+    def record_uuid(self, trace: Trace) -> uuid.UUID:
+        """The id of an answer to a question. The same answer again has the same id."""
+        answer = trace.outputs.get("answer") if not trace.error else trace.error
+        return uuid.uuid5(uuid.NAMESPACE_OID, repr((self.id, trace.tenant, trace.record, trace.sample, answer)))
 
 
 def trulens_app(trace: Trace, version: str | None = None) -> TruLensApp:
-    """The app of a trace: the flow, and as its version what it is made of and the flow's address."""
-    chosen = [trace.choices[group] for group in _CHOICES if trace.choices.get(group, "none") != "none"]
-    label = version or " ".join([*chosen, trace.identity[:8]])
-    numbering = load("trulens.core.utils.json", "trulens")
+    """The app of a trace. Its version names the chosen options and the identity of the flow."""
+    options = [trace.choices[group] for group in _VERSION_GROUPS if trace.choices.get(group, "none") != "none"]
+    label = version or " ".join([*options, trace.identity[:8]])
+    hashing = load("trulens.core.utils.json", "trulens")
     return TruLensApp(
-        trace.flow, label, numbering.obj_id_of_obj({"app_name": trace.flow, "app_version": label}, prefix="app")
+        trace.flow, label, hashing.obj_id_of_obj({"app_name": trace.flow, "app_version": label}, prefix="app")
     )
 
 
 @cache
 def attribute_names() -> Any:
-    """TruLens's names of attributes; a light module."""
+    """TruLens's module of attribute names, which imports fast."""
     return load("trulens.otel.semconv.trace", "trulens", "tracer=trulens")
 
 
 def trulens_events(trace: Trace, app: TruLensApp, record_id: str) -> list[Attributes]:
-    """The arguments of TruLens's `Event`s. Their ids are made of what they say: sent again, they are the same."""
+    """The arguments of TruLens's `Event`s. Ids are derived from the content: events sent twice are the same."""
     return [_root(trace, app, record_id), *_steps(trace, app, record_id), *_scores(trace, app, record_id)]
 
 
 def _root(trace: Trace, app: TruLensApp, record_id: str) -> Attributes:
     root, kind = attribute_names().SpanAttributes.RECORD_ROOT, attribute_names().SpanAttributes.SpanType.RECORD_ROOT
-    asked = [given["question"] for given in (trace.inputs, *(s.inputs for s in trace.steps)) if "question" in given]
-    found = {
-        root.INPUT: asked[0] if asked else trace.inputs,
+    inputs = (trace.inputs, *(step.inputs for step in trace.steps))
+    questions = [slots["question"] for slots in inputs if "question" in slots]
+    attributes = {
+        root.INPUT: questions[0] if questions else trace.inputs,
         root.OUTPUT: "" if trace.error else _text(trace.outputs.get("answer")),
         attribute_names().SpanAttributes.INPUT_ID: trace.record,
     }
     if trace.error:
-        found[root.ERROR] = trace.error
+        attributes[root.ERROR] = trace.error
     if trace.inputs.get("reference") is not None:
-        found[root.GROUND_TRUTH_OUTPUT] = trace.inputs["reference"]
-    took = sum(step.seconds for step in trace.steps if step.kind != "evaluator")
-    about = _About(app, record_id, trace, str(app.record(trace)))
-    return about.event("record", trace.flow, kind, found, trace.started, took, bool(trace.error), parent="")
+        attributes[root.GROUND_TRUTH_OUTPUT] = trace.inputs["reference"]
+    seconds = sum(step.seconds for step in trace.steps if step.kind != "evaluator")
+    events = _RecordEvents(app, record_id, trace, str(app.record_uuid(trace)))
+    return events.event("record", trace.flow, kind, attributes, trace.started, seconds, bool(trace.error), parent="")
 
 
 def _steps(trace: Trace, app: TruLensApp, record_id: str) -> Iterator[Attributes]:
-    about = _About(app, record_id, trace, str(app.record(trace)))
+    events = _RecordEvents(app, record_id, trace, str(app.record_uuid(trace)))
     for number, step in enumerate(trace.steps):
         if step.kind == "evaluator" and not step.error:
             continue
-        kind, found = _told(step)
-        spent = {} if step.kind == "evaluator" else _cost(step)
-        yield about.event(
-            f"{number}.{step.stage}", step.stage, kind, {**found, **spent}, step.started, step.seconds,
+        kind, attributes = _stage_attributes(step)
+        cost = {} if step.kind == "evaluator" else _cost(step)
+        yield events.event(
+            f"{number}.{step.stage}", step.stage, kind, {**attributes, **cost}, step.started, step.seconds,
             bool(step.error),
         )  # fmt: skip
 
 
-def _told(step: Step) -> tuple[Any, Attributes]:
-    """The type of a stage's span and what TruLens shows of it."""
+def _stage_attributes(step: Step) -> tuple[Any, Attributes]:
+    """The type of a stage's span, and its attributes."""
     spans, kinds = attribute_names().SpanAttributes, attribute_names().SpanAttributes.SpanType
-    failed = {spans.CALL.ERROR: step.error} if step.error else {}
+    error = {spans.CALL.ERROR: step.error} if step.error else {}
     if step.kind == "retriever":
-        texts = [found["page_content"] for found in step.output or () if isinstance(found, Mapping)]
-        asked = _text(step.inputs.get("question"))
-        found = {spans.RETRIEVAL.QUERY_TEXT: asked, spans.RETRIEVAL.RETRIEVED_CONTEXTS: texts}
-        return kinds.RETRIEVAL, {**found, spans.RETRIEVAL.NUM_CONTEXTS: len(texts), **failed}
+        texts = [document["page_content"] for document in step.output or () if isinstance(document, Mapping)]
+        question = _text(step.inputs.get("question"))
+        attributes = {spans.RETRIEVAL.QUERY_TEXT: question, spans.RETRIEVAL.RETRIEVED_CONTEXTS: texts}
+        return kinds.RETRIEVAL, {**attributes, spans.RETRIEVAL.NUM_CONTEXTS: len(texts), **error}
     if step.kind == "guardrail":
         passed = bool((step.verdict or {}).get("passed", not step.error))
-        return kinds.GUARDRAIL, {spans.GUARDRAIL.NAME: step.stage, spans.GUARDRAIL.PASSED: passed, **failed}
-    given = {f"{spans.CALL.KWARGS}.{name}": _text(value) for name, value in step.inputs.items()}
-    said = {spans.CALL.FUNCTION: step.component, spans.CALL.RETURN: _text(step.output), **given, **failed}
-    return {"model": kinds.GENERATION, "agent": kinds.AGENT}.get(step.kind, kinds.WORKFLOW_STEP), said
+        return kinds.GUARDRAIL, {spans.GUARDRAIL.NAME: step.stage, spans.GUARDRAIL.PASSED: passed, **error}
+    arguments = {f"{spans.CALL.KWARGS}.{name}": _text(value) for name, value in step.inputs.items()}
+    attributes = {spans.CALL.FUNCTION: step.component, spans.CALL.RETURN: _text(step.output), **arguments, **error}
+    return {"model": kinds.GENERATION, "agent": kinds.AGENT}.get(step.kind, kinds.WORKFLOW_STEP), attributes
 
 
 def _scores(trace: Trace, app: TruLensApp, record_id: str) -> Iterator[Attributes]:
-    """For each score an evaluation, with one call below it that holds the reasons."""
+    """An evaluation for each score, with one child that holds the reasons."""
     spans = attribute_names().SpanAttributes
-    about = _About(app, record_id, trace, str(app.record(trace)))
+    events = _RecordEvents(app, record_id, trace, str(app.record_uuid(trace)))
     for step in trace.steps:
         output = step.output if step.kind == "evaluator" and isinstance(step.output, Mapping) else {}
-        scored = {metric: score for metric, score in output.items() if score is not None}
-        for number, (metric, score) in enumerate(scored.items()):
-            spent = _cost(step) if number == 0 else {}
-            whole = {
+        scores = {metric: score for metric, score in output.items() if score is not None}
+        for number, (metric, score) in enumerate(scores.items()):
+            cost = _cost(step) if number == 0 else {}
+            evaluation = {
                 spans.EVAL_ROOT.METRIC_NAME: metric, spans.EVAL_ROOT.SCORE: float(score),
-                spans.EVAL_ROOT.HIGHER_IS_BETTER: metric not in _LOWER, spans.EVAL.TARGET_RECORD_ID: record_id,
+                spans.EVAL_ROOT.HIGHER_IS_BETTER: metric not in _LOWER_IS_BETTER,
+                spans.EVAL.TARGET_RECORD_ID: record_id,
             }  # fmt: skip
-            root = about.event(
-                f"eval.{metric}", metric, spans.SpanType.EVAL_ROOT, {**whole, **spent}, step.started, step.seconds
+            root = events.event(
+                f"eval.{metric}", metric, spans.SpanType.EVAL_ROOT, {**evaluation, **cost}, step.started, step.seconds
             )
-            part = {
+            reasons = {
                 spans.EVAL.METRIC_NAME: metric, spans.EVAL.SCORE: float(score),
                 spans.EVAL.TARGET_RECORD_ID: record_id,
                 spans.EVAL.EVAL_ROOT_ID: root["trace"]["span_id"],
@@ -125,30 +126,29 @@ def _scores(trace: Trace, app: TruLensApp, record_id: str) -> Iterator[Attribute
                 **{f"{spans.CALL.KWARGS}.{name}": _text(value) for name, value in step.inputs.items()},
             }  # fmt: skip
             yield root
-            yield about.event(
-                f"call.{metric}", metric, spans.SpanType.EVAL, part, step.started, step.seconds,
+            yield events.event(
+                f"call.{metric}", metric, spans.SpanType.EVAL, reasons, step.started, step.seconds,
                 parent=root["trace"]["span_id"],
             )  # fmt: skip
 
 
 def _cost(step: Step) -> Attributes:
-    """Tokens and US dollars of a call that was made, not of an answer that was known."""
+    """Tokens and US dollars of a computed answer; nothing for a cached one."""
     if step.state != "computed" or not step.usage:
         return {}
-    cost, given, made = (
-        attribute_names().SpanAttributes.COST,
-        *(int(step.usage.get(name, 0)) for name in ("input_tokens", "output_tokens")),
-    )
+    cost = attribute_names().SpanAttributes.COST
+    input_tokens, output_tokens = (int(step.usage.get(name, 0)) for name in ("input_tokens", "output_tokens"))
     return {
-        cost.COST: float(step.usage.get("cost_usd") or 0.0), cost.CURRENCY: "USD", cost.NUM_TOKENS: given + made,
-        cost.NUM_PROMPT_TOKENS: given, cost.NUM_COMPLETION_TOKENS: made,
+        cost.COST: float(step.usage.get("cost_usd") or 0.0), cost.CURRENCY: "USD",
+        cost.NUM_TOKENS: input_tokens + output_tokens,
+        cost.NUM_PROMPT_TOKENS: input_tokens, cost.NUM_COMPLETION_TOKENS: output_tokens,
         cost.MODEL: str(step.notes.get("model") or step.component),
     }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class _About:
-    """What every event of a record says."""
+class _RecordEvents:
+    """Makes the events of one record. `root` is the UUID that their ids are derived from."""
 
     app: TruLensApp
     record_id: str
@@ -156,35 +156,35 @@ class _About:
     root: str
 
     def event(
-        self, part: str, name: str, kind: Any, found: Attributes, started: float, seconds: float,
+        self, label: str, name: str, kind: Any, attributes: Attributes, started: float, seconds: float,
         failed: bool = False, *, parent: str | None = None,
     ) -> Attributes:  # fmt: skip
         resource, spans = attribute_names().ResourceAttributes, attribute_names().SpanAttributes
-        span = str(uuid.uuid5(uuid.UUID(self.root), part))
-        above = str(uuid.uuid5(uuid.UUID(self.root), "record")) if parent is None else parent
+        span = str(uuid.uuid5(uuid.UUID(self.root), label))
+        parent_id = str(uuid.uuid5(uuid.UUID(self.root), "record")) if parent is None else parent
         start = datetime.fromtimestamp(started, UTC).replace(tzinfo=None)  # TruLens compares with naive UTC
         end = datetime.fromtimestamp(started + seconds, UTC).replace(tzinfo=None)
         status = "STATUS_CODE_ERROR" if failed else "STATUS_CODE_UNSET"
-        place = {
+        app = {
             resource.APP_NAME: self.app.name, resource.APP_VERSION: self.app.version, resource.APP_ID: self.app.id,
         }  # fmt: skip
-        mine = {
-            spans.SPAN_TYPE: kind.value, spans.RECORD_ID: self.record_id, spans.RUN_NAME: self.trace.run, **place,
+        common = {
+            spans.SPAN_TYPE: kind.value, spans.RECORD_ID: self.record_id, spans.RUN_NAME: self.trace.run, **app,
         }  # fmt: skip
         return {
             "event_id": span,
             "record": {
-                "name": name, "kind": "SPAN_KIND_TRULENS", "parent_span_id": above, "status": status,
+                "name": name, "kind": "SPAN_KIND_TRULENS", "parent_span_id": parent_id, "status": status,
             },
-            "record_attributes": {**mine, **found},
+            "record_attributes": {**common, **attributes},
             "record_type": "SPAN",
-            "resource_attributes": place,
+            "resource_attributes": app,
             "start_timestamp": start,
             "timestamp": end,
-            "trace": {"trace_id": self.trace.id, "parent_id": above, "span_id": span},
+            "trace": {"trace_id": self.trace.id, "parent_id": parent_id, "span_id": span},
         }  # fmt: skip
 
 
 def _text(value: Any) -> Any:
-    """A value as TruLens shows it: text as it is, plain data as it is."""
+    """The value, or "" for None, which TruLens does not show."""
     return "" if value is None else value

@@ -1,4 +1,4 @@
-"""A TruLens provider whose completions come from a function: no pacing, retries or downloads of its own."""
+"""A TruLens provider whose completions come from a function, without pacing, retries or downloads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from pydantic import PrivateAttr
+
 from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load
 from llmops_flows.core.record import Message
 from llmops_flows.text.overlap import claims
 
 EXTRA = "trulens"
 SCALE = (0, 3)
-"""TruLens's own scale of grades, from the worst to the best."""
+"""TruLens's scale of grades, from worst to best."""
 GRADE = {"type": "integer", "enum": list(range(SCALE[0], SCALE[1] + 1))}
 SCHEMAS: dict[str, dict[str, Any]] = {
     "BaseFeedbackResponse": {"score": GRADE},
@@ -25,63 +27,63 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "score": GRADE,
     },
 }
-"""Name of TruLens's form of an answer to its fields, in the order in which a judge should think."""
+"""TruLens's response formats: name to fields, in the order in which a judge should fill them."""
 
 Complete = Callable[[Sequence[Message], str], str]
-"""Messages and the name of the form that the answer should have ("" for none) to the judge's answer."""
+"""Calls the judge: messages and the name of the response format ("" for plain text) to the reply."""
 
 
 def make_provider(complete: Complete, name: str) -> Any:
-    """A TruLens LLMProvider that asks `complete`. name: the judge's model.
+    """A TruLens LLMProvider that calls `complete`. `name` is the judge's model.
 
     Raises:
         MissingExtra: TruLens is not installed.
     """
-    unpaced, asking = classes()
-    made = asking(model_engine=name, endpoint=unpaced(name="llmops_flows", _register_instance=False))
-    made._complete = complete
-    return made
+    endpoint_class, provider_class = _classes()
+    endpoint = endpoint_class(name="llmops_flows", _register_instance=False)
+    provider = provider_class(model_engine=name, endpoint=endpoint)
+    provider._complete = complete
+    return provider
 
 
 @cache
-def classes() -> tuple[type, type]:
-    """The endpoint and the provider; made late, since TruLens takes seconds to load."""
-    for noisy in ("alembic", "trulens"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+def _classes() -> tuple[type, type]:
+    """The endpoint and the provider class; defined on first use, since TruLens takes seconds to import."""
+    for name in ("alembic", "trulens"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         llm = load("trulens.feedback.llm_provider", EXTRA, "evaluator=trulens", without=(*SLOW_FORMATS, "llama_index"))
-    # A judge that gives a score without its reasons is told of by a warning each time; the score is all that counts.
+    # TruLens warns of each grade without reasons; the score counts all the same.
     warnings.filterwarnings("ignore", "No supporting evidence", module="trulens")
-    splitting = load("trulens.feedback.templates.rag", EXTRA).Groundedness.sentences_splitter_prompt
-    private = load("pydantic", EXTRA).PrivateAttr
+    split_prompt = load("trulens.feedback.templates.rag", EXTRA).Groundedness.sentences_splitter_prompt
 
-    class Unpaced(load("trulens.core.feedback.endpoint", EXTRA).Endpoint):  # type: ignore[misc]
-        """Calls at once and once: limits, retries and cost are the call gate's business."""
+    class DirectEndpoint(load("trulens.core.feedback.endpoint", EXTRA).Endpoint):  # type: ignore[misc]
+        """Calls without pacing or retries, which are left to the call gate."""
 
         def run_in_pace(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             return func(*args, **kwargs)
 
-    class Asking(llm.LLMProvider):  # type: ignore[misc,name-defined]
-        """TruLens's prompts and its reading of the answers, over a model of llmops_flows."""
+    class FunctionProvider(llm.LLMProvider):  # type: ignore[misc,name-defined]
+        """TruLens's prompts and parsers over a completion function."""
 
-        _complete: Any = private(default=None)
+        _complete: Any = PrivateAttr(default=None)
 
         def _create_chat_completion(
             self, prompt: str | None = None, messages: Any = None, response_format: Any = None, **_: Any
         ) -> str:
-            asked: list[Any] = list(messages) if messages is not None else [{"role": "user", "content": prompt}]
-            if asked[0]["content"] == splitting:
-                return "\n".join(" ".join(claim.split()) for claim in claims(asked[1]["content"]))
-            answer: str = self._complete(asked, getattr(response_format, "__name__", ""))
-            return answer
+            chat: list[Any] = list(messages) if messages is not None else [{"role": "user", "content": prompt}]
+            if chat[0]["content"] == split_prompt:
+                return "\n".join(" ".join(claim.split()) for claim in claims(chat[1]["content"]))
+            reply: str = self._complete(chat, getattr(response_format, "__name__", ""))
+            return reply
 
-    return Unpaced, Asking
+    return DirectEndpoint, FunctionProvider
 
 
 @cache
 def provider_version() -> str:
-    """The version of TruLens's prompts; found without importing it."""
+    """The installed version of TruLens's prompts, read without importing them."""
     try:
         return version("trulens-feedback")
     except PackageNotFoundError:

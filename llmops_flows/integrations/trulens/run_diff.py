@@ -1,4 +1,4 @@
-"""TruLens's own comparison of two runs (`RunDiff`), over the scores that its judges gave."""
+"""TruLens's comparison of two runs (`RunDiff`), over the scores of its judges."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from llmops_flows.artifacts.lazy_import import load
 from .provider import EXTRA
 
 Rows = Sequence[Mapping[str, Any]]
-_HOME = "llmops_flows.components.evaluator.trulens."
+_JUDGE_MODULE = "llmops_flows.components.evaluator.trulens."
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """What TruLens asks of a run: its name, and a line for each answer that was scored."""
+class _ScoredRun:
+    """The interface that TruLens's `compare_runs` needs: a name and a table of scored answers."""
 
     run_name: str
     rows: Rows
@@ -25,7 +25,7 @@ class _Scored:
 
     def get_records(self) -> Any:
         pandas = load("pandas", EXTRA)
-        lines = [
+        records = [
             {
                 "record_id": str(row["id"]),
                 "input": row.get("question") or "",
@@ -33,20 +33,20 @@ class _Scored:
             }
             for row in self.rows
         ]
-        return pandas.DataFrame(lines).astype(dict.fromkeys(self.metrics, "float64"))
+        return pandas.DataFrame(records).astype(dict.fromkeys(self.metrics, "float64"))
 
 
 def judge_metrics(config: Mapping[str, Any]) -> set[str]:
-    """The metrics of a config that TruLens's judges give."""
+    """The metrics of a config that TruLens's judges score."""
     parts = (config.get("evaluator") or {}).values()
-    ours = (one for one in parts if isinstance(one, Mapping) and str(one.get("_target_", "")).startswith(_HOME))
-    return {f"judged_{one.get('metric')}" for one in ours}
+    judges = (p for p in parts if isinstance(p, Mapping) and str(p.get("_target_", "")).startswith(_JUDGE_MODULE))
+    return {f"judged_{judge.get('metric')}" for judge in judges}
 
 
 def run_diff(first: tuple[str, Rows], second: tuple[str, Rows], metrics: set[str]) -> dict[str, dict[str, Any]]:
-    """Metric to TruLens's `MetricDiff` as plain data, of the metrics in which two runs differ on any question.
+    """TruLens's `MetricDiff` as plain data, for each metric whose scores differ on any question.
 
-    A run is its name and its lines of results.jsonl. Questions are matched by their text, as TruLens does.
+    A run is its name and its rows of results.jsonl. TruLens matches questions by their text.
 
     Raises:
         MissingExtra: TruLens is not installed.
@@ -57,22 +57,22 @@ def run_diff(first: tuple[str, Rows], second: tuple[str, Rows], metrics: set[str
     if not names or not texts[0] & texts[1]:
         return {}
     compare = load("trulens.core.run", EXTRA, "the comparison of judged scores").compare_runs
-    runs = [_Scored(name, part, names) for (name, _), part in zip((first, second), rows, strict=True)]
-    found = compare(*runs, metric_directions=dict.fromkeys(names, True))
-    plain = {name: _plain(asdict(metric)) for name, metric in found.metrics.items()}
-    return {name: metric for name, metric in plain.items() if any(_moved(item) for item in metric["items"])}
+    runs = [_ScoredRun(name, part, names) for (name, _), part in zip((first, second), rows, strict=True)]
+    diff = compare(*runs, metric_directions=dict.fromkeys(names, True))
+    metric_diffs = {name: _plain(asdict(metric)) for name, metric in diff.metrics.items()}
+    return {
+        name: metric
+        for name, metric in metric_diffs.items()
+        if any(item["score_a"] != item["score_b"] for item in metric["items"])
+    }
 
 
 def _score(row: Mapping[str, Any], metric: str) -> Any:
     return (row.get("scores") or {}).get(metric)
 
 
-def _moved(item: Mapping[str, Any]) -> bool:
-    return bool(item["score_a"] != item["score_b"])
-
-
 def _plain(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not know."""
+    """The value with None for NaN, which JSON does not have."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
