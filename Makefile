@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench lock pins schemas docs clean
+.PHONY: run test lint bench lock pins schemas docs reference clean
 
 run:            ## set up, then run the demo flow over its question set
 	@$(PYTHON) scripts/bootstrap.py run
@@ -34,6 +34,9 @@ pins:           ## pin the components' code to their versions (tests/pins.json)
 
 schemas:        ## write the JSON Schemas of the option files, and the lines that name them
 	@$(BIN)/python -m scripts.schemas
+
+reference:      ## write docs/reference/commands.md from the help of every command
+	@$(BIN)/python -m scripts.command_reference
 
 clean:
 	rm -rf .venv outputs multirun site

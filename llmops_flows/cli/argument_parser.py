@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.text.suggestions import did_you_mean
+
+from .command_table import Command
 
 WHERE = "command line"
 
@@ -46,6 +49,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def _usage(self) -> str:
         return " ".join(self.format_usage().split())
+
+
+def load(command: Command) -> tuple[ModuleType, ArgumentParser]:
+    """The module of a command, imported, and its parser."""
+    module = command.load()
+    parser = ArgumentParser(command.name, module.__doc__ or "")
+    module.add_arguments(parser)
+    return module, parser
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from llmops_flows.config.files import groups
 from . import command_table
 
 USAGE = "usage: llmops-flows COMMAND [arguments]\n       llmops-flows [-m] flow=NAME [group=option] [key=value] ..."
-_RUNS = {
+RUNS = {
     "flow=NAME": "run a flow over its questions",
     'flow=NAME question="TEXT"': "answer one question; the text needs no quoting beyond the shell's",
     "flow=NAME group=option": "choose another component, such as model=openai",
@@ -36,7 +36,7 @@ def text() -> str:
     flows = dict.fromkeys(options.pop("flow", []), "")
     sections = {
         "commands": {name: command.summary for name, command in command_table.commands().items()},
-        "run a flow": _RUNS,
+        "run a flow": RUNS,
         "flows": flows,
         "config groups and their options": {name: ", ".join(listed) for name, listed in options.items()},
         "options": OPTIONS,

@@ -91,7 +91,7 @@ def _is_bare(word: str) -> bool:
 
 
 def _run_command(command: Command, words: Sequence[str]) -> int:
-    from .argument_parser import ArgumentParser
+    from . import argument_parser
 
     if subcommands := command.subcommands():
         name = words[0] if words else ""
@@ -104,9 +104,7 @@ def _run_command(command: Command, words: Sequence[str]) -> int:
             return OK
         problem = f"unknown command '{command.name} {name}'" if name else f"{command.name!r} needs a command"
         raise ConfigError(Problem(problem, where=WHERE, hint=did_you_mean(name, subcommands)))
-    module = command.load()
-    parser = ArgumentParser(command.name, module.__doc__ or "")
-    module.add_arguments(parser)
+    module, parser = argument_parser.load(command)
     if _HELP & set(words):
         parser.print_help()
         return OK

@@ -46,9 +46,6 @@ def main(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps({"run": run, "stages": [asdict(stage) for stage in stages]}, indent=2, ensure_ascii=False))
     else:
-        print(
-            format_misses(
-                traces[0]["flow"], run, len(traces), stages, width=max(map(len, names)), full=bool(arguments.stage)
-            )
-        )
+        width, full = max(map(len, names)), arguments.stage is not None
+        print(format_misses(traces[0]["flow"], run, len(traces), stages, width=width, full=full))
     return 0
