@@ -212,10 +212,13 @@ def _tracer(config: Any, key: str, builder: Builder) -> Part | None:
 
 def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
     """A stage with the role of the group that it is taken from; None where the config switches it off."""
+    before = len(builder.problems)
     part: Part | None = _component(config, key, Part, "a stage", builder)
     group = key.partition(".")[0]
     if part is None or (isinstance(part, Composite) and group != "evaluator"):
         return part
+    if isinstance(part, Stage) and len(builder.problems) > before:
+        return part  # what it reads may depend on a wrong field
     if isinstance(part, Stage):
         if not part.slot or part.slot in (part.reads if group == "guardrail" else (_SLOTS.get(group, part.slot),)):
             return part
