@@ -82,9 +82,9 @@ def main() -> None:
 
 
 def _measure() -> None:
-    from llmops_flows_ray.launch import started
+    from llmops_flows_ray.launch import start_ray
 
-    started({"address": None, "init": {"num_cpus": 2}})
+    start_ray({"address": None, "init": {"num_cpus": 2}})
     empty = _fastest({"bare tasks": bare, "tasks that run a flow each": flows, "sweep": sweep}, 0.0)
     ways = {"bare tasks": bare, "bare tasks, one at a time": bare_alone, "sweep": sweep, "sweep, one worker": alone}
     busy = _fastest(ways, WORK)

@@ -1,4 +1,4 @@
-"""A project whose flow answers with the height of a hill, and what a search of it left."""
+"""A project whose flow answers with the height of a hill, and helpers to read the results of a search in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CALLS = Path("calls.txt")
 
 
 class Hill(Model):
-    '''Answers with how high the hill is at a place: its top, 1, is at east=0.3, north=7 of the south side.'''
+    '''Answers with the height of the hill at a place. Its top, 1, is at east=0.3 and north=7 on the south side.'''
 
     name: str = "hill"
     east: float = 0.0
@@ -66,14 +66,14 @@ HEIGHT = ["-m", "flow=hill", "hydra/sweeper=optuna", "sweep.maximize=[scores.hei
 PLACES = ["model.east=interval(0,1)", "model.north=range(0,11)"]
 
 
-def results(folder: str = "found") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(folder, "optimization_results.json").read_text())
-    return found
+def results(folder: str = "results") -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(Path(folder, "optimization_results.json").read_text())
+    return data
 
 
 def calls() -> list[str]:
     return Path("calls.txt").read_text().splitlines() if Path("calls.txt").exists() else []
 
 
-def tried(folder: str = "found") -> list[str]:
+def tried(folder: str = "results") -> list[str]:
     return [" ".join(trial["overrides"]) for trial in results(folder)["trials"]]

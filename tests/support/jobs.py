@@ -1,4 +1,4 @@
-"""A user's project whose flow is one job: it writes down when it is done, and may raise, hang, or eat all memory."""
+"""A project whose flow runs one job, which logs its start and may raise, hang, exit or be killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from llmops_flows.testing.fakes import append_line
 
 
 class Job(Model):
-    """Says its number. `trouble`: number to what goes wrong there, as long as there is no file `mended`."""
+    """Answers with its number. `trouble` maps a number to what fails there until the file `fixed` exists."""
 
     name: str = "job"
     number: int = 0
@@ -30,15 +30,15 @@ class Job(Model):
     trouble: Annotated[dict[str, str], OPERATIONAL] = {}
 
     def run(self, messages):
-        append_line(Path("begun.txt"), str(self.number))
-        kind = None if Path("mended").exists() else self.trouble.get(str(self.number))
+        append_line(Path("started.txt"), str(self.number))
+        kind = None if Path("fixed").exists() else self.trouble.get(str(self.number))
         if kind == "raise":
-            raise ValueError("no luck today")
+            raise ValueError("job failed")
         if kind == "hang":
             time.sleep(3600)
         if kind == "memory":
             os.kill(os.getpid(), signal.SIGKILL)
-        if kind == "leave":
+        if kind == "exit":
             os._exit(7)
         time.sleep(self.pause)
         return f"{self.number}: {messages[-1]['content']}"
@@ -64,19 +64,19 @@ messages:
 """
 
 
-def write(place: Path, text: str) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def project(folder: Path, **trouble: str) -> Path:
-    """A project in a folder; `trouble`: n13="raise"."""
-    named = {number.removeprefix("n"): kind for number, kind in trouble.items()}
+    """A project in a folder. n13="raise": the job with the number 13 raises an error."""
+    trouble_by_number = {number.removeprefix("n"): kind for number, kind in trouble.items()}
     write(folder / "my_package" / "__init__.py", "")
     write(folder / "my_package" / "job.py", JOB)
     write(folder / "conf" / "flow" / "jobs.yaml", FLOW)
     write(folder / "conf" / "prompt" / "jobs" / "v1.yaml", PROMPT)
-    write(folder / "conf" / "model" / "job.yaml", OPTION + json.dumps(named))
+    write(folder / "conf" / "model" / "job.yaml", OPTION + json.dumps(trouble_by_number))
     write(folder / "flows" / "jobs" / "questions.jsonl", '{"id": "a", "question": "hello"}\n')
     return folder
 
@@ -86,49 +86,49 @@ def command(*overrides: str) -> list[str]:
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """A sweep, as a user would type it in the project."""
+    """Runs a sweep in the project as a command."""
     return subprocess.run(
         command(*overrides), cwd=folder, capture_output=True, text=True, timeout=110, env=dict(os.environ)
     )
 
 
-def started(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    """A sweep at work; what it says lands in `said.txt`."""
-    with (folder / "said.txt").open("ab") as said:
+def start_sweep(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """Starts a sweep in the project. Its output goes to `output.txt`."""
+    with (folder / "output.txt").open("ab") as output:
         return subprocess.Popen(
-            command(*overrides), cwd=folder, stdout=said, stderr=said, env=dict(os.environ), start_new_session=True
+            command(*overrides), cwd=folder, stdout=output, stderr=output, env=dict(os.environ), start_new_session=True
         )
 
 
-def begun(folder: Path) -> Counter[int]:
-    """Job to how often it was begun."""
-    log = folder / "begun.txt"
+def start_counts(folder: Path) -> Counter[int]:
+    """Number of each job to how often it was started."""
+    log = folder / "started.txt"
     return Counter(map(int, log.read_text().split())) if log.exists() else Counter()
 
 
 def results(folder: Path) -> dict[int, dict[str, Any]]:
-    """Point to its row, over all folders of sweeps: each point stands in one."""
-    found = {}
+    """Number of each point to its row, over all sweep folders: each point must be in one of them."""
+    rows: dict[int, dict[str, Any]] = {}
     for path in (folder / "multirun").glob("*/*/*/results.jsonl"):
         number = int(path.parent.name)
-        assert number not in found
-        [found[number]] = map(json.loads, path.read_text().splitlines())
-    return found
+        assert number not in rows
+        [rows[number]] = map(json.loads, path.read_text().splitlines())
+    return rows
 
 
 def finished(folder: Path) -> set[int]:
-    """Points whose results are there to stay."""
+    """The points whose results are saved."""
     return {int(path.parent.name) for path in (folder / "multirun").glob("*/*/*/summary.json")}
 
 
 def workers(folder: Path) -> list[int]:
     """The worker processes of sweeps in a folder."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         try:
-            ours = entry.name.isdigit() and b"sweeps.workers.worker" in (entry / "cmdline").read_bytes()
-            if ours and (entry / "cwd").resolve() == folder.resolve():
-                found.append(int(entry.name))
+            is_worker = entry.name.isdigit() and b"sweeps.workers.worker" in (entry / "cmdline").read_bytes()
+            if is_worker and (entry / "cwd").resolve() == folder.resolve():
+                processes.append(int(entry.name))
         except OSError:
-            continue  # it is gone
-    return found
+            continue  # it has ended
+    return processes

@@ -1,4 +1,4 @@
-"""What several tests of searches share."""
+"""Fixtures for the tests of searches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def hill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage without a study: making one takes a second."""
+    """A storage without a study. Creating one takes a second."""
     path = tmp_path_factory.mktemp("storage") / "empty.db"
     OptunaStudy("none", str(path), StudyPlan([SearchParameter("k", numbers=(0, 1))], [True]), {}).close()
     return path
@@ -42,15 +42,15 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def search(hill: Path, empty: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs a search in the project, its results in the folder `found`."""
+    """Runs a search in the project. Writes its results to the folder `results`."""
     monkeypatch.chdir(hill)
     monkeypatch.syspath_prepend(str(hill))
-    for left in ("found", "other", "again"):
-        shutil.rmtree(hill / left, ignore_errors=True)
+    for folder in ("results", "other", "again"):
+        shutil.rmtree(hill / folder, ignore_errors=True)
     (hill / "calls.txt").unlink(missing_ok=True)
     shutil.copy(empty, home / "optuna.db")
 
-    def run(*words: str, folder: str = "found") -> int:
+    def run(*words: str, folder: str = "results") -> int:
         return main([*words, f"hydra.sweep.dir={folder}"])
 
     return run

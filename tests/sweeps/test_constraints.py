@@ -1,4 +1,4 @@
-"""Conditions of a sweep hold where they should, and run nothing."""
+"""A constraint is evaluated as data and never runs as code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ POINT: dict[str, Any] = {
         ("retriever.k > -1", True),
     ],
 )
-def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
+def test_a_constraint_holds_or_not(text: str, holds: bool) -> None:
     assert Constraint(text).holds(POINT.__getitem__) is holds
 
 
@@ -45,16 +45,16 @@ def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
         "lambda: 1", "f'{x}'", "retriever[0] == 1", "x := 1", "9**9**9 > 1", "a if b else c", "(" * 500, "k" * 3000,
     ],
 )  # fmt: skip
-def test_what_is_no_condition_is_a_problem_and_runs_nothing(text: str) -> None:
+def test_other_code_cannot_be_parsed_and_does_not_run(text: str) -> None:
     with pytest.raises(ConfigError, match="cannot be parsed"):
         Constraint(text)
 
 
-def test_a_misspelt_key_is_a_problem() -> None:
+def test_a_comparison_must_name_a_key() -> None:
     with pytest.raises(ConfigError, match="names no key"):
         Constraint("retriver == bm25").holds(POINT.__getitem__)
 
 
-def test_values_that_have_no_order_are_a_problem() -> None:
+def test_values_without_an_order_cannot_be_compared() -> None:
     with pytest.raises(ConfigError, match="cannot be evaluated"):
         Constraint("model < 3").holds(POINT.__getitem__)

@@ -1,8 +1,9 @@
-"""Points that are worse than the best beyond doubt stop early; what is saved is told, and the best stays the best."""
+"""Points that are clearly worse than the best stop early, and the rest of their work is not computed."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,34 +16,36 @@ SWEEP = (
 EARLY = ("sweep.stop=answer_correctness", "sweep.block=20")
 
 
-def test_hopeless_points_stop_and_the_saving_is_told(tmp_path: Path) -> None:
-    done = flows(tmp_path, *SWEEP, *EARLY)
-    assert done.returncode == 0, done.stderr
-    found = summaries(tmp_path)
-    assert [one["records"] for one in found] == [60, 60, 20, 20]
-    assert found[2]["stopped"] == {"answers": 20, "of": 60, "behind": 0} and "stopped" not in found[0]
-    assert "stopped after 20 of 60 answers: clearly worse than point 0 by answer_correctness" in done.stdout
-    assert "not computed: model 80," in done.stdout and "; 2 stopped early" in done.stdout
-    assert "stopped early, worse than the best beyond doubt: 2, 3" in done.stdout
+def computed(summaries: list[dict[str, Any]]) -> int:
+    return sum(counts.get("computed", 0) for summary in summaries for counts in summary["stages"].values())
+
+
+def test_clearly_worse_points_stop_and_the_avoided_work_is_reported(tmp_path: Path) -> None:
+    process = flows(tmp_path, *SWEEP, *EARLY)
+    assert process.returncode == 0, process.stderr
+    stopped = summaries(tmp_path)
+    assert [summary["records"] for summary in stopped] == [60, 60, 20, 20]
+    assert stopped[2]["stopped"] == {"answers": 20, "of": 60, "behind": 0} and "stopped" not in stopped[0]
+    assert "stopped after 20 of 60 answers: clearly worse than point 0 by answer_correctness" in process.stdout
+    assert "not computed: model 80," in process.stdout and "; 2 stopped early" in process.stdout
+    assert "stopped early, worse than the best beyond doubt: 2, 3" in process.stdout
 
     again = flows(tmp_path, *SWEEP, *EARLY)
-    assert again.returncode == 0 and [one["records"] for one in summaries(tmp_path)] == [60, 60, 20, 20]
-    assert sum(counts.get("computed", 0) for one in summaries(tmp_path) for counts in one["stages"].values()) == sum(
-        counts.get("computed", 0) for one in found[:2] for counts in one["stages"].values()
-    )
+    assert again.returncode == 0 and [summary["records"] for summary in summaries(tmp_path)] == [60, 60, 20, 20]
+    assert computed(summaries(tmp_path)) == computed(stopped[:2])
 
-    whole = flows(tmp_path, *SWEEP)
-    assert whole.returncode == 0 and [one["records"] for one in summaries(tmp_path)] == [60] * 4
+    complete = flows(tmp_path, *SWEEP)
+    assert complete.returncode == 0 and [summary["records"] for summary in summaries(tmp_path)] == [60] * 4
 
 
-def test_a_point_that_is_not_worse_is_asked_everything(tmp_path: Path) -> None:
-    done = flows(tmp_path, *SWEEP, "model=extractive", *EARLY)
-    assert done.returncode == 0, done.stderr
-    assert [one["records"] for one in summaries(tmp_path)] == [60, 60] and "stopped" not in done.stdout
+def test_a_point_that_is_not_worse_answers_all_questions(tmp_path: Path) -> None:
+    process = flows(tmp_path, *SWEEP, "model=extractive", *EARLY)
+    assert process.returncode == 0, process.stderr
+    assert [summary["records"] for summary in summaries(tmp_path)] == [60, 60] and "stopped" not in process.stdout
 
 
 @pytest.mark.parametrize(
-    ("override", "words"),
+    ("override", "message"),
     [
         ("sweep.stop=answer_corectness", "did you mean 'answer_correctness'"),
         ("sweep.workers=2", "stop compares points of one process"),
@@ -50,6 +53,6 @@ def test_a_point_that_is_not_worse_is_asked_everything(tmp_path: Path) -> None:
         ("hydra/launcher=joblib", "stop compares points of one process"),
     ],
 )
-def test_a_mistake_is_told_before_anything_runs(override: str, words: str, tmp_path: Path) -> None:
-    done = flows(tmp_path, *SWEEP, *EARLY, override)
-    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+def test_invalid_settings_are_reported_before_anything_runs(override: str, message: str, tmp_path: Path) -> None:
+    process = flows(tmp_path, *SWEEP, *EARLY, override)
+    assert process.returncode == 2 and message in process.stderr and "Traceback" not in process.stderr

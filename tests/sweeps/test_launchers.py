@@ -1,4 +1,4 @@
-"""Whichever launcher and sweeper of Hydra's runs the points: one failure stops no other, and the exit code tells."""
+"""With every launcher and sweeper of Hydra, a failed point does not stop the others and sets the exit code."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from llmops_flows import Model
 
 class Odd(Model):
     name: str = "odd"
-    way: str = "good"
+    mode: str = "good"
     mark: str = "!"
 
     def run(self, messages: list[Any]) -> str:
         print("the key is {KEY}", flush=True)
-        if self.way == "bad":
+        if self.mode == "bad":
             raise ValueError("it went wrong")
-        if self.way == "killed":
+        if self.mode == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         return messages[-1]["content"] + self.mark
 """
@@ -72,66 +72,66 @@ def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def answered(folder: Path) -> list[str]:
     """The points that have an answer to each question."""
-    found = (folder / "out").glob("*/results.jsonl")
-    return sorted(path.parent.name for path in found if path.read_text().count('"error": null') == 2)
+    paths = (folder / "out").glob("*/results.jsonl")
+    return sorted(path.parent.name for path in paths if path.read_text().count('"error": null') == 2)
 
 
 @pytest.mark.parametrize(
-    "way",
+    "mode",
     [
         ["hydra/launcher=joblib"],
         ["hydra/sweeper=basic"],
         pytest.param(["hydra/sweeper=basic", "hydra/launcher=joblib"], marks=pytest.mark.slow),
     ],
 )
-def test_a_point_that_fails_stops_no_other_and_no_key_is_shown_or_kept(
-    way: list[str], project: Path, home: Path
+def test_a_failed_point_does_not_stop_the_others_and_no_key_is_shown_or_saved(
+    mode: list[str], project: Path, home: Path
 ) -> None:
-    done = sweep(project, "model.way=bad,good", "model.mark=a,b", *way)
-    assert done.returncode == 3, done.stderr
+    process = sweep(project, "model.mode=bad,good", "model.mark=a,b", *mode)
+    assert process.returncode == 3, process.stderr
     assert answered(project) == ["2", "3"]
-    assert "2 of 2: model: ValueError: it went wrong" in done.stdout
-    assert done.stdout.count(" failed:") == 2 and "2 of 4 points finished" in done.stdout
-    assert "odd: 4 variants" in done.stdout
-    assert "the key is [REDACTED]" in done.stdout
+    assert "2 of 2: model: ValueError: it went wrong" in process.stdout
+    assert process.stdout.count(" failed:") == 2 and "2 of 4 points finished" in process.stdout
+    assert "odd: 4 variants" in process.stdout
+    assert "the key is [REDACTED]" in process.stdout
     written = [path for folder in (project / "out", home) for path in folder.rglob("*") if path.is_file()]
-    shown = [(done.stdout + done.stderr).encode(), *(path.read_bytes() for path in written)]
+    shown = [(process.stdout + process.stderr).encode(), *(path.read_bytes() for path in written)]
     assert written and not any(KEY.encode() in data for data in shown)
 
 
 @pytest.mark.parametrize(
-    "way",
+    "mode",
     [
         ["hydra/launcher=joblib"],
         pytest.param(["hydra/sweeper=basic", "hydra/launcher=joblib"], marks=pytest.mark.slow),
     ],
 )
-def test_a_point_that_takes_its_process_with_it_takes_no_other(way: list[str], project: Path) -> None:
-    done = sweep(project, "model.way=killed,good", *way)
-    assert done.returncode == 3, done.stderr
+def test_a_point_that_kills_its_process_does_not_fail_the_others(mode: list[str], project: Path) -> None:
+    process = sweep(project, "model.mode=killed,good", *mode)
+    assert process.returncode == 3, process.stderr
     assert answered(project) == ["1"]
-    assert "its process died of SIGKILL(-9): out of memory?" in done.stdout
+    assert "its process died of SIGKILL(-9): out of memory?" in process.stdout
     assert "its process died" in (project / "out/0/failure.txt").read_text()
 
 
-def test_where_every_point_fails_or_is_wrong_the_code_says_so(project: Path) -> None:
-    assert sweep(project, "model.way=bad", "hydra/sweeper=basic").returncode == 1
-    wrong = sweep(project, "samples=0", "hydra/sweeper=basic", "hydra/launcher=joblib")
-    assert wrong.returncode == 2 and "samples" in wrong.stdout + wrong.stderr
+def test_exit_codes_if_all_points_fail_or_are_invalid(project: Path) -> None:
+    assert sweep(project, "model.mode=bad", "hydra/sweeper=basic").returncode == 1
+    invalid = sweep(project, "samples=0", "hydra/sweeper=basic", "hydra/launcher=joblib")
+    assert invalid.returncode == 2 and "samples" in invalid.stdout + invalid.stderr
 
 
-def test_a_launcher_that_cannot_start_is_one_line(project: Path) -> None:
-    done = sweep(project, "model.mark=a,b", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
-    assert done.returncode == 1
-    assert done.stderr.startswith("FlowError: the launcher failed: ") and "Traceback" not in done.stderr
+def test_a_launcher_that_cannot_start_prints_one_line(project: Path) -> None:
+    process = sweep(project, "model.mark=a,b", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+    assert process.returncode == 1
+    assert process.stderr.startswith("FlowError: the launcher failed: ") and "Traceback" not in process.stderr
 
 
-def test_results_come_back_from_another_disk(tmp_path: Path) -> None:
-    """The file that marks the sender's disk is not there: so the job writes elsewhere, and brings what it wrote."""
-    found = expand_points(["flow=chat", "model=echo", "question='hi there'", "samples=2", "evaluator=none"])
+def test_results_are_copied_from_another_disk(tmp_path: Path) -> None:
+    """Without the marker of the sender's disk, the job writes elsewhere and returns the files."""
+    points = expand_points(["flow=chat", "model=echo", "question='hi there'", "samples=2", "evaluator=none"])
     away, here = tmp_path / "away", tmp_path / "here"
-    done = JobBatch([pack_tasks(found, away)], 7, str(away), ".sender", {}).run(7)
+    results = JobBatch([pack_tasks(points, away)], 7, str(away), ".sender", {}).run(7)
     assert not away.exists()
-    assert [outcome.number for outcome in collect_outcomes(done, here)] == [0]
+    assert [outcome.number for outcome in collect_outcomes(results, here)] == [0]
     assert sorted(path.name for path in (here / "0").iterdir()) == ["config.json", "results.jsonl", "summary.json"]
     assert (here / "0/results.jsonl").read_text().count("hi there") >= 2

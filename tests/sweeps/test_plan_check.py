@@ -1,4 +1,4 @@
-"""What a plan says is what a sweep computes, stage by stage; where it is less, each answer less is accounted for."""
+"""A sweep computes what its plan says, stage by stage, and accounts for every result that it does not compute."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ AXES = {
 }
 
 
-def drawn(chance: random.Random) -> list[str]:
-    """A sweep over some of the axes, some of their values."""
+def random_sweep(rng: random.Random) -> list[str]:
+    """A sweep over some of the axes and some of their values."""
     axes = []
     for key, values in AXES.items():
-        some = chance.sample(values, chance.randint(1, min(2, len(values))))
-        if key in ("model", "retriever") or chance.random() < 0.7:
+        some = rng.sample(values, rng.randint(1, min(2, len(values))))
+        if key in ("model", "retriever") or rng.random() < 0.7:
             axes.append(f"{key}={','.join(some)}")
-    return ["flow=rag_support", f"questions.limit={chance.randint(2, 4)}", *axes]
+    return ["flow=rag_support", f"questions.limit={rng.randint(2, 4)}", *axes]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 10))])
-def test_what_is_planned_is_computed_or_accounted_for(
+def test_every_planned_result_is_computed_or_accounted_for(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(tmp_path / "home"))
-    chance = random.Random(seed)
-    for out in (tmp_path / "first", tmp_path / "second"):  # the second sweep finds some of the first one's answers
-        found = expand_points(drawn(chance))
-        able = [point for point in found if point.same_as is None]
-        planned = {name: len(count.new) for name, count in plan_stages(able).items() if count.new}
-        foreseen = PlanCheck()
-        outcomes = list(execute_points(found, out, SweepSettings(), check=foreseen))
+    rng = random.Random(seed)
+    for out in (tmp_path / "first", tmp_path / "second"):  # the second sweep reuses some answers of the first
+        points = expand_points(random_sweep(rng))
+        distinct = [point for point in points if point.same_as is None]
+        planned = {name: len(count.new) for name, count in plan_stages(distinct).items() if count.new}
+        check = PlanCheck()
+        outcomes = list(execute_points(points, out, SweepSettings(), check=check))
         assert not any(outcome.failed for outcome in outcomes)
-        stages = foreseen.stages
-        assert {name: came.planned for name, came in stages.items()} == planned
-        for name, came in stages.items():
-            assert came.computed == computed(out, name)
-            assert came.planned == came.computed + came.equal + came.known + came.unreached
+        stages = check.stages
+        assert {name: outcome.planned for name, outcome in stages.items()} == planned
+        for name, outcome in stages.items():
+            assert outcome.computed == computed(out, name)
+            assert outcome.planned == outcome.computed + outcome.equal + outcome.known + outcome.unreached
         again = PlanCheck()
-        assert not any(outcome.failed for outcome in execute_points(found, out, SweepSettings(), check=again))
+        assert not any(outcome.failed for outcome in execute_points(points, out, SweepSettings(), check=again))
         assert again.stages == {}
 
 
@@ -69,24 +69,24 @@ def test_what_is_planned_is_computed_or_accounted_for(
         (SweepSettings(fail_fast=True), ["cache=none", "prompt=rag_support/v1,rag_support/v2"]),
     ],
 )
-def test_what_is_kept_nowhere_is_planned_wherever_it_is_computed(
+def test_results_that_are_not_stored_are_planned_in_each_place_that_computes_them(
     settings: SweepSettings, axes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(tmp_path / "home"))
-    found = expand_points(["flow=rag_support", "model=extractive", "retriever=bm25", "questions.limit=3", *axes])
-    able = [point for point in found if point.same_as is None]
+    points = expand_points(["flow=rag_support", "model=extractive", "retriever=bm25", "questions.limit=3", *axes])
+    distinct = [point for point in points if point.same_as is None]
     planned = {
-        name: len(count.new) for name, count in plan_stages(able, isolated=settings.isolated).items() if count.new
+        name: len(count.new) for name, count in plan_stages(distinct, isolated=settings.isolated).items() if count.new
     }
-    foreseen = PlanCheck()
-    assert not any(outcome.failed for outcome in execute_points(found, tmp_path / "out", settings, check=foreseen))
-    came = foreseen.stages
-    assert {name: one.planned for name, one in came.items()} == planned
-    for name, one in came.items():
-        assert one.computed == computed(tmp_path / "out", name)
-        assert one.planned == one.computed + one.equal + one.known + one.unreached
+    check = PlanCheck()
+    assert not any(outcome.failed for outcome in execute_points(points, tmp_path / "out", settings, check=check))
+    stages = check.stages
+    assert {name: outcome.planned for name, outcome in stages.items()} == planned
+    for name, outcome in stages.items():
+        assert outcome.computed == computed(tmp_path / "out", name)
+        assert outcome.planned == outcome.computed + outcome.equal + outcome.known + outcome.unreached
 
 
 def computed(folder: Path, stage: str) -> int:
-    found = [json.loads(path.read_text()) for path in folder.glob("*/summary.json")]
-    return sum(one["stages"].get(stage, {}).get("computed", 0) for one in found)
+    summaries = [json.loads(path.read_text()) for path in folder.glob("*/summary.json")]
+    return sum(summary["stages"].get(stage, {}).get("computed", 0) for summary in summaries)

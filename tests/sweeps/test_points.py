@@ -1,4 +1,4 @@
-"""Points of a sweep have the configs that composing each of them would give."""
+"""The points of a sweep have the same configs as if each were composed in full."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ GRIDS = {
 
 @pytest.fixture
 def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """The overrides of everything that is composed in full during a test."""
-    seen: list[tuple[str, ...]] = []
+    """The overrides of every composition during a test."""
+    composed: list[tuple[str, ...]] = []
 
-    def counting(overrides: list[str], **options: Any) -> composing.Composed:
-        seen.append(tuple(overrides))
+    def record(overrides: list[str], **options: Any) -> composing.Composed:
+        composed.append(tuple(overrides))
         return compose(overrides, **options)
 
-    monkeypatch.setattr(pointing, "compose", counting)
-    return seen
+    monkeypatch.setattr(pointing, "compose", record)
+    return composed
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_each_point_is_what_composing_it_gives(name: str) -> None:
-    asked = parse_grid(GRIDS[name])
-    found = compose_points(asked)
-    assert len(found) == len(asked.combinations)
-    for point in found[:: max(1, len(found) // 12)]:
-        whole = compose([*asked.fixed, *point.overrides])
-        assert OmegaConf.to_container(whole.config) == point.raw
-        assert list(whole.plain["stages"]) == list(point.plain["stages"])
-        assert whole.choices == point.choices
-        assert whole.stage_keys == point.stage_keys
-        assert whole.plain == point.plain
+def test_each_point_equals_its_full_composition(name: str) -> None:
+    grid = parse_grid(GRIDS[name])
+    points = compose_points(grid)
+    assert len(points) == len(grid.combinations)
+    for point in points[:: max(1, len(points) // 12)]:
+        complete = compose([*grid.fixed, *point.overrides])
+        assert OmegaConf.to_container(complete.config) == point.raw
+        assert list(complete.plain["stages"]) == list(point.plain["stages"])
+        assert complete.choices == point.choices
+        assert complete.stage_keys == point.stage_keys
+        assert complete.plain == point.plain
 
 
-def test_values_are_composed_and_not_their_product(composed: list[tuple[str, ...]]) -> None:
+def test_values_are_composed_instead_of_their_combinations(composed: list[tuple[str, ...]]) -> None:
     asked = parse_grid(
         ["flow=rag_support", "retriever=bm25,chroma", "retriever.k=range(1,11)", "reranker=none,sentences"]
     )
@@ -67,14 +67,14 @@ def test_values_are_composed_and_not_their_product(composed: list[tuple[str, ...
 
 
 def test_axes_that_depend_on_each_other_are_composed_in_full(composed: list[tuple[str, ...]]) -> None:
-    found = compose_points(
+    points = compose_points(
         parse_grid(["flow=rag_support", "flow=chat,rag_support", "prompt=chat/v1,rag_support/v1,rag_support/v2"])
     )
-    assert [dict(p.choices)["prompt"] for p in found] == ["chat/v1", "rag_support/v1", "rag_support/v2"] * 2
+    assert [dict(p.choices)["prompt"] for p in points] == ["chat/v1", "rag_support/v1", "rag_support/v2"] * 2
 
 
-def test_every_problem_of_every_value_is_told_at_once() -> None:
-    typed = [
+def test_the_problems_of_all_values_are_reported_at_once() -> None:
+    overrides = [
         "flow=rag_support",
         "retriever=bm52,chroma",
         "reranker=nune,sentences",
@@ -82,7 +82,7 @@ def test_every_problem_of_every_value_is_told_at_once() -> None:
         "samples=1,2,3",
     ]
     with pytest.raises(ConfigError) as caught:
-        compose_points(parse_grid(typed))
+        compose_points(parse_grid(overrides))
     assert "'bm25'" in str(caught.value) and "'none'" in str(caught.value)
 
 
@@ -116,7 +116,7 @@ def test_every_kind_of_interpolation(raw: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("raw", [{"a": "${b}"}, {"a": "${a}"}, {"a": "${b}", "b": "${a}"}, {"a": "???"}])
-def test_what_leads_nowhere_is_a_problem(raw: dict[str, object]) -> None:
+def test_an_interpolation_that_cannot_be_resolved_is_an_error(raw: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         resolve_plain(raw)
 
@@ -124,18 +124,18 @@ def test_what_leads_nowhere_is_a_problem(raw: dict[str, object]) -> None:
 def test_resolving_is_much_faster_than_omegaconf() -> None:
     config = compose(["flow=rag_support"]).config
     raw = OmegaConf.to_container(config)
-    begun = time.process_time()
+    start = time.process_time()
     for _ in range(20):
         resolve(OmegaConf.create(raw))
-    theirs = time.process_time() - begun
-    begun, called = time.process_time(), dict[str, Any]()
+    omegaconf_seconds = time.process_time() - start
+    start, resolver_values = time.process_time(), dict[str, Any]()
     for _ in range(20):
-        resolve_plain(raw, called)  # type: ignore[arg-type]
-    assert time.process_time() - begun < theirs / 3
+        resolve_plain(raw, resolver_values)  # type: ignore[arg-type]
+    assert time.process_time() - start < omegaconf_seconds / 3
 
 
-def test_more_points_than_anybody_means_are_refused_at_once() -> None:
-    begun = time.process_time()
+def test_too_many_points_are_refused_at_once() -> None:
+    start = time.process_time()
     with pytest.raises(ConfigError, match="this sweep has 1,000,000 points"):
         compose_points(parse_grid(["flow=rag_support", "retriever.k=range(0,1000)", "samples=range(0,1000)"]))
-    assert time.process_time() - begun < 2
+    assert time.process_time() - start < 2

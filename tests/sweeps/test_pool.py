@@ -1,4 +1,4 @@
-"""Workers that die, hang or stutter cost no task but their own; whoever starts them leaves none behind."""
+"""Workers that die or hang affect only their own task, and no process outlives the pool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
     task = json.loads(line)
     exec(task.get("do", ""))
-    print(json.dumps({"said": task["n"], "by": os.getpid()}), flush=True)
+    print(json.dumps({"n": task["n"], "process": os.getpid()}), flush=True)
 """
 
 
@@ -31,56 +31,56 @@ def tasks(count: int, **do: str) -> list[Task]:
     return [Task({"n": n, "do": do.get(f"n{n}", "")}) for n in range(count)]
 
 
-def gone(process: int) -> bool:
-    """Whether a process has ended, collected or not."""
+def has_ended(process: int) -> bool:
+    """Whether a process has ended, reaped or not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
 
 
-def test_every_task_is_answered_by_as_many_workers_as_there_may_be() -> None:
+def test_all_workers_run_all_tasks() -> None:
     with pool(2) as workers:
-        told = dict(workers.run(tasks(20, n3="time.sleep(0.3)")))
+        results = dict(workers.run(tasks(20, n3="time.sleep(0.3)")))
         again = dict(workers.run(tasks(3)))
-    assert {n: said["said"] for n, said in told.items()} == {n: n for n in range(20)}  # type: ignore[index]
-    by = {said["by"] for said in [*told.values(), *again.values()]}  # type: ignore[index]
-    assert len(by) == 2 and all(map(gone, by))
+    assert {n: result["n"] for n, result in results.items()} == {n: n for n in range(20)}  # type: ignore[index]
+    processes = {result["process"] for result in [*results.values(), *again.values()]}  # type: ignore[index]
+    assert len(processes) == 2 and all(map(has_ended, processes))
 
 
-def test_a_task_that_kills_its_worker_is_tried_once_more_and_then_given_up() -> None:
+def test_a_task_that_kills_its_worker_is_retried_once_and_then_fails() -> None:
     do = {"n1": "os.kill(os.getpid(), 9)", "n2": "os._exit(3)", "n4": "sys.stdout.write('{'), os._exit(0)"}
     with pool(2) as workers:
-        told = dict(workers.run(tasks(6, **do)))
-    assert told[1] == "its process was killed by signal 9 (SIGKILL) in each of 2 attempts: out of memory?"
-    assert told[2] == "its process ended with exit code 3 in each of 2 attempts"
-    assert told[4] == "its process ended with exit code 0 in each of 2 attempts"
-    assert [told[n]["said"] for n in (0, 3, 5)] == [0, 3, 5]  # type: ignore[index]
+        results = dict(workers.run(tasks(6, **do)))
+    assert results[1] == "its process was killed by signal 9 (SIGKILL) in each of 2 attempts: out of memory?"
+    assert results[2] == "its process ended with exit code 3 in each of 2 attempts"
+    assert results[4] == "its process ended with exit code 0 in each of 2 attempts"
+    assert [results[n]["n"] for n in (0, 3, 5)] == [0, 3, 5]  # type: ignore[index]
 
 
-def test_a_task_that_hangs_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
-    note = str(tmp_path / "pid")
-    start = f"import subprocess; open({note!r}, 'w').write(str(subprocess.Popen(['sleep', '9']).pid)); time.sleep(9)"
-    begun = time.monotonic()
+def test_a_task_that_hangs_is_killed_with_its_child_processes(tmp_path: Path) -> None:
+    pid_file = str(tmp_path / "pid")
+    task = f"import subprocess; open({pid_file!r}, 'w').write(str(subprocess.Popen(['sleep', '9']).pid)); time.sleep(9)"
+    began = time.monotonic()
     with pool(1, timeout=0.5) as workers:
-        told = dict(workers.run(tasks(2, n0=start)))
-    assert told[0] == "killed after 0.5 s (sweep.timeout)"
-    assert told[1]["said"] == 1  # type: ignore[index]
-    assert time.monotonic() - begun < 10
-    assert gone(int((tmp_path / "pid").read_text()))
+        results = dict(workers.run(tasks(2, n0=task)))
+    assert results[0] == "killed after 0.5 s (sweep.timeout)"
+    assert results[1]["n"] == 1  # type: ignore[index]
+    assert time.monotonic() - began < 10
+    assert has_ended(int((tmp_path / "pid").read_text()))
 
 
-def test_leaving_early_stops_what_is_at_work() -> None:
+def test_closing_the_iterator_stops_running_tasks() -> None:
     with pool(2) as workers:
-        answers = workers.run(tasks(3, n1="time.sleep(60)", n2="time.sleep(60)"))
-        number, said = next(answers)
-        begun = time.monotonic()
-        answers.close()  # type: ignore[attr-defined]
-        assert time.monotonic() - begun < STOP + 1
-    assert number == 0 and gone(said["by"])  # type: ignore[index]
+        results = workers.run(tasks(3, n1="time.sleep(60)", n2="time.sleep(60)"))
+        number, result = next(results)
+        began = time.monotonic()
+        results.close()  # type: ignore[attr-defined]
+        assert time.monotonic() - began < STOP + 1
+    assert number == 0 and has_ended(result["process"])  # type: ignore[index]
 
 
-def test_workers_that_cannot_start_are_told_and_not_started_for_ever() -> None:
-    told = pytest.raises(FlowError, match="end before they are ready: its process ended with exit code 4")
-    with told, WorkerPool([sys.executable, "-c", "import sys; sys.exit(4)"], 2) as workers:
+def test_workers_that_cannot_start_are_an_error() -> None:
+    error = pytest.raises(FlowError, match="end before they are ready: its process ended with exit code 4")
+    with error, WorkerPool([sys.executable, "-c", "import sys; sys.exit(4)"], 2) as workers:
         list(workers.run(tasks(2)))

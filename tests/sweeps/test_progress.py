@@ -1,4 +1,4 @@
-"""How far a sweep is: told on a terminal, told rarely in a log, and never before there is something to wait for."""
+"""A terminal shows progress in one line, a log gets a line now and then, and a short sweep logs nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Terminal(StringIO):
         return True
 
 
-def test_a_log_gets_a_line_each_half_minute_with_what_is_left() -> None:
+def test_a_log_gets_a_line_every_half_minute() -> None:
     clock, log = FakeClock(), StringIO()
     progress = SweepProgress(log, clock.now)
     for done in range(1, 101):
@@ -30,7 +30,7 @@ def test_a_log_gets_a_line_each_half_minute_with_what_is_left() -> None:
     ]
 
 
-def test_what_is_short_says_nothing_in_a_log() -> None:
+def test_a_short_sweep_logs_nothing() -> None:
     clock, log = FakeClock(), StringIO()
     progress = SweepProgress(log, clock.now)
     for done in range(29):
@@ -40,7 +40,7 @@ def test_what_is_short_says_nothing_in_a_log() -> None:
     assert log.getvalue() == ""
 
 
-def test_a_terminal_has_one_line_of_which_nothing_is_left() -> None:
+def test_a_terminal_shows_one_line_that_is_cleared_at_the_end() -> None:
     clock, screen = FakeClock(), Terminal()
     progress = SweepProgress(screen, clock.now)
     for done in range(1, 6):
@@ -51,25 +51,25 @@ def test_a_terminal_has_one_line_of_which_nothing_is_left() -> None:
     assert "\n" not in screen.getvalue() and screen.getvalue().endswith("\r\x1b[2K")
 
 
-def test_a_walk_tells_of_the_stage_at_work_over_all_its_runs() -> None:
+def test_progress_counts_the_records_of_a_stage_over_all_runs() -> None:
     clock, log = FakeClock(), StringIO()
 
     class Slow:
-        """Half a minute passes with every answer."""
+        """Half a minute passes with each answer."""
 
         def on(self, event: Event) -> None:
             clock.time += 30 * (event.kind == "stage_progress")
 
         def close(self) -> None: ...
 
-    def lane(model: CountedModel, *texts: str) -> Run:
-        asked = [{"messages": [{"role": "user", "content": text}]} for text in texts]
+    def run(model: CountedModel, *texts: str) -> Run:
+        slots = [{"messages": [{"role": "user", "content": text}]} for text in texts]
         flow = Flow(inputs=("messages",), stages={"model": model})
-        return Run(flow, [Record.of(str(n), slots) for n, slots in enumerate(asked)])
+        return Run(flow, [Record.of(str(n), record) for n, record in enumerate(slots)])
 
-    one, other = CountedModel(name="one"), CountedModel(name="other")
+    first, second = CountedModel(name="first"), CountedModel(name="second")
     with Runner(store=DictStore(), sinks=[Slow(), SweepProgress(log, clock.now)]) as runner:
-        runner.run_all([lane(one, "a", "b", "b"), lane(one, "b", "c"), lane(other, "a", "b", "c")])
+        runner.run_all([run(first, "a", "b", "b"), run(first, "b", "c"), run(second, "a", "b", "c")])
     assert log.getvalue().splitlines() == [
         "model 1 of 8, 0% cached, 0:30, about 3:30 left",
         "model 2 of 8, 0% cached, 1:00, about 3:00 left",

@@ -1,4 +1,4 @@
-"""The same command again: what changed since is named, and only what it touches runs again."""
+"""The same command continues a sweep, names what changed, and runs only the points that the change affects."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import FLOW, JOB, OPTION, PROMPT, begun, project, started, sweep, write
+from tests.support.jobs import FLOW, JOB, OPTION, PROMPT, project, start_counts, start_sweep, sweep, write
 
 AXIS = "model.number=range(4)"
 
 
 def again(folder: Path, *overrides: str, code: int = 0) -> str:
-    done = sweep(folder, AXIS, *overrides)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
+    process = sweep(folder, AXIS, *overrides)
+    assert process.returncode == code, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
-def undone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A sweep of four points that was left with one of them undone, and what it keeps."""
-    folder = project(tmp_path_factory.mktemp("undone"), n3="raise")
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A sweep of four points, one of them unfinished, and its home."""
+    folder = project(tmp_path_factory.mktemp("unfinished"), n3="raise")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMOPS_FLOWS_HOME", str(folder.with_name("home")))
         again(folder, code=3)
     shutil.copytree(folder.with_name("home"), folder / "home")
     write(folder / "conf" / "model" / "job.yaml", OPTION + "{}")
-    (folder / "begun.txt").unlink()
+    (folder / "started.txt").unlink()
     yield folder
 
 
 @pytest.fixture
-def left(undone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, for one test; what it keeps lies where it lay."""
-    shutil.copytree(undone, tmp_path, dirs_exist_ok=True)
-    home = undone.with_name("home")
+def project_copy(unfinished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the unfinished sweep for one test. The home must be at its original path."""
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    home = unfinished.with_name("home")
     shutil.rmtree(home)
     (tmp_path / "home").rename(home)
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(home))
     return tmp_path
 
 
-def edited(folder: Path, what: str) -> None:
-    """Change a file of the project, as a user would between two runs."""
+def edit(folder: Path, what: str) -> None:
+    """Changes a file of the project, as a user would between two runs."""
     file, text = {
         "nothing": ("conf/prompt/jobs/v1.yaml", PROMPT),
         "prompt": ("conf/prompt/jobs/v1.yaml", PROMPT.replace("say", "shout")),
@@ -62,7 +62,7 @@ def edited(folder: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "words", "calls"),
+    ("what", "change", "calls"),
     [
         ("nothing", "", 1),
         ("prompt", "prompt: messages.0.content changed", 4),
@@ -75,16 +75,16 @@ def edited(folder: Path, what: str) -> None:
         ("samples", "samples: '1' became '2'", 1),
     ],
 )
-def test_whatever_changed_is_named_and_only_what_it_touches_runs_again(
-    what: str, words: str, calls: int, left: Path
+def test_each_change_is_named_and_only_affected_points_run_again(
+    what: str, change: str, calls: int, project_copy: Path
 ) -> None:
-    edited(left, what)
-    told = again(left)
-    lines = [line.partition("of this sweep: ")[2] for line in told.splitlines() if line.startswith("changed since")]
-    assert lines[:1] == ([words] if words else []), told
-    assert "resumed: 3 of 4 points finished" in told if not words else "3 finished points run again" in told
-    assert sum(begun(left).values()) == calls
-    assert len(results_of_all(left)) == 4
+    edit(project_copy, what)
+    output = again(project_copy)
+    lines = [line.partition("of this sweep: ")[2] for line in output.splitlines() if line.startswith("changed since")]
+    assert lines[:1] == ([change] if change else []), output
+    assert "resumed: 3 of 4 points finished" in output if not change else "3 finished points run again" in output
+    assert sum(start_counts(project_copy).values()) == calls
+    assert len(results_of_all(project_copy)) == 4
 
 
 def results_of_all(folder: Path) -> list[dict[str, Any]]:
@@ -92,67 +92,69 @@ def results_of_all(folder: Path) -> list[dict[str, Any]]:
     return [json.loads((only / str(n) / "summary.json").read_text()) for n in range(4)]
 
 
-def test_points_that_do_the_same_are_taken_up_with_the_one_that_they_are_like(tmp_path: Path) -> None:
+def test_duplicate_points_resume_with_the_point_that_they_duplicate(tmp_path: Path) -> None:
     folder = project(tmp_path, n1="raise")
     axes = ("model.number=0,1", "model.pause=0.0,0.001")
-    done = sweep(folder, *axes, "sweep.workers=2")
-    assert done.returncode == 3, done.stdout
+    process = sweep(folder, *axes, "sweep.workers=2")
+    assert process.returncode == 3, process.stdout
     assert (
-        "2 of 4 points finished" in done.stdout and "point 3 (model.number=1 model.pause=0.001) failed" in done.stdout
+        "2 of 4 points finished" in process.stdout
+        and "point 3 (model.number=1 model.pause=0.001) failed" in process.stdout
     )
-    (folder / "mended").touch()
-    done = sweep(folder, *axes, "sweep.workers=2")
-    assert "resumed: 2 of 4 points finished" in done.stdout and "4 of 4 points finished" in done.stdout
-    assert begun(folder) == {0: 1, 1: 2}
-    assert [one["overrides"][1] for one in results_of_all(folder)] == ["model.pause=0.0", "model.pause=0.001"] * 2
+    (folder / "fixed").touch()
+    process = sweep(folder, *axes, "sweep.workers=2")
+    assert "resumed: 2 of 4 points finished" in process.stdout and "4 of 4 points finished" in process.stdout
+    assert start_counts(folder) == {0: 1, 1: 2}
+    assert [s["overrides"][1] for s in results_of_all(folder)] == [
+        "model.pause=0.0",
+        "model.pause=0.001",
+    ] * 2
 
 
-def test_a_finished_sweep_is_left_as_it_was_and_costs_nothing_again(tmp_path: Path) -> None:
+def test_a_finished_sweep_is_not_changed_and_costs_nothing_again(tmp_path: Path) -> None:
     folder = project(tmp_path)
     again(folder)
-    edited(folder, "question")
-    told = again(folder)
-    assert "changed since the last run of this sweep: questions: 1 changed (a)" in told
-    first, second = sorted((folder / "multirun").glob("*/*"))
-    assert [json.loads((place / "0" / "results.jsonl").read_text())["question"] for place in (first, second)] == [
-        "hello", "hello again",
-    ]  # fmt: skip
+    edit(folder, "question")
+    output = again(folder)
+    assert "changed since the last run of this sweep: questions: 1 changed (a)" in output
+    paths = sorted((folder / "multirun").glob("*/*/0/results.jsonl"))
+    assert [json.loads(path.read_text())["question"] for path in paths] == ["hello", "hello again"]
     assert "changed since" not in again(folder)
-    assert sum(begun(folder).values()) == 8
+    assert sum(start_counts(folder).values()) == 8
 
 
-def test_a_value_that_is_added_runs_alone(tmp_path: Path) -> None:
+def test_an_added_value_runs_only_its_points(tmp_path: Path) -> None:
     folder = project(tmp_path)
     again(folder, "sweep.workers=2")
     assert sweep(folder, "model.number=range(6)", "sweep.workers=2").returncode == 0
-    assert begun(folder) == dict.fromkeys(range(6), 1)
+    assert start_counts(folder) == dict.fromkeys(range(6), 1)
 
 
-def test_all_of_it_runs_anew_when_that_is_asked_for(left: Path) -> None:
-    told = again(left, "sweep.resume=false", "cache.refresh=true")
-    assert "resumed" not in told and sum(begun(left).values()) == 4
-    assert len(list((left / "multirun").glob("*/*"))) == 2
+def test_without_resume_everything_runs_again(project_copy: Path) -> None:
+    output = again(project_copy, "sweep.resume=false", "cache.refresh=true")
+    assert "resumed" not in output and sum(start_counts(project_copy).values()) == 4
+    assert len(list((project_copy / "multirun").glob("*/*"))) == 2
 
 
-def test_a_folder_of_ones_own_is_gone_on_with_and_never_shared_with_another_sweep(tmp_path: Path) -> None:
+def test_a_given_folder_is_continued_and_never_shared_with_another_sweep(tmp_path: Path) -> None:
     folder = project(tmp_path, n3="raise")
     assert "mine   python -m llmops_flows board mine --report" in again(folder, "hydra.sweep.dir=mine", code=3)
-    (folder / "mended").touch()
+    (folder / "fixed").touch()
     assert "resumed: 3 of 4 points finished, in mine" in again(folder, "hydra.sweep.dir=mine")
-    done = sweep(folder, "model.number=range(5)", "hydra.sweep.dir=mine")
-    assert done.returncode == 2 and "'mine' holds another sweep" in done.stderr
+    process = sweep(folder, "model.number=range(5)", "hydra.sweep.dir=mine")
+    assert process.returncode == 2 and "'mine' holds another sweep" in process.stderr
     assert sorted(path.name for path in (folder / "mine").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
 
 
-def test_two_of_the_same_at_once_share_the_work_and_not_the_folder(tmp_path: Path) -> None:
+def test_two_equal_sweeps_at_once_share_the_work_but_not_the_folder(tmp_path: Path) -> None:
     folder = project(tmp_path)
-    running = [started(folder, AXIS, "model.pause=0.3", "sweep.workers=2") for _ in range(2)]
-    assert [one.wait(60) for one in running] == [0, 0]
-    assert begun(folder) == dict.fromkeys(range(4), 1)
+    running = [start_sweep(folder, AXIS, "model.pause=0.3", "sweep.workers=2") for _ in range(2)]
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert start_counts(folder) == dict.fromkeys(range(4), 1)
     assert len(list((folder / "multirun").glob("*/*/0/summary.json"))) == 2
 
 
-def test_what_a_sweep_remembers_holds_no_secret(tmp_path: Path) -> None:
+def test_the_files_of_a_sweep_contain_no_secret(tmp_path: Path) -> None:
     folder = project(tmp_path)
     key = "sk-proj-" + "a1B2" * 10
     write(folder / "conf" / "prompt" / "jobs" / "v1.yaml", PROMPT.replace("say", f"use {key} to say"))

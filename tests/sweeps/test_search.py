@@ -1,4 +1,4 @@
-"""A search by Optuna: it finds the top of a known hill, and goes on where it was killed."""
+"""A search with Optuna finds the top of a known hill, and continues where it was killed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from llmops_flows.cli.main import main
 from tests.support.hill import HEIGHT, PLACES, calls, results, tried
 
 
-def test_the_top_of_a_hill_is_found(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_finds_the_top_of_the_hill(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["hydra.sweeper.n_trials=30", "+hydra.sweeper.sampler_options={multivariate: true}"]
     assert search(*HEIGHT, *PLACES, "model.side=north,south", *settings) == 0
     [best] = [trial for trial in results()["trials"] if trial["number"] in results()["best"]]
     assert best["figures"]["scores.height"] > 0.97 and "model.side=south" in best["overrides"]
     out = capsys.readouterr().out
     assert f"best of 30 points by scores.height: {best['number']} " in out
-    assert f"promote found/{best['number']} NAME" in out
-    summary = json.loads(Path(f"found/{best['number']}/summary.json").read_text())
+    assert f"promote results/{best['number']} NAME" in out
+    summary = json.loads(Path(f"results/{best['number']}/summary.json").read_text())
     assert summary["scores"]["height"]["mean"] == best["figures"]["scores.height"]
 
 
@@ -32,21 +32,23 @@ def test_the_same_command_computes_nothing_and_a_larger_number_adds_the_rest(
     search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=5") == 0
-    first, asked = tried(), len(calls())
+    first, count = tried(), len(calls())
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=5") == 0
-    assert tried() == first and len(calls()) == asked == 5
+    assert tried() == first and len(calls()) == count == 5
     assert "5 points from earlier runs" in capsys.readouterr().out
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=7") == 0
     assert tried()[:5] == first and len(calls()) == 7
 
 
-def test_earlier_points_stand_in_the_folder_of_the_run_that_goes_on(hill: Path, search: Callable[..., int]) -> None:
+def test_a_continued_search_copies_earlier_results_to_its_folder(hill: Path, search: Callable[..., int]) -> None:
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=3") == 0
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.n_trials=5", folder="again") == 0
     assert sorted(path.parent.name for path in (hill / "again").glob("*/summary.json")) == ["0", "1", "2", "3", "4"]
 
 
-def test_a_seed_decides_the_proposals_however_often_the_search_is_cut(search: Callable[..., int], home: Path) -> None:
+def test_the_seed_decides_the_proposals_however_often_the_search_is_interrupted(
+    search: Callable[..., int], home: Path
+) -> None:
     words = [*HEIGHT, *PLACES, "hydra.sweeper.n_jobs=2", "+hydra.sweeper.sampler_options={n_startup_trials: 3}"]
     assert search(*words, "hydra.sweeper.n_trials=8") == 0
     (home / "optuna.db").unlink()
@@ -57,13 +59,13 @@ def test_a_seed_decides_the_proposals_however_often_the_search_is_cut(search: Ca
     assert tried("other") != tried()[:2]
 
 
-def test_a_killed_search_goes_on_and_repeats_nothing_that_was_finished(search: Callable[..., int]) -> None:
-    words = [*HEIGHT, *PLACES, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2", "hydra.sweep.dir=found"]
-    done = subprocess.run(
+def test_a_killed_search_continues_and_repeats_no_finished_point(search: Callable[..., int]) -> None:
+    words = [*HEIGHT, *PLACES, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2", "hydra.sweep.dir=results"]
+    process = subprocess.run(
         [sys.executable, "-m", "llmops_flows", *words],
         env={**os.environ, "KILLED_AT": "7"}, capture_output=True, timeout=110,
     )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL and len(calls()) == 7
+    assert process.returncode == -signal.SIGKILL and len(calls()) == 7
     killed = calls()
     assert search(*words) == 0
     assert len(results()["trials"]) == 10
@@ -71,7 +73,7 @@ def test_a_killed_search_goes_on_and_repeats_nothing_that_was_finished(search: C
     assert len(set(calls())) == 10
 
 
-def test_two_objectives_give_a_front_that_the_board_marks(
+def test_two_objectives_have_a_pareto_front_that_board_marks(
     search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("conf/evaluator/both.yaml").write_text("defaults: [height, secret]\n")
@@ -79,7 +81,7 @@ def test_two_objectives_give_a_front_that_the_board_marks(
     words += ["model.north=3,7", "model.side=north,south"]
     assert search(*words, "sweep.maximize=[scores.height,scores.depth]") == 0
     figures = {trial["number"]: trial["figures"] for trial in results()["trials"]}
-    assert results()["best"] == list(figures)  # what one gains the other loses
+    assert results()["best"] == list(figures)  # a gain in one objective is a loss in the other
     out = capsys.readouterr().out
     assert "Pareto front: 4 of 4 points" in out and "scores.height (more)" in out
     assert search(*words, "sweep.maximize=[scores.height]", "sweep.minimize=[scores.depth]", folder="other") == 0
@@ -91,18 +93,18 @@ def test_two_objectives_give_a_front_that_the_board_marks(
     assert f"*{best} " in board and "* best of the search" in board
 
 
-def test_points_that_do_the_same_are_computed_once(search: Callable[..., int]) -> None:
+def test_duplicate_points_are_computed_once(search: Callable[..., int]) -> None:
     assert search(*HEIGHT, "model.north=1,2", "tags=[one],[two]") == 0
     assert len(results()["trials"]) == 4 and len(calls()) == 2
 
 
-def test_a_condition_is_respected_and_learned_from(search: Callable[..., int], home: Path) -> None:
+def test_points_that_a_constraint_excludes_are_not_run(search: Callable[..., int], home: Path) -> None:
     assert search(*HEIGHT, "model.north=range(0,6)", "model.side=north,south", "sweep.where=model.north > 2") == 0
     assert len(results()["trials"]) == results()["left_out"] == 6
     assert all(int(line.split()[1]) > 2 for line in calls())
 
 
-def test_what_fails_is_told_with_its_cause_and_tried_again_next_time(
+def test_failed_points_are_listed_with_their_cause_and_retried_next_time(
     search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*HEIGHT, "model.side=cliff,fog,south", "model.north=0,-1,x"]
@@ -117,7 +119,7 @@ def test_what_fails_is_told_with_its_cause_and_tried_again_next_time(
     assert len(results()["trials"]) == 9 and calls()[2:] != calls()[:2]
 
 
-def test_a_changed_pipeline_begins_a_new_study(
+def test_a_changed_pipeline_starts_a_new_study(
     search: Callable[..., int], hill: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert search(*HEIGHT, "model.north=6,7") == 0
@@ -160,14 +162,14 @@ def test_every_sampler_searches(sampler: str, search: Callable[..., int]) -> Non
 
 
 @pytest.mark.slow
-def test_a_batch_goes_where_a_launcher_takes_it(search: Callable[..., int]) -> None:
+def test_a_launcher_runs_the_batches(search: Callable[..., int]) -> None:
     assert search(*HEIGHT, "model.north=6,7", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 0
     [best] = results()["best"]
     assert [t["overrides"] for t in results()["trials"] if t["number"] == best] == [["model.north=7"]]
     assert len(calls()) == 2
 
 
-def test_what_the_budget_does_not_allow_is_no_failure_of_a_point(
+def test_a_point_that_the_budget_does_not_allow_is_not_failed(
     search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*HEIGHT, "model.north=range(0,11)", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2"]
@@ -176,10 +178,10 @@ def test_what_the_budget_does_not_allow_is_no_failure_of_a_point(
     assert "the budget is spent" in out and "0 of 6 points tried" in out
     assert search(*words) == 0
     assert len(results()["trials"]) == 6 and not any(trial["cause"] for trial in results()["trials"])
-    assert {trial["number"] for trial in results()["trials"]} >= {0, 1}  # the first two were not given up
+    assert {trial["number"] for trial in results()["trials"]} >= {0, 1}  # the first two are retried
 
 
-def test_a_hopeless_point_is_stopped_and_told_as_such(
+def test_a_clearly_worse_point_is_stopped(
     search: Callable[..., int], hill: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = "".join(f'{{"question": "{n}?"}}\n' for n in range(24))
@@ -195,23 +197,23 @@ def test_a_hopeless_point_is_stopped_and_told_as_such(
     assert "only by its single objective" in capsys.readouterr().err
 
 
-def test_a_search_begins_anew_where_that_is_asked_for(search: Callable[..., int]) -> None:
+def test_without_resume_a_search_starts_a_new_study(search: Callable[..., int]) -> None:
     assert search(*HEIGHT, "model.north=1,2") == 0
     assert search(*HEIGHT, "model.north=1,2", "sweep.resume=false", folder="other") == 0
     assert results()["study"] != results("other")["study"] and tried() == tried("other")
 
 
-def test_the_first_failure_can_end_a_search(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_fail_fast_ends_a_search(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert search(*HEIGHT, "model.side=cliff,south", "model.north=range(0,9)", "sweep.fail_fast=true") in (1, 3)
     assert "stopped at the first point that failed" in capsys.readouterr().out
     assert sum(1 for trial in results()["trials"] if trial["cause"]) == 1
 
 
-def test_a_folder_with_other_points_is_left_alone(
+def test_a_folder_with_other_points_is_not_overwritten(
     search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert search(*HEIGHT, "model.north=1,2") == 0
-    kept = Path("found/optimization_results.json").read_text(), Path("found/multirun.yaml").read_text()
+    before = Path("results/optimization_results.json").read_text(), Path("results/multirun.yaml").read_text()
     assert search(*HEIGHT, "model.north=3,4") == 2
-    assert "'found' holds the points of hill-" in capsys.readouterr().err
-    assert kept == (Path("found/optimization_results.json").read_text(), Path("found/multirun.yaml").read_text())
+    assert "'results' holds the points of hill-" in capsys.readouterr().err
+    assert before == (Path("results/optimization_results.json").read_text(), Path("results/multirun.yaml").read_text())

@@ -1,4 +1,4 @@
-"""A search tells what is wrong with it before anything runs, or as soon as it can be known."""
+"""A search reports errors before anything runs, or as soon as they can be known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKENS = "sweep.minimize=[tokens]"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("overrides", "messages"),
     [
         (["model.north=1,2"], ["where NAME is one of: scores.height, cost_usd"]),
         (
@@ -40,12 +40,12 @@ TOKENS = "sweep.minimize=[tokens]"
         ([TOKENS, "model.north=x,y"], ["should be a valid integer"]),
     ],
 )
-def test_a_mistake_is_told_before_anything_runs(
-    words: list[str], told: list[str], search: Callable[..., int], capsys: pytest.CaptureFixture[str]
+def test_an_error_is_reported_before_anything_runs(
+    overrides: list[str], messages: list[str], search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert search("-m", "flow=hill", "hydra/sweeper=optuna", *words) == 2
-    said = capsys.readouterr().err
-    assert [part for part in told if part not in said] == [] and "Traceback" not in said
+    assert search("-m", "flow=hill", "hydra/sweeper=optuna", *overrides) == 2
+    output = capsys.readouterr().err
+    assert [message for message in messages if message not in output] == [] and "Traceback" not in output
     assert calls() == []
 
 
@@ -54,7 +54,7 @@ def test_a_search_has_no_plan(search: Callable[..., int], capsys: pytest.Capture
     assert "a search chooses its points as it goes" in capsys.readouterr().err
 
 
-def test_a_score_that_nobody_announced_is_told_after_the_first_points(
+def test_an_undeclared_score_is_reported_after_the_first_points(
     search: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["-m", "flow=hill", "hydra/sweeper=optuna", "evaluator=secret", "model.north=range(0,11)"]
@@ -63,7 +63,7 @@ def test_a_score_that_nobody_announced_is_told_after_the_first_points(
     assert len(calls()) <= 4
 
 
-def test_without_optuna_the_line_that_installs_it_is_told(
+def test_without_optuna_the_error_names_the_install_command(
     search: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "optuna"]:
@@ -73,8 +73,8 @@ def test_without_optuna_the_line_that_installs_it_is_told(
     assert "pip install 'llmops-flows[optuna]'" in capsys.readouterr().err
 
 
-def test_a_study_that_cannot_be_kept_says_so(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_storage_is_an_error(search: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.db").write_bytes(b"no database" * 100)
     assert search(*HEIGHT, *PLACES, "hydra.sweeper.storage=broken.db") == 1
-    said = capsys.readouterr().err
-    assert "the study cannot be kept in 'broken.db'" in said and "Traceback" not in said
+    output = capsys.readouterr().err
+    assert "the study cannot be kept in 'broken.db'" in output and "Traceback" not in output

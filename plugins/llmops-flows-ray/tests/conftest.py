@@ -1,4 +1,4 @@
-"""One Ray cluster for all tests, which ends with them."""
+"""One Ray cluster for all tests."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,12 @@ import pytest
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
+    """Starts Ray once per session, in at most START_ATTEMPTS attempts of 30 s, and stops it at the end."""
     import ray
-    from llmops_flows_ray.launch import started
+    from llmops_flows_ray.launch import start_ray
 
     try:
-        started({"address": None, "init": {"num_cpus": 2, "resources": {"seat": 1}}})
+        start_ray({"address": None, "init": {"num_cpus": 2, "resources": {"seat": 1}}})
     except Exception as error:  # no shared memory, or too few processes allowed
         if "ray" in os.environ.get("LLMOPS_FLOWS_REQUIRE_SERVICES", "").split():
             raise

@@ -1,4 +1,4 @@
-"""Jobs on Ray: results, files, logs and errors come back, and one that fails or dies stops no other."""
+"""Jobs on Ray return their results, files, logs and errors. A job that fails or dies does not stop the others."""
 
 import json
 import os
@@ -20,33 +20,40 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.test_utils.launcher_common_tests import LauncherTestSuite
+from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 from hydra.types import HydraContext, RunMode
 from hydra_plugins.llmops_flows_ray import RayLauncher
 
 pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.timeout(300)]
 
 
-def test_hydra_finds_it() -> None:
+def test_hydra_discovers_the_launcher() -> None:
     assert RayLauncher.__name__ in [plugin.__name__ for plugin in Plugins.instance().discover(Launcher)]
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("ray", [])])
-class TestHydrasSuite(LauncherTestSuite):
+class TestLauncherSuiteOfHydra(LauncherTestSuite):
     @pytest.fixture(autouse=True)
-    def as_hydra_runs_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whatever version of Hydra's behaviour tests before it asked for, in this process."""
+    def compatible_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The suite expects Hydra's default version base; earlier tests in this process may have set another."""
         monkeypatch.setattr(version.VersionBase.instance(), "version_base", version.__compat_version__)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=ray", "hydra.launcher.address=auto"])]
+)
+class TestIntegrationSuiteOfHydra(IntegrationTestSuite):
+    """The suite starts apps as commands."""
 
 
 @pytest.fixture
 def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Makes a launcher for a task, whose jobs write into the folder `out`."""
+    """Creates a launcher for a task function. Its jobs write to the folder `out`."""
     monkeypatch.chdir(tmp_path)
-
     version.setbase("1.3")
 
-    def made(task: Callable[[Any], Any], *settings: str) -> Any:
+    def create(task: Callable[[Any], Any], *settings: str) -> Any:
         GlobalHydra.instance().clear()
         app = Hydra.create_main_hydra2("app", create_config_search_path(None))
         overrides = ["hydra/launcher=ray", "hydra.sweep.dir=out", *settings]
@@ -54,7 +61,7 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         context = HydraContext(config_loader=app.config_loader, callbacks=Callbacks(config))
         return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
 
-    yield made
+    yield create
     GlobalHydra.instance().clear()
 
 
@@ -62,8 +69,8 @@ def jobs(*values: str) -> list[list[str]]:
     return [[f"+x={value}"] for value in values]
 
 
-def work() -> Callable[[Any], Any]:
-    """A task that leaves a file and a log line, and does what `x` says. Made here, it travels with its code."""
+def task_function() -> Callable[[Any], Any]:
+    """A task that writes a file and a log line, and then does what `x` says. Ray pickles it by value."""
 
     class TwoArguments(Exception):
         def __init__(self, one: str, two: int) -> None:
@@ -72,8 +79,8 @@ def work() -> Callable[[Any], Any]:
     def task(config: Any) -> str:
         import logging
 
-        here = Path(HydraConfig.get().runtime.output_dir)
-        (here / "answer.txt").write_text(f"{config.x} in {os.getcwd()}")
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        (folder / "answer.txt").write_text(f"{config.x} in {os.getcwd()}")
         logging.getLogger("app").info("point %s was here", config.x)
         if config.x == "bad":
             raise TwoArguments("it went wrong", 2)
@@ -87,102 +94,101 @@ def work() -> Callable[[Any], Any]:
     return task
 
 
-def test_results_files_and_logs_of_each_job_come_back(launcher: Any, tmp_path: Path) -> None:
-    done: list[JobReturn] = launcher(work()).launch(jobs("a", "b", "c"), 5)
-    assert [job.return_value for job in done] == ["a", "b", "c"]
+def test_each_job_returns_its_result_files_and_log(launcher: Any, tmp_path: Path) -> None:
+    results: list[JobReturn] = launcher(task_function()).launch(jobs("a", "b", "c"), 5)
+    assert [job.return_value for job in results] == ["a", "b", "c"]
     for number, value in zip((5, 6, 7), "abc", strict=True):
         assert (tmp_path / f"out/{number}/answer.txt").read_text() == f"{value} in {tmp_path}"
         assert f"point {value} was here" in (tmp_path / f"out/{number}/app.log").read_text()
 
 
-def test_a_job_that_fails_or_always_dies_stops_no_other_and_one_that_dies_once_is_tried_again(
+def test_a_failed_job_does_not_stop_the_others_and_a_job_that_died_once_is_retried(
     launcher: Any, tmp_path: Path
 ) -> None:
-    done = launcher(work(), "hydra.launcher.num_cpus=0.5", "hydra.launcher.retries=1").launch(
+    results = launcher(task_function(), "hydra.launcher.num_cpus=0.5", "hydra.launcher.retries=1").launch(
         jobs("a", "bad", "always-killed", "killed", "e"), 0
     )
-    assert [job.status == JobStatus.COMPLETED for job in done] == [True, False, False, True, True]
+    assert [job.status == JobStatus.COMPLETED for job in results] == [True, False, False, True, True]
     with pytest.raises(Exception, match="TwoArguments: it went wrong"):
-        _ = done[1].return_value
+        _ = results[1].return_value
     with pytest.raises(RuntimeError, match="its worker died"):
-        _ = done[2].return_value
+        _ = results[2].return_value
     assert (tmp_path / "killed-once").exists()
     assert (tmp_path / "out/3/answer.txt").read_text().startswith("killed in")
 
 
-def test_a_job_gets_what_it_needs_for_itself(launcher: Any, tmp_path: Path) -> None:
+def test_jobs_run_at_once_only_if_their_resources_allow_it(launcher: Any, tmp_path: Path) -> None:
     def task(config: Any) -> bool:
-        """Whether the other job was at work at the same time."""
-        mine, other = Path(f"at-work-{config.x}"), Path(f"at-work-{'ab'.replace(config.x, '')}")
-        mine.touch()
-        until = time.monotonic() + config.wait
-        while not other.exists() and time.monotonic() < until:
+        """Whether the other job ran at the same time."""
+        own, other = Path(f"at-work-{config.x}"), Path(f"at-work-{'ab'.replace(config.x, '')}")
+        own.touch()
+        deadline = time.monotonic() + config.wait
+        while not other.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        met = other.exists()
+        both_run = other.exists()
         time.sleep(0.2)
-        mine.unlink()
-        return met
+        own.unlink()
+        return both_run
 
-    def met(wait: float, *settings: str) -> list[bool]:
+    def run_both(wait: float, *settings: str) -> list[bool]:
         overrides = [[*job, f"+wait={wait}"] for job in jobs("a", "b")]
         return [job.return_value for job in launcher(task, *settings).launch(overrides, 0)]
 
-    assert met(30, "hydra.launcher.num_cpus=1") == [True, True]
-    assert met(0.5, "hydra.launcher.num_cpus=2") == [False, False]
-    assert met(0.5, "hydra.launcher.num_cpus=0.1", "+hydra.launcher.resources.seat=1") == [False, False]
+    assert run_both(30, "hydra.launcher.num_cpus=1") == [True, True]
+    assert run_both(0.5, "hydra.launcher.num_cpus=2") == [False, False]
+    assert run_both(0.5, "hydra.launcher.num_cpus=0.1", "+hydra.launcher.resources.seat=1") == [False, False]
     assert launcher(task, "hydra.launcher.num_cpus=0.5").slots() == 4
     assert launcher(task, "hydra.launcher.num_cpus=0.5", "+hydra.launcher.resources.seat=1").slots() == 1
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
-        (["hydra.launcher.collect=sometimes"], "choose from auto, always, never"),
-        (["hydra.launcher.num_gpus=3"], "a job needs 3 GPU; the cluster has 0"),
-        (["+hydra.launcher.resources.license=1"], "a job needs 1 license; the cluster has 0"),
+        (["hydra.launcher.collect=sometimes"], "must be one of auto, always, never, got 'sometimes'"),
+        (["hydra.launcher.num_gpus=3"], "a job needs 3 GPU, but the cluster has 0"),
+        (["+hydra.launcher.resources.license=1"], "a job needs 1 license, but the cluster has 0"),
     ],
 )
-def test_what_cannot_be_had_is_told_at_once(settings: list[str], told: str, launcher: Any) -> None:
-    with pytest.raises(ValueError, match=told):
-        launcher(work(), *settings).launch(jobs("a"), 0)
+def test_invalid_settings_and_missing_resources_are_errors(settings: list[str], message: str, launcher: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        launcher(task_function(), *settings).launch(jobs("a"), 0)
 
 
-def test_files_come_back_from_another_disk(launcher: Any, tmp_path: Path) -> None:
-    from llmops_flows_ray.job import LARGEST, files
+def test_files_are_sent_back_from_another_disk(launcher: Any, tmp_path: Path) -> None:
+    from llmops_flows_ray.job import MAX_BYTES, read_files
 
     def task(_: Any) -> None:
-        """Leaves files, and takes them away once they were collected: as if it had been elsewhere."""
-        here = Path(HydraConfig.get().runtime.output_dir)
-        (here / "deep").mkdir()
-        (here / "deep/a.bin").write_bytes(b"\0\1")
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        (folder / "deep").mkdir()
+        (folder / "deep/a.bin").write_bytes(b"\0\1")
 
     launcher(task, "hydra.launcher.collect=always").launch(jobs("a"), 0)
     assert (tmp_path / "out/0/deep/a.bin").read_bytes() == b"\0\1"
     (tmp_path / "out/0/link").symlink_to("/etc/passwd")
     with (tmp_path / "out/0/large").open("wb") as large:
-        large.truncate(LARGEST + 1)
-    found, left_out = files(tmp_path / "out/0")
-    assert found["deep/a.bin"] == b"\0\1" and "link" not in found and left_out == ["large"]
+        large.truncate(MAX_BYTES + 1)
+    files, skipped = read_files(tmp_path / "out/0")
+    assert files["deep/a.bin"] == b"\0\1" and "link" not in files and skipped == ["large"]
 
 
-def test_an_interrupt_calls_the_jobs_off(launcher: Any, tmp_path: Path) -> None:
+def test_an_interrupt_cancels_the_jobs(launcher: Any, tmp_path: Path) -> None:
     def task(_: Any) -> None:
-        (Path(HydraConfig.get().runtime.output_dir) / "begun").touch()
+        (Path(HydraConfig.get().runtime.output_dir) / "started").touch()
         time.sleep(60)
 
     def interrupt() -> None:
         for _ in range(600):
-            if (tmp_path / "out/0/begun").exists():
+            if (tmp_path / "out/0/started").exists():
                 os.kill(os.getpid(), signal.SIGINT)
                 return
             time.sleep(0.05)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         launcher(task, "hydra.launcher.num_cpus=2").launch(3 * jobs("a"), 0)
-    assert time.monotonic() - begun < 30
-    assert not (tmp_path / "out/2/begun").exists()
+    assert time.monotonic() - start < 30
+    assert not (tmp_path / "out/2/started").exists()
 
 
 FLOW = (
@@ -193,25 +199,25 @@ FLOW = (
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of the command. Workers, which were started before, do not find it in their environment."""
+    """The home of the command. It is not in the environment of the workers, which started before."""
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
 
 
-def test_the_points_of_a_flow_run_on_ray_with_the_store_of_the_command(
+def test_points_run_on_ray_with_the_store_of_the_command(
     home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from llmops_flows.cli.main import main
 
     axes = ("model=extractive,echo", "retriever.k=2,3,0")
     assert main([*FLOW, *axes]) == 2
-    told = capfd.readouterr().out
-    assert "4 of 6 points finished" in told and told.count("was not run") == 2
+    output = capfd.readouterr().out
+    assert "4 of 6 points finished" in output and output.count("was not run") == 2
     assert len(list(tmp_path.glob("out/*/results.jsonl"))) == 4
     assert (home / "traces.sqlite").exists() and len(list(home.iterdir())) > 1
     computed = [json.loads(path.read_text())["stages"]["retrieve"].get("computed", 0) for path in summaries(tmp_path)]
-    assert sum(computed) == 4  # two questions, two values of k: whatever worker a point ran in
+    assert sum(computed) == 4  # two questions and two values of k, in whichever worker a point ran
 
     assert main([*FLOW, *axes, "hydra/sweeper=basic", "hydra.sweep.dir=again"]) == 2
     again = [json.loads(path.read_text())["stages"] for path in summaries(tmp_path, "again")]
@@ -222,13 +228,13 @@ def summaries(folder: Path, sweep: str = "out") -> list[Path]:
     return sorted(folder.glob(f"{sweep}/*/summary.json"))
 
 
-def test_a_budget_holds_for_all_workers(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_workers_share_a_budget(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from llmops_flows.cli.main import main
 
     axes = ("model=echo", "prompt=glob(rag_support/*)", "retriever.k=2,3", "budget.tokens=1500")
     code = main([*FLOW, *axes])
-    told = capfd.readouterr().out
-    assert code == 3, told
-    assert "budget.tokens=1500 is used up" in told
-    spent = re.search(r"budget: (\d+) of 1500 tokens spent", told)
+    output = capfd.readouterr().out
+    assert code == 3, output
+    assert "budget.tokens=1500 is used up" in output
+    spent = re.search(r"budget: (\d+) of 1500 tokens spent", output)
     assert spent and 0 < int(spent[1]) <= 1500

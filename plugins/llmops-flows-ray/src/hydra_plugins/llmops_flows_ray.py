@@ -1,6 +1,6 @@
-"""Makes `hydra/launcher=ray` known. Hydra imports this module at every start, so it imports nothing heavy.
+"""Register `hydra/launcher=ray`. Hydra imports this module at every start, so it imports nothing heavy.
 
-Hydra runs it without entering it into `sys.modules`: annotations of the dataclass must be objects, not text.
+Hydra runs it without adding it to `sys.modules`, so the annotations of the dataclass must not be strings.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,14 @@ from omegaconf import DictConfig
 
 @dataclass
 class RayConf:
-    """What `hydra.launcher` holds.
+    """The settings of `hydra.launcher`.
 
-    address: of a running cluster; None starts one on this machine. num_cpus, num_gpus, memory (bytes), resources:
-    what one point needs. retries: how often a point whose worker died is tried again. collect: bring a point's
-    files back: `auto` where the worker runs on another machine, `always`, `never`. init: further arguments of
-    `ray.init`.
+    Attributes:
+        address: the address of a running cluster; None starts one on this machine.
+        num_cpus, num_gpus, memory, resources: what a job needs; memory in bytes.
+        retries: how often Ray retries a job whose worker died.
+        collect: when to send the files of a job back: `auto` (from other machines), `always`, `never`.
+        init: further arguments of `ray.init`.
     """
 
     _target_: str = "hydra_plugins.llmops_flows_ray.RayLauncher"
@@ -57,9 +59,9 @@ class RayLauncher(Launcher):
         return slots(self.settings)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """One result for each job, in their order; a job that failed has status FAILED and its error."""
+        """One result per job, in order. A job that failed has the status FAILED and its error."""
         from llmops_flows_ray.launch import launch
 
         assert self.hydra_context is not None and self.task_function is not None and self.config is not None
-        about = (self.hydra_context, self.task_function, self.config)
-        return launch(self.settings, about, job_overrides, initial_job_idx)
+        hydra = (self.hydra_context, self.task_function, self.config)
+        return launch(self.settings, hydra, job_overrides, initial_job_idx)

@@ -1,1 +1,1 @@
-"""The points of a Hydra sweep as Ray tasks."""
+"""Run the jobs of a Hydra sweep as Ray tasks."""

@@ -1,4 +1,4 @@
-"""What runs in a worker: one job of the sweep, its result made sure to travel."""
+"""Run one job of the sweep in a Ray worker, and make its result picklable."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from omegaconf import DictConfig, open_dict
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
-LARGEST = 64_000_000
-"""Bytes of files that are brought back from another machine, for one job."""
+MAX_BYTES = 64_000_000
+"""Total size of the files that one job sends back from another machine."""
 
 
 @dataclass(frozen=True)
-class StageCall:
-    """One point: its config, and from which machine it was sent."""
+class RayJob:
+    """A job.
+
+    Attributes:
+        overrides: the overrides of the job.
+        config: its config.
+        collect: when to send its files back: auto, always or never.
+        sender: the host name of the machine that submitted it.
+    """
 
     number: int
     overrides: tuple[str, ...]
@@ -32,17 +39,24 @@ class StageCall:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What came of a job: Hydra's result, and the files of its folder where they are to be brought back."""
+class RayResult:
+    """The result of a job.
 
-    returned: JobReturn
-    folder: str = ""
+    Attributes:
+        job_return: Hydra's result.
+        folder: the output folder of the job.
+        files: the files in it that are sent back, by relative path.
+        skipped: the paths of files that are too large to be sent back.
+    """
+
+    job_return: JobReturn
+    folder: str
     files: Mapping[str, bytes] = field(default_factory=dict)
-    left_out: Sequence[str] = ()
+    skipped: Sequence[str] = ()
 
 
-def run(shared: Any, job: StageCall) -> Result:
-    """Run the job as Hydra does. Errors come back within the result."""
+def run(shared: Any, job: RayJob) -> RayResult:
+    """Run the job as Hydra does. Errors are part of the result."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton
     from hydra.core.utils import run_job, setup_globals
@@ -50,14 +64,14 @@ def run(shared: Any, job: StageCall) -> Result:
     context, task, state = shared
     setup_globals()
     Singleton.set_state(state)
-    home = str(job.config.hydra.runtime.cwd)
-    if os.path.isdir(home):  # a worker starts where its cluster was started
-        os.chdir(home)
-        if home not in sys.path:
-            sys.path.insert(0, home)
+    cwd = str(job.config.hydra.runtime.cwd)
+    if os.path.isdir(cwd):  # a worker starts in the folder of its cluster
+        os.chdir(cwd)
+        if cwd not in sys.path:
+            sys.path.insert(0, cwd)
     HydraConfig.instance().set_config(job.config)
     with open_dict(job.config):
-        returned = run_job(
+        job_return = run_job(
             hydra_context=context,
             config=job.config,
             task_function=task,
@@ -65,37 +79,37 @@ def run(shared: Any, job: StageCall) -> Result:
             job_subdir_key="hydra.sweep.subdir",
             configure_logging=True,
         )
-    _make_portable(returned)
-    assert returned.hydra_cfg is not None
-    folder = Path(str(returned.hydra_cfg.hydra.runtime.output_dir))
+    _make_picklable(job_return)
+    assert job_return.hydra_cfg is not None
+    folder = Path(str(job_return.hydra_cfg.hydra.runtime.output_dir))
     if job.collect == "never" or (job.collect == "auto" and os.uname().nodename == job.sender):
-        return Result(returned, str(folder))
-    return Result(returned, str(folder), *files(folder))
+        return RayResult(job_return, str(folder))
+    return RayResult(job_return, str(folder), *read_files(folder))
 
 
-def _make_portable(returned: JobReturn) -> None:
-    """An error or value that cannot be rebuilt elsewhere would take the whole result with it."""
-    value = returned._return_value
+def _make_picklable(job_return: JobReturn) -> None:
+    """Replace a value or error that cannot be unpickled: the whole result would be lost with it."""
+    value = job_return._return_value
     try:
         pickle.loads(pickle.dumps(value))
     except Exception:
         if isinstance(value, BaseException):
-            told = "".join(traceback.format_exception(value)).strip()
-            returned._return_value = RuntimeError(f"{type(value).__name__}: {value}\n{told}")
+            formatted = "".join(traceback.format_exception(value)).strip()
+            job_return._return_value = RuntimeError(f"{type(value).__name__}: {value}\n{formatted}")
         else:
-            returned._return_value = repr(value)
+            job_return._return_value = repr(value)
 
 
-def files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    """The files below a folder, and the names of those that are too large to travel. Links stay where they are."""
-    found: dict[str, bytes] = {}
-    left_out = []
-    room = LARGEST
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
+def read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The files below a folder by relative path, and the paths of those that exceed MAX_BYTES. Ignores links."""
+    files: dict[str, bytes] = {}
+    skipped = []
+    remaining = MAX_BYTES
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
         name = path.relative_to(folder).as_posix()
-        if path.stat().st_size > room:
-            left_out.append(name)
+        if path.stat().st_size > remaining:
+            skipped.append(name)
             continue
-        found[name] = path.read_bytes()
-        room -= len(found[name])
-    return found, left_out
+        files[name] = path.read_bytes()
+        remaining -= len(files[name])
+    return files, skipped

@@ -1,4 +1,4 @@
-"""Submits jobs to Ray, and takes back what came of them."""
+"""Submit jobs to Ray and collect their results."""
 
 from __future__ import annotations
 
@@ -14,123 +14,129 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrid
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from .job import Result, StageCall, run
+from .job import RayJob, RayResult, run
 
 log = logging.getLogger(__name__)
 COLLECT = ("auto", "always", "never")
-TRIES = 4
-"""How often a start is tried: on a busy machine a node may need longer than the 30 s that Ray gives it."""
+START_ATTEMPTS = 4
+"""How often to try to start Ray: on a busy machine a node may need longer than the 30 s that Ray waits for it."""
 
 
 def launch(
     settings: Mapping[str, Any],
-    about: tuple[HydraContext, TaskFunction, DictConfig],
+    hydra: tuple[HydraContext, TaskFunction, DictConfig],
     job_overrides: Sequence[Sequence[str]],
     first: int,
 ) -> list[JobReturn]:
-    """Run every job as a Ray task. A job that fails, or whose worker dies for good, does not stop the others."""
+    """Run each job as a Ray task. A job that fails, or whose worker keeps dying, does not stop the others.
+
+    Args:
+        settings: the fields of `RayConf`.
+        hydra: what Hydra passes to `setup` of a launcher.
+        first: the number of the first job.
+    """
     if settings["collect"] not in COLLECT:
-        raise ValueError(f"hydra.launcher.collect={settings['collect']!r}: choose from {', '.join(COLLECT)}")
-    context, task, config = about
+        raise ValueError(f"hydra.launcher.collect must be one of {', '.join(COLLECT)}, got {settings['collect']!r}")
+    context, task, config = hydra
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    ray = started(settings)
-    _check(ray, settings)
-    remote = ray.remote(run).options(**_needs(settings))
+    ray = start_ray(settings)
+    _check_resources(ray, settings)
+    remote = ray.remote(run).options(**_task_options(settings))
     shared = ray.put((context, task, Singleton.get_state()))
     jobs, futures = [], []
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    configs: dict[tuple[str, ...], DictConfig] = {}
     try:
-        for number, overrides in enumerate(job_overrides, first):
+        for number, overrides in enumerate(map(tuple, job_overrides), first):
             log.info("\t#%s : %s", number, " ".join(filter_overrides(overrides)))
-            key = tuple(overrides)
-            if key not in composed:
-                composed[key] = context.config_loader.load_sweep_config(config, list(overrides))
-            jobs.append(_job(deepcopy(composed[key]), key, number, settings["collect"]))
+            if overrides not in configs:
+                configs[overrides] = context.config_loader.load_sweep_config(config, list(overrides))
+            jobs.append(_job(deepcopy(configs[overrides]), overrides, number, settings["collect"]))
             futures.append(remote.remote(shared, jobs[-1]))
-        return [_returned(ray, job, future) for job, future in zip(jobs, futures, strict=True)]
+        return [_collect(ray, job, future) for job, future in zip(jobs, futures, strict=True)]
     except BaseException:
         for future in futures:
-            ray.cancel(future, force=True)  # gentler, it waits for whatever blocks the job
+            ray.cancel(future, force=True)  # without force, it waits until the job stops blocking
         raise
 
 
 def slots(settings: Mapping[str, Any]) -> int:
-    """How many jobs the cluster, as it is now, runs at once."""
-    has = started(settings).cluster_resources()
-    return max(1, int(min((has.get(name, 0) // need for name, need in _per_job(settings).items()), default=1)))
+    """How many jobs the cluster runs at once."""
+    available = start_ray(settings).cluster_resources()
+    counts = (available.get(name, 0) // amount for name, amount in _resources_per_job(settings).items())
+    return max(1, int(min(counts, default=1)))
 
 
-def _check(ray: Any, settings: Mapping[str, Any]) -> None:
-    """Ray would wait for ever for what a cluster does not have. Raises ValueError."""
-    has = ray.cluster_resources()
-    for name, need in _per_job(settings).items():
-        if need > has.get(name, 0):
-            raise ValueError(f"a job needs {need:g} {name}; the cluster has {has.get(name, 0):g}: hydra.launcher.*")
-
-
-def _per_job(settings: Mapping[str, Any]) -> dict[str, float]:
-    """What a job needs, in the words of Ray's clusters."""
-    named = {"CPU": settings["num_cpus"], "GPU": settings["num_gpus"], "memory": settings["memory"]}
-    return {name: need for name, need in {**named, **settings["resources"]}.items() if need}
-
-
-def started(settings: Mapping[str, Any]) -> Any:
-    """Ray, connected to the cluster of the settings; one that was started here ends with this process."""
+def start_ray(settings: Mapping[str, Any]) -> Any:
+    """Ray, connected to the cluster of the settings. A cluster that is started here ends with this process."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     if settings["address"] is None:
-        given = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", **settings["init"]}
+        options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", **settings["init"]}
     else:
-        given = {"address": settings["address"], **settings["init"]}
-    for last in (n == TRIES for n in range(1, TRIES + 1)):
+        options = {"address": settings["address"], **settings["init"]}
+    for attempt in range(1, START_ATTEMPTS + 1):
         if ray.is_initialized():
             break
         try:
-            ray.init(**{"logging_level": logging.ERROR, **given})
+            ray.init(**{"logging_level": logging.ERROR, **options})
         except Exception as error:
-            if last or "timed out during startup" not in str(error):
+            if attempt == START_ATTEMPTS or "timed out during startup" not in str(error):
                 raise
-            log.warning("Ray did not start within 30 s; once more")
+            log.warning("Ray did not start within 30 s, trying again")
             ray.shutdown()
     return ray
 
 
-def _needs(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What one point needs, in the words of Ray's tasks. Only a worker's death is tried again, never an error."""
-    known = {name: settings[name] for name in ("num_cpus", "num_gpus", "memory") if settings[name] is not None}
+def _check_resources(ray: Any, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for resources that the cluster does not have: Ray would wait for them forever."""
+    available = ray.cluster_resources()
+    for name, amount in _resources_per_job(settings).items():
+        if amount > available.get(name, 0):
+            has = f"{available.get(name, 0):g}"
+            raise ValueError(f"a job needs {amount:g} {name}, but the cluster has {has}: change hydra.launcher.*")
+
+
+def _resources_per_job(settings: Mapping[str, Any]) -> dict[str, float]:
+    """The resources of a job under the names of Ray's clusters."""
+    named = {"CPU": settings["num_cpus"], "GPU": settings["num_gpus"], "memory": settings["memory"]}
+    return {name: amount for name, amount in {**named, **settings["resources"]}.items() if amount}
+
+
+def _task_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a job's Ray task. Ray retries a task whose worker died, never one that raised an error."""
+    resources = {name: settings[name] for name in ("num_cpus", "num_gpus", "memory") if settings[name] is not None}
     return {
-        **known,
+        **resources,
         "resources": dict(settings["resources"]) or None,
         "max_retries": settings["retries"],
         "retry_exceptions": False,
     }
 
 
-def _job(config: DictConfig, overrides: tuple[str, ...], number: int, collect: str) -> StageCall:
+def _job(config: DictConfig, overrides: tuple[str, ...], number: int, collect: str) -> RayJob:
     with open_dict(config):
         config.hydra.job.id = f"job_{number}"
         config.hydra.job.num = number
-        config.hydra.launcher = OmegaConf.create({})  # the worker needs nothing of it
-    return StageCall(number, overrides, config, collect, os.uname().nodename)
+        config.hydra.launcher = OmegaConf.create({})  # a worker does not need it
+    return RayJob(number, overrides, config, collect, os.uname().nodename)
 
 
-def _returned(ray: Any, job: StageCall, future: Any) -> JobReturn:
-    """What came of a job. The files that it left on another machine are written here."""
+def _collect(ray: Any, job: RayJob, future: Any) -> JobReturn:
+    """The result of a job. The files that it sends back from another machine are written here."""
     try:
-        result: Result = ray.get(future)
+        result: RayResult = ray.get(future)
     except (ray.exceptions.RayError, OSError) as error:
-        died = JobReturn(overrides=list(job.overrides), cfg=job.config, hydra_cfg=job.config)
-        died.status = JobStatus.FAILED
-        died.return_value = RuntimeError(f"its worker died: {(str(error).splitlines() or [''])[0]}")
-        return died
+        job_return = JobReturn(overrides=list(job.overrides), cfg=job.config, hydra_cfg=job.config)
+        job_return.status = JobStatus.FAILED
+        job_return.return_value = RuntimeError(f"its worker died: {(str(error).splitlines() or [''])[0]}")
+        return job_return
     for name, data in result.files.items():
-        place = Path(result.folder) / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
-    if result.left_out:
-        log.warning("#%s: left on the worker, too large: %s", job.number, ", ".join(result.left_out))
-    returned: JobReturn = result.returned
-    return returned
+        path = Path(result.folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    if result.skipped:
+        log.warning("#%s: too large to send back from the worker: %s", job.number, ", ".join(result.skipped))
+    return result.job_return
