@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from llmops_flows.config import json_schema
-from llmops_flows.sweeps.search.settings import SearchSettings
+from llmops_flows.sweeps.search.search_settings import SearchSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     except diagnosis.FAILURES as error:
         if not isinstance(error, ConfigError) and not _of_hydra(error):
             raise
-        from llmops_flows.sweeps.grid.settings import without_sweep_settings
+        from llmops_flows.sweeps.grid.sweep_settings import without_sweep_settings
 
         config = without_sweep_settings(overrides) if wanted.multirun else overrides
         told = diagnosis.diagnose(composed.config_loader(), config, error, owner=True, several=wanted.multirun)

@@ -16,11 +16,11 @@ from llmops_flows.report import saved_runs
 from llmops_flows.report.statistics.clearly_worse import clearly_worse
 
 from .grid.points import Point
-from .grid.settings import SweepSettings
+from .grid.sweep_settings import SweepSettings
 from .in_process import batches, new_run, store_key, write_complete
 from .outcome import PointOutcome
 from .point_results import write_results
-from .progress import SweepProgress
+from .sweep_progress import SweepProgress
 
 
 @dataclass

@@ -16,16 +16,16 @@ from llmops_flows.core.errors import ConfigError
 from llmops_flows.engine.plan import PlanCheck
 from llmops_flows.report import search_results
 
-from .budget import sweep_budget
 from .console import print_results
 from .grid.points import Point, expand_points
-from .grid.settings import SweepSettings, parse_settings, without_sweep_settings
+from .grid.sweep_settings import SweepSettings, parse_settings, without_sweep_settings
 from .launchers.hydra_sweeper import HydraTask, RunJob, recorded_outcomes
 from .launchers.jobs import LauncherJobs
 from .outcome import PointOutcome
 from .resume import Sweep, start_sweep
 from .search.definition import define_search
 from .search.loop import run_search
+from .shared_budget import sweep_budget
 from .sweep import execute_points, exit_code, run_sweep
 
 

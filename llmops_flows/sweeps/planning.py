@@ -15,7 +15,7 @@ from llmops_flows.engine.plan import StagePlan
 from llmops_flows.report.estimate import Estimate, History, PastAnswer, component_name
 
 from .grid.points import Point, expand_points
-from .grid.settings import parse_settings
+from .grid.sweep_settings import parse_settings
 from .in_process import batches, new_run, store_key
 
 _MAX_TRACES = 500

@@ -18,7 +18,7 @@ from llmops_flows.report import run_files
 from . import manifest
 from .grid.axes import COMMAND_LINE
 from .grid.points import Point
-from .grid.settings import SweepSettings
+from .grid.sweep_settings import SweepSettings
 from .manifest import ExperimentChange, Manifest, PointIdentity
 from .outcome import PointOutcome
 

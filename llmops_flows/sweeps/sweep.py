@@ -17,12 +17,12 @@ from .console import print_results, print_resumed
 from .early_stopping import EarlyStopping
 from .exit_codes import FAILED, INVALID_CONFIG, OK, PARTLY_FAILED
 from .grid.points import Point
-from .grid.settings import SweepSettings
+from .grid.sweep_settings import SweepSettings
 from .in_process import batches, run_batch
 from .outcome import PointOutcome, cached_share
 from .point_results import copy_results
-from .progress import SweepProgress
 from .resume import SweepStart
+from .sweep_progress import SweepProgress
 from .workers.pool import Task, WorkerPool
 from .workers.worker import point_task
 

@@ -10,7 +10,7 @@ import pytest
 
 from llmops_flows.engine.plan import PlanCheck
 from llmops_flows.sweeps.grid.points import expand_points
-from llmops_flows.sweeps.grid.settings import SweepSettings
+from llmops_flows.sweeps.grid.sweep_settings import SweepSettings
 from llmops_flows.sweeps.planning import plan_stages
 from llmops_flows.sweeps.sweep import execute_points
 

@@ -7,7 +7,7 @@ from io import StringIO
 from llmops_flows import Flow, Record, Runner
 from llmops_flows.core.events import Event
 from llmops_flows.engine.run import Run
-from llmops_flows.sweeps.progress import SweepProgress
+from llmops_flows.sweeps.sweep_progress import SweepProgress
 from llmops_flows.testing.clock import FakeClock
 from llmops_flows.testing.fakes import CountedModel, DictStore
 

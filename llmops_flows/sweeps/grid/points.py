@@ -14,7 +14,7 @@ from llmops_flows.text.suggestions import did_you_mean
 
 from .axes import COMMAND_LINE, parse_grid
 from .composer import PointConfig, compose_points
-from .settings import SWEEP, parse_settings
+from .sweep_settings import SWEEP, parse_settings
 
 
 @dataclass(frozen=True)

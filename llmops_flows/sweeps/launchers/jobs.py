@@ -26,7 +26,7 @@ from llmops_flows.core.errors import ConfigError
 from llmops_flows.report import run_files
 
 from ..grid.points import Point
-from ..grid.settings import SweepSettings
+from ..grid.sweep_settings import SweepSettings
 from ..outcome import PointOutcome
 from ..sweep import execute_points
 from ..workers.process import PROCESS, set_up_job_process

@@ -19,9 +19,9 @@ from llmops_flows.core.fingerprint import address
 
 from ..grid.composer import Composer
 from ..grid.points import Point, build_point, declared_metrics
-from ..grid.settings import SweepSettings, parse_settings
+from ..grid.sweep_settings import SweepSettings, parse_settings
 from .objectives import SCORES, Objective, parse_objectives
-from .settings import SearchSettings
+from .search_settings import SearchSettings
 from .space import Space, parse_space
 
 
