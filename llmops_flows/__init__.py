@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .core.record import Document, Message, Record, Usage
     from .core.roles import Agent, Embedder, Evaluator, Guardrail, Model, Prompt, Reranker, Retriever, Splitter
     from .core.stage import OPERATIONAL, Call, Outcome, Part, Stage
+    from .core.trace import Exporter, Trace
     from .engine.runner import Runner
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     ),
     "core.flow": ("Fallback", "Flow", "Parallel"),
     "core.record": ("Document", "Message", "Record", "Usage"),
+    "core.trace": ("Exporter", "Trace"),
     "engine.runner": ("Runner",),
     "core.stage": ("OPERATIONAL", "Call", "Outcome", "Part", "Stage"),
     "core.roles": (
@@ -68,6 +70,7 @@ __all__ = [
     "Document",
     "Embedder",
     "Evaluator",
+    "Exporter",
     "Fallback",
     "Flow",
     "FlowError",
@@ -89,6 +92,7 @@ __all__ = [
     "Stage",
     "StageError",
     "StoreError",
+    "Trace",
     "Usage",
     "load_flow",
 ]
