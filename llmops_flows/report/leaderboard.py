@@ -178,7 +178,7 @@ def as_data(found: Leaderboard) -> dict[str, Any]:
         "questions": found.questions,
         "lost": dict(found.lost),
         "front": sorted(found.front, key=int),
-        "variants": [_line_data(found, line) for line in found.rows],
+        "points": [_line_data(found, line) for line in found.rows],
     }
 
 

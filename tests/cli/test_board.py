@@ -54,16 +54,16 @@ def test_the_board_shows_the_last_sweep_with_its_config_differences(swept: Swept
     done = swept.run("board")
     assert done.returncode == 0, done.stderr
     head, _, *lines = done.stdout.splitlines()
-    assert head == "rag_support: 4 variants x 8 questions, sorted by answer_correctness"
+    assert head == "rag_support: 4 points x 8 questions, sorted by answer_correctness"
     assert {"prompt", "retriever.k"} <= set(lines[0].split()) and "baseline" in done.stdout
     assert "best: " in done.stdout and max(map(len, done.stdout.splitlines())) <= 120
 
 
 def test_the_board_is_sorted_and_compared_as_asked(swept: Swept) -> None:
     found = data(swept.run("board", "--json", "--sort", "hit", "--baseline=3"))
-    means = [variant["scores"]["hit"]["mean"] for variant in found["variants"]]
+    means = [variant["scores"]["hit"]["mean"] for variant in found["points"]]
     assert means == sorted(means, reverse=True) and (found["metric"], found["baseline"]) == ("hit", "3")
-    for variant in found["variants"]:
+    for variant in found["points"]:
         point = next(path for path in swept.points() if path.name == variant["name"])
         summary = json.loads((point / "summary.json").read_text())
         assert variant["scores"]["hit"]["mean"] == pytest.approx(summary["scores"]["hit"]["mean"])
@@ -71,7 +71,7 @@ def test_the_board_is_sorted_and_compared_as_asked(swept: Swept) -> None:
 
 
 def test_a_known_answer_costs_and_takes_what_it_did_when_it_was_computed(swept: Swept) -> None:
-    by_name = {variant["name"]: variant for variant in data(swept.run("board", "--json"))["variants"]}
+    by_name = {variant["name"]: variant for variant in data(swept.run("board", "--json"))["points"]}
     assert by_name["1"]["known"] > by_name["0"]["known"]
     assert by_name["1"]["latency_p50"] > 0
 

@@ -217,7 +217,7 @@ def test_a_path_in_a_folder_from_elsewhere_touches_nobodys_file(place: Path, ver
 
 
 def test_the_winner_becomes_a_flow_that_computes_nothing(place: Path, verb: Verb) -> None:
-    best = json.loads(verb(place, "board", "--json")[1])["variants"][0]
+    best = json.loads(verb(place, "board", "--json")[1])["points"][0]
     code, out, _ = verb(place, "promote", "best", "winner")
     written = (place / "conf" / "flow" / "winner.yaml").read_text()
     assert code == 0 and "every stage is the same" in out and best["run"][:12] in written
@@ -242,7 +242,7 @@ def test_a_run_is_promoted_from_its_record_too(place: Path, verb: Verb) -> None:
 
 
 def test_after_a_search_the_best_is_what_it_was_after(place: Path, verb: Verb) -> None:
-    last = json.loads(verb(place, "board", "--json")[1])["variants"][-1]
+    last = json.loads(verb(place, "board", "--json")[1])["points"][-1]
     (points(place)[0].parent / "optimization_results.json").write_text(json.dumps({"best": [int(last["name"])]}))
     assert verb(place, "promote", "best", "cheapest")[0] == 0
     assert last["run"][:12] in (place / "conf" / "flow" / "cheapest.yaml").read_text()

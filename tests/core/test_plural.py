@@ -34,4 +34,4 @@ def test_a_delivery_counts_pending_and_delivered_traces() -> None:
 def test_a_board_of_one_variant_and_one_question_is_no_board_of_many() -> None:
     rows = [{"id": "a", "question": "Q?", "answer": "A", "error": None, "scores": {"hit": 1.0}}]
     told = format_leaderboard(leaderboard([SavedRun("v1", rows=rows)]))
-    assert "1 variant x 1 question" in told and "1 variants" not in told and "1 questions" not in told
+    assert "1 point x 1 question" in told and "1 points" not in told and "1 questions" not in told

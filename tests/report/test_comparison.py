@@ -130,7 +130,7 @@ def test_the_text_has_every_section_and_no_control_character() -> None:
     one, other = sweep(4, 12)[0], sweep(4, 12, seed=1)[3]
     other.rows[0]["answer"] = "\x1b[31mred\x1b[0m\nnext"  # type: ignore[index]
     shown = format_comparison(compare(one, other), width=100)
-    for head in ("config", "scores", "where the runs part", "answers"):
+    for head in ("config", "scores", "first stage that differs", "answers"):
         assert f"\n{head}\n" in shown
     assert "\x1b" not in shown and "and 7 more" in shown and max(map(len, shown.splitlines())) <= 100
 

@@ -68,7 +68,7 @@ def test_an_error_is_never_a_score() -> None:
     broken = SavedRun("1", rows=[*(row(f"q{n}", answer_correctness=1.0) for n in range(7)), row("q7", error="down")])
     found = leaderboard([saved_run("0", [0.0] * 8), broken])
     assert (found.rows[0].errors, found.rows[0].scores["answer_correctness"].n) == (1, 7)
-    assert "errors: 1 answer in 1; they are no scores" in summary_sentences(found)
+    assert "errors: 1 answer in 1; they have no scores" in summary_sentences(found)
 
 
 def test_a_variant_without_a_score_comes_last() -> None:
@@ -106,6 +106,12 @@ def test_what_has_no_room_is_named_and_has_room_when_the_terminal_is_wide() -> N
     assert "groundedness" in format_leaderboard(found, width=200).splitlines()[2]
 
 
+def test_colors_are_left_out_where_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b[32mbetter" in format_leaderboard(leaderboard(two()), color=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in format_leaderboard(leaderboard(two()), color=True)
+
+
 def test_a_config_value_neither_steers_the_terminal_nor_the_markup() -> None:
     shown = {"note": "[bold red]\x1b[31mhi\x07[/]"}
     found = leaderboard([saved_run("0", LOW, config={"note": "plain"}), saved_run("1", HIGH, config=shown)])
@@ -114,7 +120,7 @@ def test_a_config_value_neither_steers_the_terminal_nor_the_markup() -> None:
 
 def test_a_sweep_without_scores_still_has_a_board() -> None:
     found = leaderboard([SavedRun("0", rows=[row("a", error="down")]), SavedRun("1")])
-    assert "nothing was scored" in format_leaderboard(found)
+    assert "no answer has a score" in format_leaderboard(found)
 
 
 def test_the_csv_has_every_figure_and_no_formula() -> None:
@@ -127,5 +133,5 @@ def test_the_csv_has_every_figure_and_no_formula() -> None:
 
 def test_the_json_is_plain_data_with_the_same_figures() -> None:
     found = json.loads(json.dumps(as_data(leaderboard(two())), allow_nan=False))
-    assert found["baseline"] == "0" and found["variants"][0]["config"] == {"retriever.k": 8}
-    assert found["variants"][0]["against_baseline"]["answer_correctness"]["verdict"] == "better"
+    assert found["baseline"] == "0" and found["points"][0]["config"] == {"retriever.k": 8}
+    assert found["points"][0]["against_baseline"]["answer_correctness"]["verdict"] == "better"

@@ -28,7 +28,7 @@ def test_clearly_worse_points_stop_and_the_avoided_work_is_reported(tmp_path: Pa
     assert stopped[2]["stopped"] == {"answers": 20, "of": 60, "behind": 0} and "stopped" not in stopped[0]
     assert "stopped after 20 of 60 answers: clearly worse than point 0 by answer_correctness" in process.stdout
     assert "not computed: model 80," in process.stdout and "; 2 stopped early" in process.stdout
-    assert "stopped early, worse than the best beyond doubt: 2, 3" in process.stdout
+    assert "stopped early, clearly worse than the best: 2, 3" in process.stdout
 
     again = flows(tmp_path, *SWEEP, *EARLY)
     assert again.returncode == 0 and [summary["records"] for summary in summaries(tmp_path)] == [60, 60, 20, 20]

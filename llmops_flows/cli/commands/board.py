@@ -11,7 +11,6 @@ Examples:
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -21,8 +20,6 @@ from llmops_flows.core.errors import FlowError
 from llmops_flows.report import leaderboard, saved_runs, search_results
 from llmops_flows.report.saved_runs import SWEEPS_FOLDER, SavedRun
 from llmops_flows.report.text import leaderboard_text
-
-_WIDTH = 160
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,8 +46,7 @@ def main(arguments: Namespace) -> int:
     elif arguments.csv:
         print(leaderboard.as_csv(board), end="")
     else:
-        width = shutil.get_terminal_size((_WIDTH, 24)).columns
-        print(leaderboard_text.format_leaderboard(board, width=width, color=sys.stdout.isatty()), end="")
+        print(leaderboard_text.format_leaderboard(board, color=sys.stdout.isatty()), end="")
     if arguments.report:
         from llmops_flows.report.page.html_page import write_page
 

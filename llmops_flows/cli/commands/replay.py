@@ -12,7 +12,6 @@ Examples:
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 
@@ -36,9 +35,8 @@ def main(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_data(replays), indent=2, ensure_ascii=False))
     else:
-        width = shutil.get_terminal_size((120, 24)).columns
         for each in replays:
-            print(format_replay(each, width=width, answers=len(replays) == 1))
+            print(format_replay(each, answers=len(replays) == 1))
     for name, cause in failures.items():
         print(f"point {name}: {one_line(cause)}", file=sys.stderr)
     return 1 if failures or any(each.problems or not each.rows for each in replays) else 0

@@ -1,8 +1,7 @@
-"""A comparison of two variants for the terminal."""
+"""The comparison of two runs for the terminal."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,107 +9,108 @@ from llmops_flows.core.plural import plural
 
 from ..comparison import Comparison, MetricChange, RowChange
 from ..config_differences import one_line
-from .tables import format_table
+from .tables import cut, format_table, output_width
 
 _MOST = 5
-_LINES = 40
+_TEXT_LINES = 40
 
 
-def format_comparison(found: Comparison, *, width: int | None = None, most: int = _MOST) -> str:
-    """The comparison as text, at most so many answers and questions of a kind; equal variants say so in one line."""
-    if found.identical:
-        return f"{found.first} and {found.second} do not differ: same config, answers and scores\n"
-    width = width or shutil.get_terminal_size((120, 24)).columns
-    parts = [
-        ("config", _config(found, width)),
-        *((f"text of {key}", list(lines[:_LINES])) for key, lines in found.texts.items()),
-        ("scores", _scores(found, width)),
-        ("scores of TruLens's judges, by its RunDiff", _judged(found, width)),
-        ("cost and latency of an answer", _figures(found, width)),
-        ("where the runs part", _stages(found)),
-        ("errors", _changes(found.errors, found.rows, width, most)),
-        ("answers", _changes(found.answers, found.rows, width, most)),
-        ("questions", _alone(found)),
+def format_comparison(comparison: Comparison, *, width: int = 0, most: int = _MOST) -> str:
+    """The comparison as text, with at most `most` answers and errors; width: by default, that of the output."""
+    if comparison.identical:
+        return f"{comparison.first} and {comparison.second} do not differ: same config, answers and scores\n"
+    width = (width or output_width()) - 2
+    sections = [
+        ("config", _config(comparison, width)),
+        *((f"text of {key}", list(lines[:_TEXT_LINES])) for key, lines in comparison.texts.items()),
+        ("scores", _scores(comparison, width)),
+        ("scores of TruLens's judges, by its RunDiff", _judged(comparison, width)),
+        ("cost and latency of an answer", _figures(comparison, width)),
+        ("first stage that differs", _stages(comparison)),
+        ("errors", _changes(comparison.errors, comparison.rows, width, most)),
+        ("answers", _changes(comparison.answers, comparison.rows, width, most)),
+        ("questions", _questions(comparison)),
     ]
-    whole = [f"{found.first} -> {found.second}"]
-    whole += [f"\n{head}\n" + "\n".join(f"  {line}" for line in lines) for head, lines in parts if lines]
-    return "\n".join(whole) + "\n"
+    texts = [f"{comparison.first} -> {comparison.second}"]
+    texts += [f"\n{head}\n" + "\n".join(f"  {line}" for line in lines) for head, lines in sections if lines]
+    return "\n".join(texts) + "\n"
 
 
-def _config(found: Comparison, width: int) -> list[str]:
-    rows = [(key, one_line(one), one_line(other)) for key, (one, other) in found.config.items()]
-    return format_table(["key", found.first, found.second], rows, width - 2, stretch=3).splitlines() if rows else []
+def _config(comparison: Comparison, width: int) -> list[str]:
+    rows = [(key, one_line(first), one_line(second)) for key, (first, second) in comparison.config.items()]
+    return _table(["key", comparison.first, comparison.second], rows, width, stretch=3)
 
 
-def _scores(found: Comparison, width: int) -> list[str]:
-    rows = [[name, *_movement(moved, 3), moved.difference.verdict] for name, moved in found.scores.items()]
-    if not rows:
-        return []
-    lines = format_table(["metric", "difference", "95 %", "p", "n", "verdict"], rows, width - 2).splitlines()
-    for name, moved in found.scores.items():
-        for word, ids in (("improved", moved.improved), ("regressed", moved.regressed)):
+def _scores(comparison: Comparison, width: int) -> list[str]:
+    rows = [[name, *_numbers(change, 3), change.difference.verdict] for name, change in comparison.scores.items()]
+    lines = _table(["metric", "difference", "95 %", "p", "n", "verdict"], rows, width)
+    for name, change in comparison.scores.items():
+        for direction, ids in (("improved", change.improved), ("regressed", change.regressed)):
             if ids:
-                lines.append(f"{name} {word} ({len(ids)}): {_few(ids)}")
+                lines.append(f"{name} {direction} ({len(ids)}): {_some(ids)}")
     return lines
 
 
-def _judged(found: Comparison, width: int) -> list[str]:
-    rows = [[name, *_difference(said), f"{said['n_regressed']} of {said['n_items']}"]
-            for name, said in found.judged.items()]  # fmt: skip
-    return (
-        format_table(["metric", "difference", "95 %", "p", "regressed"], rows, width - 2).splitlines() if rows else []
-    )
+def _judged(comparison: Comparison, width: int) -> list[str]:
+    rows = [
+        [name, *_run_diff(result), f"{result['n_regressed']} of {result['n_items']}"]
+        for name, result in comparison.judged.items()
+    ]
+    return _table(["metric", "difference", "95 %", "p", "regressed"], rows, width)
 
 
-def _difference(said: Mapping[str, Any]) -> list[str]:
-    numbers = [said[name] for name in ("mean_delta", "ci_lower", "ci_upper", "p_value")]
-    mean, low, high, p = ("n/a" if n is None else f"{n:+.3f}" for n in numbers)
-    span = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
-    return [mean, span, p if p == "n/a" else f"{numbers[3]:.4f}"]
+def _run_diff(result: Mapping[str, Any]) -> list[str]:
+    numbers = [result[name] for name in ("mean_delta", "ci_lower", "ci_upper")]
+    mean, low, high = ("n/a" if number is None else f"{number:+.3f}" for number in numbers)
+    interval = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
+    return [mean, interval, "n/a" if result["p_value"] is None else f"{result['p_value']:.4f}"]
 
 
-def _figures(found: Comparison, width: int) -> list[str]:
-    rows = [[name, *_movement(moved, 5)] for name, moved in found.figures.items()]
-    return format_table(["figure", "difference", "95 %", "p", "n"], rows, width - 2).splitlines() if rows else []
+def _figures(comparison: Comparison, width: int) -> list[str]:
+    rows = [[name, *_numbers(change, 5)] for name, change in comparison.figures.items()]
+    return _table(["figure", "difference", "95 %", "p", "n"], rows, width)
 
 
-def _movement(moved: MetricChange, digits: int) -> list[str]:
-    step = moved.difference
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, stretch: int = 0) -> list[str]:
+    return format_table(heads, rows, width, stretch=stretch).splitlines() if rows else []
+
+
+def _numbers(change: MetricChange, digits: int) -> list[str]:
+    step = change.difference
     if step.mean is None:
         return ["n/a", "n/a", "n/a", str(step.n)]
-    span = "n/a" if step.low is None or step.high is None else f"{step.low:+.{digits}f} to {step.high:+.{digits}f}"
+    interval = "n/a" if step.low is None or step.high is None else f"{step.low:+.{digits}f} to {step.high:+.{digits}f}"
     p = "n/a" if step.p is None else "< 0.0001" if step.p < 0.0001 else f"{step.p:.4f}"
-    return [f"{step.mean:+.{digits}f}", span, p, str(step.n)]
+    return [f"{step.mean:+.{digits}f}", interval, p, str(step.n)]
 
 
-def _stages(found: Comparison) -> list[str]:
-    if found.diverged_at is None:
-        return ["not known: the runs' traces are not at hand"] if found.answers else []
-    return [f"{stage}: {count} of {plural(found.rows, 'row')}" for stage, count in found.stages.items()]
+def _stages(comparison: Comparison) -> list[str]:
+    if comparison.diverged_at is None:
+        return ["unknown: the traces of both runs are needed"] if comparison.answers else []
+    return [f"{stage}: {count} of {plural(comparison.rows, 'row')}" for stage, count in comparison.stages.items()]
 
 
 def _changes(changes: Sequence[RowChange], rows: int, width: int, most: int) -> list[str]:
     def lines() -> Iterator[str]:
         yield f"{len(changes)} of {rows} changed"
         for change in changes[:most]:
-            yield f"{change.id}: {_cut(change.question, width - len(change.id) - 4)}"
-            yield f"  - {_cut(change.before or '(none)', width - 6)}"
-            yield f"  + {_cut(change.after or '(none)', width - 6)}"
+            yield f"{change.id}: {_cut(change.question, width - len(change.id) - 2)}"
+            yield f"  - {_cut(change.before or '(none)', width - 4)}"
+            yield f"  + {_cut(change.after or '(none)', width - 4)}"
         if len(changes) > most:
             yield f"and {len(changes) - most} more: --json has all"
 
     return list(lines()) if changes else []
 
 
-def _alone(found: Comparison) -> list[str]:
-    pairs = ((found.first, found.only_first), (found.second, found.only_second))
-    return [f"only in {name}: {_few(ids)}" for name, ids in pairs if ids]
+def _questions(comparison: Comparison) -> list[str]:
+    pairs = ((comparison.first, comparison.only_first), (comparison.second, comparison.only_second))
+    return [f"only in {name}: {_some(ids)}" for name, ids in pairs if ids]
 
 
-def _few(ids: Sequence[str], most: int = 8) -> str:
+def _some(ids: Sequence[str], most: int = 8) -> str:
     return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
 
 
-def _cut(value: str, width: int) -> str:
-    line = one_line(value)
-    return line if len(line) <= width else line[: max(1, width - 1)] + "…"
+def _cut(text: str, width: int) -> str:
+    return cut(one_line(text), max(2, width))

@@ -10,8 +10,6 @@ from llmops_flows.engine.plan import StagePlan
 from ..estimate import Estimate, format_count, format_duration, format_usd
 from .tables import format_table
 
-_WIDTH = 120
-
 
 def format_plan(points: int, copies: int, plans: Mapping[str, StagePlan], costs: Mapping[str, Estimate]) -> str:
     """`copies`: how many of the points have the config of another point. `plans`, `costs`: by stage."""
@@ -24,7 +22,7 @@ def format_plan(points: int, copies: int, plans: Mapping[str, StagePlan], costs:
     if len(rows) > 1:
         rows.append(["total", "", "", "", *_figures(total)])
     heads = ["stage", "requested", "known", "to compute", "tokens", "cost", "work"]
-    parts = [head, format_table(heads, rows, _WIDTH)]
+    parts = [head, format_table(heads, rows)]
     if not total.complete:
         parts.append("? is unknown: this stage has never run here; a run with questions.limit=1 is enough to estimate")
     return "\n\n".join(parts)

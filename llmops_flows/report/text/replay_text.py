@@ -13,15 +13,15 @@ from .tables import format_table
 _MAX_LINES = 20
 
 
-def format_replay(run: ReplayedRun, *, width: int, answers: bool) -> str:
-    """`answers`: begin with a table of the answers, `width` columns wide."""
-    return "\n".join(_lines(run, width, answers))
+def format_replay(run: ReplayedRun, *, answers: bool) -> str:
+    """`answers`: begin with a table of the answers."""
+    return "\n".join(_lines(run, answers))
 
 
-def _lines(run: ReplayedRun, width: int, answers: bool) -> Iterator[str]:
+def _lines(run: ReplayedRun, answers: bool) -> Iterator[str]:
     if answers and run.rows:
         rows = [[str(r["id"]), str(r["question"] or ""), str(r["answer"] or "")] for r in run.rows[:_MAX_LINES]]
-        yield format_table(["id", "question", "answer"], rows, width, stretch=3)
+        yield format_table(["id", "question", "answer"], rows, stretch=3)
         if len(run.rows) > _MAX_LINES:
             yield f"and {len(run.rows) - _MAX_LINES} more: --json prints all"
         yield ""

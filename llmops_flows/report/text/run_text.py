@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,9 +15,8 @@ _SHOWN = ("answer_correctness", "groundedness", "hit")
 _WORTH_TELLING = 0.05
 
 
-def results_table(records: Sequence[Record], width: int | None = None) -> str:
+def results_table(records: Sequence[Record], width: int = 0) -> str:
     """One line a question: question, answer, verdict, the main scores, latency. Long texts end in an ellipsis."""
-    width = width or shutil.get_terminal_size((120, 24)).columns
     metrics = [name for name in _SHOWN if any(record.scores.get(name) is not None for record in records)]
     heads = ["question", "answer", "verdict", *(_short(name) for name in metrics), "seconds"]
     rows = [
@@ -116,7 +114,7 @@ def scores_table(summary: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return "scores n/a" if failed else ""
-    return format_table(["score", "mean", "95 %", "n"], rows, 120)
+    return format_table(["score", "mean", "95 %", "n"], rows)
 
 
 def stages_table(summary: Mapping[str, Any]) -> str:
@@ -124,7 +122,7 @@ def stages_table(summary: Mapping[str, Any]) -> str:
     states = ("known", "similar", "computed", "shared", "skipped", "failed")
     used = [state for state in states if any(counts.get(state) for counts in summary["stages"].values())]
     rows = [[name, *(str(counts.get(state, 0)) for state in used)] for name, counts in summary["stages"].items()]
-    return format_table(["stage", *used], rows, 120)
+    return format_table(["stage", *used], rows)
 
 
 def format_score(value: float | None) -> str:

@@ -61,7 +61,7 @@ def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> s
     heads = [f"{one['name']} ({'more' if one['direction'] == 'maximize' else 'less'})" for one in results["objectives"]]
     rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
     told = f"Pareto front: {len(best)} of {plural(count, 'point')}, none of which is beaten in everything by another"
-    return f"{told}\n\n{format_table(['point', '#', *heads], rows, 160, stretch=1)}\n"
+    return f"{told}\n\n{format_table(['point', '#', *heads], rows, stretch=1)}\n"
 
 
 def _best(best: Sequence[Mapping[str, Any]], count: int) -> str:

@@ -14,7 +14,6 @@ from llmops_flows.core.store import EvictionReport, LostEntry, StorageShare, Sto
 from .amounts import format_age, format_size
 from .tables import format_table
 
-WIDTH = 120
 _MOST = 30
 _UNNAMED = "(not named)"
 _MANY = {"entry": "entries", "index": "indexes", "value of a trace": "values of traces"}
@@ -93,7 +92,7 @@ def format_check(found: StoreCheck, *, repaired: bool) -> str:
     rows = [[one.what, _short(one.name), one.stage, one.tenant, one.why] for one in parts[:_MOST]]
     lines = [head, *whole]
     if rows:
-        lines += ["", format_table(["damaged", "which", "stage", "tenant", "what was lost"], rows, WIDTH, stretch=5)]
+        lines += ["", format_table(["damaged", "which", "stage", "tenant", "what was lost"], rows, stretch=5)]
         lines += [f"… and {len(parts) - _MOST:,} more; --json names all"] if len(parts) > _MOST else []
         lines += ["", _by_stage(parts)]
     if repaired:
@@ -117,7 +116,7 @@ def format_evicted(gone: EvictionReport, *, dry: bool) -> str:
 
 def _shares(head: str, shares: Mapping[str, StorageShare]) -> str:
     rows = [[name or _UNNAMED, f"{share.entries:,}", format_size(share.bytes)] for name, share in shares.items()]
-    return format_table([head, "entries", "size"], rows, WIDTH) if rows else ""
+    return format_table([head, "entries", "size"], rows) if rows else ""
 
 
 def _answers(entries: int, values: int) -> str:
