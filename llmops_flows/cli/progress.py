@@ -1,4 +1,4 @@
-"""Progress on a terminal: which stage is at work, and how far it is."""
+"""Shows the progress of a run on a terminal: the running stage, and how far it is."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from llmops_flows.core.plural import plural
 
 
 class Progress:
-    """One line that is written over; nothing is left of it in the end."""
+    """One line that is overwritten, and cleared at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._total = 0
         self._tokens = 0
-        self._done: list[str] = []
+        self._finished: list[str] = []
 
     def on(self, event: Event) -> None:
         if event.kind == "run_started":
@@ -29,7 +29,7 @@ class Progress:
             if self._tokens % 10 == 0:
                 self._show(f"{event.stage}: {plural(self._tokens, 'token')}")
         elif event.kind == "stage_finished":
-            self._done.append(event.stage)
+            self._finished.append(event.stage)
         elif event.kind == "run_finished":
             self._show("")
 
@@ -37,11 +37,11 @@ class Progress:
         """Nothing to release."""
 
     def _show(self, text: str) -> None:
-        done = " ".join(f"{name} ✓" for name in self._done[-4:])
-        self._stream.write(f"\r\x1b[2K{done}  {text}" if text else "\r\x1b[2K")
+        finished = " ".join(f"{name} ✓" for name in self._finished[-4:])
+        self._stream.write(f"\r\x1b[2K{finished}  {text}" if text else "\r\x1b[2K")
         self._stream.flush()
 
 
-def progress() -> list[Sink]:
-    """A progress line where somebody watches; nothing in a pipe or a log."""
+def progress_sinks() -> list[Sink]:
+    """A progress line when standard error is a terminal; nothing in a pipe or a log."""
     return [Progress(sys.stderr)] if sys.stderr.isatty() else []

@@ -1,4 +1,4 @@
-"""One run: the questions through the flow, then a table, the totals, and the files that stay."""
+"""Runs one config over its questions: prints the answers and totals, and writes the files of the run."""
 
 from __future__ import annotations
 
@@ -7,24 +7,39 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from llmops_flows.config import budget, redacted_output, saved_config
+from llmops_flows.config.composition.composed import Composed
+from llmops_flows.config.composition.resolvers import register_resolvers
+from llmops_flows.config.composition.unused_overrides import unused_override_warnings
+from llmops_flows.config.experiment import Experiment, build_experiment
+from llmops_flows.config.experiment_identity import question_rows
+from llmops_flows.config.load import open_runner
+from llmops_flows.config.questions import records
 from llmops_flows.core.errors import FlowError
+from llmops_flows.core.record import Record
+from llmops_flows.engine.runner import Runner
+from llmops_flows.report import run_files
+from llmops_flows.report.summary import summarize
+from llmops_flows.report.text import run_text
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-    from llmops_flows.config.experiment import Experiment
-    from llmops_flows.core.record import Record
-    from llmops_flows.engine.runner import Runner
+from .progress import progress_sinks
 
 log = logging.getLogger("llmops_flows")
 
 
 class SingleRun:
-    """What Hydra calls for a single run. `error`: what it raised, kept from Hydra, which would print a traceback."""
+    """The task function of a single run.
+
+    Attributes:
+        error: what it raised. Hydra does not see it, since Hydra would print a traceback.
+        failed: whether a record or an evaluation failed.
+    """
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -32,21 +47,14 @@ class SingleRun:
 
     def __call__(self, config: DictConfig) -> None:
         try:
-            self.failed = bool(_failures(run_job(config)))
+            errors = run_job(config)["errors"]
+            self.failed = bool(errors["records"] + errors["evaluations"])
         except Exception as error:
             self.error = error
 
 
 def run_job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
-    """Run the job that Hydra set up. Returns the summary of the run."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from llmops_flows.config import budget, redacted_output, saved_config
-    from llmops_flows.config.composition.composed import Composed
-    from llmops_flows.config.composition.resolvers import register_resolvers
-    from llmops_flows.config.composition.unused_overrides import unused_override_warnings
-    from llmops_flows.config.experiment import build_experiment
-
+    """Run the job that Hydra set up. `account`: of the budget that it shares. Returns the summary of the run."""
     register_resolvers()
     redacted_output.redact_logs()
     hydra = HydraConfig.get()
@@ -55,84 +63,64 @@ def run_job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
     chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
     composed = Composed(config, tuple(hydra.overrides.task), chosen)
     experiment = build_experiment(composed)
-    for told in (*unused_override_warnings(composed), *budget.budget_warnings(experiment)):
-        log.warning("%s", told)
+    for warning in (*unused_override_warnings(composed), *budget.budget_warnings(experiment)):
+        log.warning("%s", warning)
     if account is not None:
         experiment = budget.with_account(experiment, account)
     return execute(experiment, folder)
 
 
 def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
-    """Run an experiment, show it, and leave its files in `folder`. Returns its summary."""
-    from llmops_flows.config.experiment_identity import question_rows
-    from llmops_flows.config.load import open_runner
-    from llmops_flows.config.questions import records
-
-    from .progress import progress
-
-    asked = records(question_rows(experiment.settings), experiment.settings.samples)
-    begun, run = time.perf_counter(), uuid.uuid4().hex
-    with open_runner(experiment, progress()) as (runner, flow):
+    """Run an experiment, print its results, and write its files to `folder`. Returns its summary."""
+    questions = records(question_rows(experiment.settings), experiment.settings.samples)
+    began, run = time.perf_counter(), uuid.uuid4().hex
+    with open_runner(experiment, progress_sinks()) as (runner, flow):
         try:
-            runner.run(flow, asked, evaluators=experiment.evaluators, config=experiment.config, run=run)
+            runner.run(flow, questions, evaluators=experiment.evaluators, config=experiment.config, run=run)
         except KeyboardInterrupt as stop:
-            finished = [record for record in asked if record.answer is not None]
-            _finish(experiment, finished, time.perf_counter() - begun, folder, run, runner)
-            stop.args = (f"interrupted after {len(finished)} of {len(asked)}; the same command goes on from here",)
+            finished = [record for record in questions if record.answer is not None]
+            _finish(experiment, finished, time.perf_counter() - began, folder, run, runner)
+            count = f"{len(finished)} of {len(questions)}"
+            stop.args = (f"interrupted after {count}; the same command continues from here",)
             raise
-        return _finish(experiment, asked, time.perf_counter() - begun, folder, run, runner)
+        return _finish(experiment, questions, time.perf_counter() - began, folder, run, runner)
 
 
 def _finish(
     experiment: Experiment, records: list[Record], seconds: float, folder: Path, run: str, runner: Runner
 ) -> dict[str, Any]:
-    from llmops_flows.report import run_files
-    from llmops_flows.report.summary import summarize
-    from llmops_flows.report.text import run_text
-
-    about = {"flow": experiment.flow.name, "run": run, "choices": experiment.choices}
-    summary: dict[str, Any] = {**about, **summarize(records, seconds=seconds), **_spent(runner)}
+    head = {"flow": experiment.flow.name, "run": run, "choices": experiment.choices}
+    summary: dict[str, Any] = {**head, **summarize(records, seconds=seconds), **_budget(runner)}
     run_files.write_run(folder, records, summary, experiment.config)
     if experiment.settings.question is not None and len(records) == 1:
-        print(_one(records[0]))
+        [record] = records
+        print(record.answer if record.error is None else f"error: {record.error}")
     else:
         print(run_text.results_table(records))
     parts = [
-        run_text.scores_table(summary),
-        run_text.stages_table(summary),
-        run_text.totals_text(summary),
+        run_text.scores_table(summary), run_text.stages_table(summary), run_text.totals_text(summary),
         str(run_files.relative_path(folder)),
-    ]
+    ]  # fmt: skip
     print("", "\n\n".join(part for part in parts if part), sep="\n")
-    _tell_ways(records)
+    _print_tracebacks(records)
     return summary
 
 
-def _failures(summary: Mapping[str, Any]) -> int:
-    count: int = summary["errors"]["records"] + summary["errors"]["evaluations"]
-    return count
-
-
-def _spent(runner: Runner) -> dict[str, Any]:
-    """What was spent of the budget, for the summary; nothing where there is none."""
+def _budget(runner: Runner) -> dict[str, Any]:
+    """The budget's part of the summary; empty without a budget."""
     meter = runner.context.budget_meter
     try:
         return {} if meter is None else {"budget": meter.statement().data()}
     except FlowError as error:
-        log.warning("what was spent of the budget is not known: %s", error)
+        log.warning("the cost booked on the budget cannot be read: %s", error)
         return {}
 
 
-def _tell_ways(records: list[Record]) -> None:
-    """How exceptions that nobody raised on purpose came about: each once, to those who ask for it."""
-    found = dict.fromkeys(str(s.notes["traceback"]) for r in records for s in r.spans if "traceback" in s.notes)
-    if found and os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
-        print(*found, sep="\n", file=sys.stderr)
-    elif found:
+def _print_tracebacks(records: list[Record]) -> None:
+    """Each traceback of an unexpected exception once, if HYDRA_FULL_ERROR asks for it."""
+    spans = (span for record in records for span in record.spans)
+    tracebacks = dict.fromkeys(str(span.notes["traceback"]) for span in spans if "traceback" in span.notes)
+    if tracebacks and os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
+        print(*tracebacks, sep="\n", file=sys.stderr)
+    elif tracebacks:
         print("HYDRA_FULL_ERROR=1 shows the whole traceback; the trace has it, too", file=sys.stderr)
-
-
-def _one(record: Record) -> str:
-    if record.error is not None:
-        return f"error: {record.error}"
-    return str(record.answer)

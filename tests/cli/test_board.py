@@ -1,4 +1,4 @@
-"""After a sweep: its leaderboard, its page, and what any two runs differ in."""
+"""`board` and `diff` after a sweep."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def data(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_board_shows_the_last_sweep_with_its_config_differences(swept: Swept) -> None:
+def test_board_shows_the_last_sweep_with_its_config_differences(swept: Swept) -> None:
     done = swept.run("board")
     assert done.returncode == 0, done.stderr
     head, _, *lines = done.stdout.splitlines()
@@ -59,7 +59,7 @@ def test_the_board_shows_the_last_sweep_with_its_config_differences(swept: Swept
     assert "best: " in done.stdout and max(map(len, done.stdout.splitlines())) <= 120
 
 
-def test_the_board_is_sorted_and_compared_as_asked(swept: Swept) -> None:
+def test_board_sorts_by_a_metric_and_compares_with_a_baseline(swept: Swept) -> None:
     found = data(swept.run("board", "--json", "--sort", "hit", "--baseline=3"))
     means = [variant["scores"]["hit"]["mean"] for variant in found["points"]]
     assert means == sorted(means, reverse=True) and (found["metric"], found["baseline"]) == ("hit", "3")
@@ -70,13 +70,13 @@ def test_the_board_is_sorted_and_compared_as_asked(swept: Swept) -> None:
         assert variant["run"] == summary["run"]
 
 
-def test_a_known_answer_costs_and_takes_what_it_did_when_it_was_computed(swept: Swept) -> None:
+def test_a_known_answer_has_the_latency_of_its_computation(swept: Swept) -> None:
     by_name = {variant["name"]: variant for variant in data(swept.run("board", "--json"))["points"]}
     assert by_name["1"]["known"] > by_name["0"]["known"]
     assert by_name["1"]["latency_p50"] > 0
 
 
-def test_the_csv_has_a_line_for_every_point(swept: Swept) -> None:
+def test_csv_has_a_line_for_every_point(swept: Swept) -> None:
     lines = list(csv.DictReader(swept.run("board", "--csv").stdout.splitlines()))
     assert sorted(line["name"] for line in lines) == ["0", "1", "2", "3"]
     assert {line["retriever.k"] for line in lines} == {"1", "5"} and {line["prompt"] for line in lines} == {
@@ -93,34 +93,34 @@ def test_the_report_is_written_beside_the_points_and_opens(swept: Swept) -> None
     assert shown.errors == () and "4 variants, 8 questions each" in re.sub(r"<[^>]*>", "", shown.html)
 
 
-def test_two_points_differ_in_their_key_and_part_at_its_stage(swept: Swept) -> None:
+def test_diff_names_the_key_and_the_first_stage_that_differs(swept: Swept) -> None:
     found = data(swept.run("diff", "0", "1", "--json"))
     [key] = found["config"]
     assert key in ("prompt", "retriever.k")
     assert next(iter(found["stages"])) == {"prompt": "prompt", "retriever.k": "retrieve"}[key]
 
 
-def test_a_prompts_text_is_told_line_by_line(swept: Swept) -> None:
+def test_diff_shows_the_text_of_a_prompt_line_by_line(swept: Swept) -> None:
     names = {p.name: json.loads((p / "summary.json").read_text())["choices"]["prompt"] for p in swept.points()}
     other = next(name for name in names if names[name] != names["0"])
     done = swept.run("diff", "0", other)
     assert "text of prompt.messages" in done.stdout and "\n  +" in done.stdout
 
 
-def test_a_run_is_named_by_its_folder_its_number_or_its_id(swept: Swept) -> None:
+def test_diff_takes_a_folder_a_number_or_an_id(swept: Swept) -> None:
     point = swept.points()[2]
     run = json.loads((point / "summary.json").read_text())["run"]
     for word in (str(point), point.name, run, run[:8]):
         assert data(swept.run("diff", word, run[:10], "--json"))["identical"] is True
 
 
-def test_a_point_against_itself_says_that_nothing_differs(swept: Swept) -> None:
+def test_the_diff_of_a_point_with_itself_is_empty(swept: Swept) -> None:
     done = swept.run("diff", "2", "2")
     assert (done.returncode, done.stdout) == (0, "2 and 2 do not differ: same config, answers and scores\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "problem"),
     [
         (["board", "--sort", "hti"], "did you mean 'hit'"),
         (["board", "--baseline", "9"], "point '9' not found; points with results: 0, 1, 2, 3"),
@@ -133,16 +133,16 @@ def test_a_point_against_itself_says_that_nothing_differs(swept: Swept) -> None:
         (["diff", "0", "no-such-run"], "unknown run 'no-such-run'"),
     ],
 )
-def test_a_slip_is_told_with_what_there_is(
-    swept: Swept, words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_mistake_is_reported_with_a_hint(
+    swept: Swept, words: list[str], problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(swept.folder)
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(swept.home))
     assert main(words) in (1, 2)
-    assert told in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
 
 
-def test_without_a_sweep_it_is_said_how_to_make_one(
+def test_board_without_a_sweep_says_how_to_run_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What a user types, and what comes back: text, files, exit codes."""
+"""The command line as a user runs it: output, files, exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def output(folder: Path) -> Path:
     return found
 
 
-def test_a_run_prints_a_table_and_leaves_its_files(tmp_path: Path) -> None:
+def test_a_run_prints_a_table_and_writes_its_files(tmp_path: Path) -> None:
     done = flows(tmp_path, *QUICK)
     assert done.returncode == 0, done.stderr
     assert "groundedness" in done.stdout and "4 of 4 answered" in done.stdout
@@ -37,21 +37,21 @@ def test_a_run_prints_a_table_and_leaves_its_files(tmp_path: Path) -> None:
     assert json.loads((output(tmp_path) / "config.json").read_text())["name"] == "rag_support"
 
 
-def test_a_second_run_knows_everything(tmp_path: Path) -> None:
+def test_a_second_run_computes_nothing(tmp_path: Path) -> None:
     flows(tmp_path, *QUICK)
     flows(tmp_path, *QUICK)
     stages = json.loads((output(tmp_path) / "summary.json").read_text())["stages"]
     assert all(list(counts) == ["known"] for counts in stages.values())
 
 
-def test_mistakes_end_with_2_and_no_traceback(tmp_path: Path) -> None:
+def test_mistakes_end_with_exit_code_2_and_no_traceback(tmp_path: Path) -> None:
     done = flows(tmp_path, "flow=rag_support", "model=smolm2", "retriver.k=3")
     assert done.returncode == 2
     assert "did you mean 'smollm2'?" in done.stderr and "did you mean 'retriever'?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_failing_stage_ends_with_1_and_keeps_the_others(tmp_path: Path) -> None:
+def test_a_failing_stage_ends_with_exit_code_1_and_stores_the_other_answers(tmp_path: Path) -> None:
     answers = tmp_path / "answers.jsonl"
     questions = tmp_path / "questions.jsonl"
     questions.write_text('{"id": "a", "question": "A?"}\n{"id": "b", "question": "B?"}\n')
@@ -80,7 +80,7 @@ def test_a_terminal_without_unicode_shows_what_it_can(tmp_path: Path) -> None:
     assert json.loads((output(tmp_path) / "results.jsonl").read_text("utf-8"))["answer"] == "Büro?"
 
 
-def test_a_locale_without_unicode_loses_nothing_of_a_question(tmp_path: Path) -> None:
+def test_a_question_survives_a_locale_without_unicode(tmp_path: Path) -> None:
     poor = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "llmops_flows", "flow=chat", "model=echo", "question=Büro?"],
@@ -91,7 +91,7 @@ def test_a_locale_without_unicode_loses_nothing_of_a_question(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("redirected", "code"), [(">&-", 0), ("> /dev/full", 1), ("| true", 0)])
-def test_output_that_nobody_takes_ends_no_command_with_a_traceback(tmp_path: Path, redirected: str, code: int) -> None:
+def test_closed_output_causes_no_traceback(tmp_path: Path, redirected: str, code: int) -> None:
     line = f'set -o pipefail; "{sys.executable}" -m llmops_flows check flow=chat model=echo {redirected}'
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
@@ -112,7 +112,7 @@ def test_check_names_the_stages(tmp_path: Path) -> None:
     assert "question -> documents" in done.stdout
 
 
-def test_explain_tells_who_set_a_key_and_what_it_replaced(tmp_path: Path) -> None:
+def test_explain_shows_what_set_a_key_and_what_it_replaced(tmp_path: Path) -> None:
     done = flows(tmp_path, "explain", "retriever.k", "flow=rag_support", "retriever.k=8")
     lines = done.stdout.splitlines()
     assert lines[0] == "retriever.k: 8"
@@ -120,13 +120,13 @@ def test_explain_tells_who_set_a_key_and_what_it_replaced(tmp_path: Path) -> Non
     assert "hybrid.yaml:" in lines[2] and "replaced" in lines[2]
 
 
-def test_hydras_own_habits_keep_working(tmp_path: Path) -> None:
+def test_hydras_options_work(tmp_path: Path) -> None:
     assert "k: 8" in flows(tmp_path, "flow=rag_support", "retriever.k=8", "--cfg", "job").stdout
     assert "rag_support" in flows(tmp_path, "--help").stdout
     assert flows(tmp_path, "flow=chat", "--info", "defaults").returncode == 0
 
 
-def test_a_key_on_the_command_line_is_refused_and_not_repeated(tmp_path: Path) -> None:
+def test_an_api_key_on_the_command_line_is_refused_and_not_printed(tmp_path: Path) -> None:
     key = "sk-proj-abcdefghijklmnopqrstuvwx"
     done = flows(tmp_path, "flow=chat", f"+model.api_key={key}")
     assert done.returncode == 2
@@ -134,19 +134,19 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(tmp_path: Path) -
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_sweep_goes_over_prompts_and_retrievers(tmp_path: Path) -> None:
+def test_a_sweep_over_prompts_and_rerankers(tmp_path: Path) -> None:
     done = flows(tmp_path, "-m", *QUICK, "prompt=glob(rag_support/*)", "reranker=sentences,none")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "multirun").glob("*/*/*/summary.json"))) == 6
 
 
-def test_a_bad_point_does_not_end_a_sweep(tmp_path: Path) -> None:
+def test_an_invalid_point_does_not_end_a_sweep(tmp_path: Path) -> None:
     done = flows(tmp_path, "-m", *QUICK, "retriever.k=0,2")
     assert done.returncode == 2
     assert len(list((tmp_path / "multirun").glob("*/*/*/summary.json"))) == 1
 
 
-def test_a_misspelt_verb_names_the_verbs(tmp_path: Path) -> None:
+def test_an_unknown_command_has_a_suggestion(tmp_path: Path) -> None:
     done = flows(tmp_path, "chek", "flow=chat")
     assert done.returncode == 2
     assert "did you mean 'check'?" in done.stderr

@@ -1,4 +1,4 @@
-"""`explain` names the file and line, or the override, that set a value, what it replaced, and where it leads."""
+"""`explain` names the file and line, or the override, that set a value, and what it replaced."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_value_of_the_defaults_list_comes_from_its_option_file(capsys: pytest.CaptureFixture[str]) -> None:
-    found = explained(capsys, "model.max_tokens", FLOW)
-    assert f"model/smollm2.yaml:{line_of('model/smollm2.yaml', 'max_tokens')}" in found[1]
+    lines = explained(capsys, "model.max_tokens", FLOW)
+    assert f"model/smollm2.yaml:{line_of('model/smollm2.yaml', 'max_tokens')}" in lines[1]
 
 
 def test_a_value_of_the_flow_replaced_the_root_config(capsys: pytest.CaptureFixture[str]) -> None:
-    found = explained(capsys, "questions.limit", FLOW)
-    assert f"flow/rag_support.yaml:{line_of('flow/rag_support.yaml', 'limit')}" in found[1] and "flow=" in found[1]
-    assert "replaced" in found[2] and f"llmops_flows.yaml:{line_of('llmops_flows.yaml', 'limit')}" in found[2]
+    lines = explained(capsys, "questions.limit", FLOW)
+    assert f"flow/rag_support.yaml:{line_of('flow/rag_support.yaml', 'limit')}" in lines[1] and "flow=" in lines[1]
+    assert "replaced" in lines[2] and f"llmops_flows.yaml:{line_of('llmops_flows.yaml', 'limit')}" in lines[2]
 
 
 def test_an_interpolation_is_followed(capsys: pytest.CaptureFixture[str]) -> None:
-    found = "\n".join(explained(capsys, "retriever.documents", FLOW, "retriever=bm25"))
-    assert "bm25.yaml:" in found and "${documents}" in found
-    assert "refers to documents" in found
-    assert f"rag_support.yaml:{line_of('flow/rag_support.yaml', 'documents')}" in found
+    lines = "\n".join(explained(capsys, "retriever.documents", FLOW, "retriever=bm25"))
+    assert "bm25.yaml:" in lines and "${documents}" in lines
+    assert "refers to documents" in lines
+    assert f"rag_support.yaml:{line_of('flow/rag_support.yaml', 'documents')}" in lines
 
 
 def test_a_key_behind_an_interpolation_is_found_where_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    found = "\n".join(explained(capsys, "stages.retrieve.k", FLOW, "retriever=bm25"))
-    assert "defined at retriever.k" in found
-    assert "file chosen by retriever=bm25" in found
+    lines = "\n".join(explained(capsys, "stages.retrieve.k", FLOW, "retriever=bm25"))
+    assert "defined at retriever.k" in lines
+    assert "file chosen by retriever=bm25" in lines
 
 
 def test_overrides_replace_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
-    found = explained(capsys, "retriever.k", FLOW, "retriever.k=7", "retriever.k=8")
-    assert found[0] == "retriever.k: 8"
-    assert [("k=8" in found[1]), ("k=7" in found[2]), ("hybrid.yaml:" in found[3])] == [True] * 3
+    lines = explained(capsys, "retriever.k", FLOW, "retriever.k=7", "retriever.k=8")
+    assert lines[0] == "retriever.k: 8"
+    assert [("k=8" in lines[1]), ("k=7" in lines[2]), ("hybrid.yaml:" in lines[3])] == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -70,24 +70,24 @@ def test_overrides_replace_in_their_order(capsys: pytest.CaptureFixture[str]) ->
 def test_every_form_of_an_override_is_named(
     key: str, override: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = explained(capsys, key, FLOW, override)
-    assert found[0] == f"{key}: {value}"
-    assert override in found[1]
+    lines = explained(capsys, key, FLOW, override)
+    assert lines[0] == f"{key}: {value}"
+    assert override in lines[1]
 
 
-def test_a_deleted_key_is_told_as_removed(capsys: pytest.CaptureFixture[str]) -> None:
-    found = explained(capsys, "retriever.constant", FLOW, "~retriever.constant")
-    assert "not in the config" in found[0] and "removed" in found[1] and "hybrid.yaml:" in found[2]
+def test_a_deleted_key_is_shown_as_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = explained(capsys, "retriever.constant", FLOW, "~retriever.constant")
+    assert "not in the config" in lines[0] and "removed" in lines[1] and "hybrid.yaml:" in lines[2]
 
 
 def test_an_item_of_a_list_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    found = explained(capsys, "prompt.messages.0.content", "flow=chat")
-    assert f"chat/v1.yaml:{line_of('prompt/chat/v1.yaml', 'content')}" in found[1]
+    lines = explained(capsys, "prompt.messages.0.content", "flow=chat")
+    assert f"chat/v1.yaml:{line_of('prompt/chat/v1.yaml', 'content')}" in lines[1]
 
 
 def test_a_nested_option_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    found = explained(capsys, "retriever.retrievers.words.k1", FLOW)
-    assert "retriever/bm25.yaml:" in found[1]
+    lines = explained(capsys, "retriever.retrievers.words.k1", FLOW)
+    assert "retriever/bm25.yaml:" in lines[1]
 
 
 def test_a_group_of_keys_is_shown_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,8 +96,8 @@ def test_a_group_of_keys_is_shown_as_yaml(capsys: pytest.CaptureFixture[str]) ->
 
 def test_free_text_is_shown_as_it_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
     text = "What's ${covered}, and for whom (Büro?)"
-    found = explained(capsys, "question", "flow=chat", f"question={text}")
-    assert found[0] == f"question: {text}" and found[1].endswith(text)
+    lines = explained(capsys, "question", "flow=chat", f"question={text}")
+    assert lines[0] == f"question: {text}" and lines[1].endswith(text)
 
 
 def test_a_project_file_is_named_before_the_shipped_one(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

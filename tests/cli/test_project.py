@@ -110,7 +110,7 @@ def test_an_interrupted_run_says_so_once_and_how_to_go_on(project: Path) -> None
     begun.send_signal(signal.SIGINT)
     said, _ = begun.communicate(timeout=20)
     assert begun.returncode == 130
-    assert said.count("interrupted") == 1 and "interrupted after 0 of 1; the same command goes on from here" in said
+    assert said.count("interrupted") == 1 and "interrupted after 0 of 1; the same command continues from here" in said
 
 
 def test_a_package_that_is_not_trusted_is_not_imported(project: Path) -> None:

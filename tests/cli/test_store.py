@@ -1,4 +1,4 @@
-"""`store stats | verify | evict`: what is kept, what is damaged, what is let go."""
+"""`store stats`, `store verify` and `store evict`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def store(home: Path) -> Path:
     return store.path
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+def output(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
     assert main(["store", *arguments]) == code
-    found = capsys.readouterr()
-    return found.out + found.err
+    captured = capsys.readouterr()
+    return captured.out + captured.err
 
 
 def data(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
@@ -47,8 +47,8 @@ def damage(path: Path, statement: str, *values: object) -> None:
     db.close()
 
 
-def test_stats_say_how_much_there_is_of_what(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = told(capsys, "stats")
+def test_stats_count_entries_by_stage_and_tenant(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "stats")
     assert f"sqlite {store}" in text and "10 entries, 10 values, 10.0 kB" in text
     assert "acme" in text and "nobody computes anything" in text
     found = data(capsys, "stats")
@@ -56,43 +56,41 @@ def test_stats_say_how_much_there_is_of_what(store: Path, capsys: pytest.Capture
     assert found["tenants"]["acme"] == {"entries": 5, "bytes": 5000}
 
 
-def test_stats_name_who_is_at_work(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_name_the_processes_that_hold_leases(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     handle = SQLiteStore(store)
     handle.lease(["k", "l"], "machine/4242/mark", seconds=30)
     handle.close()
-    assert "2 keys being computed, by machine/4242 (2)" in told(capsys, "stats")
+    assert "2 keys being computed, by machine/4242 (2)" in output(capsys, "stats")
 
 
-def test_where_nothing_is_kept_nothing_is_made(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in (("stats",), ("verify",), ("evict", "max_size=0")):
-        told(capsys, *verb)
+def test_no_command_creates_a_store(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("stats",), ("verify",), ("evict", "max_size=0")):
+        output(capsys, *arguments)
     assert not list(home.iterdir())
 
 
-def test_what_is_damaged_is_named_with_its_stage_and_dropped_when_that_is_wished(
+def test_verify_names_damage_with_its_stage_and_repair_drops_it(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "nothing is damaged" in told(capsys, "verify")
+    assert "nothing is damaged" in output(capsys, "verify")
     bad = digest("key", "4")
     damage(store, "UPDATE entries SET seal = zeroblob(32) WHERE key = ?", bad)
     damage(store, "UPDATE contents SET data = zeroblob(7) WHERE address = ?", digest(b"3" + bytes(999)))
-    text = told(capsys, "verify", code=1)
+    text = output(capsys, "verify", code=1)
     assert bad[:16] in text and "model" in text and "retrieve" in text and "--repair" in text
     lost = {one["name"]: one for one in data(capsys, "verify", code=1)["lost"]}
     assert (lost[bad]["what"], lost[bad]["stage"], lost[bad]["tenant"]) == ("entry", "model", "acme")
     assert {one["stage"] for one in lost.values()} == {"model", "retrieve"} and len(lost) == 3
-    assert "computed again" in told(capsys, "verify", "--repair")
+    assert "computed again" in output(capsys, "verify", "--repair")
     assert data(capsys, "verify") == {
         "store": f"sqlite {store}", "entries": 8, "values": 9, "indexes": 0, "traces": 0, "lost": [],
         "repaired": False,
     }  # fmt: skip
 
 
-def test_a_store_file_that_is_damaged_as_a_whole_is_named_and_mended(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_store_file_is_repaired(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store.write_bytes(store.read_bytes()[:-4096])
-    assert f"damaged: {store}" in told(capsys, "verify", code=1)
+    assert f"damaged: {store}" in output(capsys, "verify", code=1)
     assert "rows could be read and are kept" in data(capsys, "verify", "--repair")["lost"][0]["why"]
     assert data(capsys, "verify")["entries"] >= 5
 
@@ -114,13 +112,13 @@ def test_indexes_and_traces_are_verified_too(
     assert found["traces"] == 2 and found["indexes"] == 0
     assert sorted(one["what"] for one in found["lost"]) == ["index", "trace", "value of a trace"]
     assert f"{file.name} has other bytes than were built" in [one["why"] for one in found["lost"]]
-    told(capsys, "verify", "--repair")
+    output(capsys, "verify", "--repair")
     assert data(capsys, "verify")["lost"] == []
     assert not index.exists()
     assert main(run) == 0
 
 
-def test_a_trace_store_that_is_damaged_as_a_whole_keeps_what_can_be_read(
+def test_a_damaged_trace_store_keeps_the_readable_rows(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -131,25 +129,23 @@ def test_a_trace_store_that_is_damaged_as_a_whole_keeps_what_can_be_read(
     path.write_bytes(path.read_bytes()[:-8192])
     capsys.readouterr()
     assert data(capsys, "verify", code=1)["lost"][0]["name"] == str(path)
-    assert "the old file is traces.sqlite.broken-" in told(capsys, "verify", "--repair")
+    assert "the old file is traces.sqlite.broken-" in output(capsys, "verify", "--repair")
     assert data(capsys, "verify")["lost"] == []
     assert main(["flow=chat", "model=echo", "question=once more"]) == 0
 
 
-def test_what_is_too_much_or_too_old_goes_and_a_dry_run_only_says_so(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evict_by_size_and_age_with_a_dry_run(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damage(store, "UPDATE entries SET used = used - 8 * 86400 WHERE key = ?", digest("key", "0"))
     for flag in (("--dry-run",), ()):
         found = data(capsys, "evict", "older_than=1w", *flag)
         assert (found["entries"], found["bytes"], found["stages"]) == (1, 1000, {"model": 1})
-    assert "would let go of 5 entries (model 2, retrieve 3)" in told(capsys, "evict", "max_size=4kB", "--dry-run")
-    assert "let go of 5 entries" in told(capsys, "evict", "max_size=4kB")
-    assert "nothing is too much" in told(capsys, "evict", "max_size=4kB", "older_than=1w")
+    assert "would let go of 5 entries (model 2, retrieve 3)" in output(capsys, "evict", "max_size=4kB", "--dry-run")
+    assert "let go of 5 entries" in output(capsys, "evict", "max_size=4kB")
+    assert "nothing is too much" in output(capsys, "evict", "max_size=4kB", "older_than=1w")
     assert data(capsys, "stats")["entries"] == 4
 
 
-def test_one_tenant_or_stage_goes_and_all_else_stays(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evict_by_tenant_and_stage_keeps_the_rest(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data(capsys, "evict", "tenant=acme", "stage=model", "max_size=2kB")["entries"] == 3
     assert data(capsys, "evict", "tenant=acme")["entries"] == 2
     assert data(capsys, "stats")["stages"] == {"retrieve": {"entries": 5, "bytes": 5000}}
@@ -175,10 +171,10 @@ def test_one_tenant_or_stage_goes_and_all_else_stays(store: Path, capsys: pytest
         (("stats", "store=null"), "choose from: memory, postgres"),
     ],
 )
-def test_mistakes_are_told_with_what_was_meant(
+def test_a_mistake_is_reported_with_a_hint(
     store: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], hint: str
 ) -> None:
-    text = told(capsys, *arguments, code=2)
+    text = output(capsys, *arguments, code=2)
     assert hint in text and "Traceback" not in text
 
 
@@ -191,18 +187,18 @@ def test_another_home_is_another_store(store: Path, tmp_path: Path, capsys: pyte
     ("text", "count"),
     [("0", 0), ("1500", 1500), ("2GB", 2 * 10**9), ("1.5 GiB", 3 * 2**29), ("500k", 500_000), ("7 mb", 7 * 10**6)],
 )
-def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
+def test_sizes_are_parsed(text: str, count: int) -> None:
     assert amounts.parse_size(text, "max_size") == count
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90d", 90 * 86_400), ("12 h", 43_200), ("1.5m", 90), ("2 weeks", 1_209_600), ("3s", 3)]
 )
-def test_ages_are_read_as_people_write_them(text: str, seconds: float) -> None:
+def test_ages_are_parsed(text: str, seconds: float) -> None:
     assert amounts.parse_age(text, "older_than") == seconds
 
 
 @pytest.mark.parametrize("text", ["", "GB", "1e5", "nan", "inf", "1 iB", "2 GBs", "٣GB x"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is no size"):
         amounts.parse_size(text, "max_size")

@@ -1,4 +1,4 @@
-"""The commands that the README promises, word for word, with the real embedded model and a real server."""
+"""The commands of the README, with the real embedded model and a real server."""
 
 from __future__ import annotations
 
@@ -51,27 +51,27 @@ def run(line: str, place: Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def summary(place: Path) -> dict[str, Any]:
-    """What the last run left."""
+    """The summary of the last run."""
     last = max((place / "outputs").glob("*/*/summary.json"), key=lambda path: path.stat().st_mtime_ns)
-    found: dict[str, Any] = json.loads(last.read_text())
-    return found
+    result: dict[str, Any] = json.loads(last.read_text())
+    return result
 
 
-def test_the_plain_command_answers_its_question_set_and_a_second_one_does_no_work(place: Path) -> None:
+def test_a_run_answers_its_questions_and_a_second_run_computes_nothing(place: Path) -> None:
     first = run("python -m llmops_flows flow=rag_support", place)
     assert first.returncode == 0, first.stderr
     assert "20 of 20 answered" in first.stdout
-    told = summary(place)
-    assert told["stages"]["model"]["computed"] >= 15
-    assert told["scores"]["hit"]["mean"] >= 0.6 and told["scores"]["groundedness"]["mean"] >= 0.7
-    assert told["scores"]["right_refusal"]["mean"] >= 0.6 and told["scores"]["over_refusal"]["mean"] <= 0.1
+    result = summary(place)
+    assert result["stages"]["model"]["computed"] >= 15
+    assert result["scores"]["hit"]["mean"] >= 0.6 and result["scores"]["groundedness"]["mean"] >= 0.7
+    assert result["scores"]["right_refusal"]["mean"] >= 0.6 and result["scores"]["over_refusal"]["mean"] <= 0.1
 
     second = run("python -m llmops_flows flow=rag_support", place)
     assert second.returncode == 0, second.stderr
     assert all(list(counts) == ["known"] for counts in summary(place)["stages"].values())
 
 
-def test_a_changed_prompt_runs_again_what_is_downstream_of_it_only(place: Path) -> None:
+def test_a_changed_prompt_runs_only_later_stages_again(place: Path) -> None:
     done = run("python -m llmops_flows flow=rag_support prompt=rag_support/v3 questions.limit=2", place)
     assert done.returncode == 0, done.stderr
     stages = summary(place)["stages"]
@@ -86,18 +86,18 @@ def test_one_question_is_answered(place: Path) -> None:
     assert "emergency" in done.stdout.splitlines()[0].lower()
 
 
-def test_every_part_is_swapped_by_an_override(place: Path, server: str) -> None:
+def test_an_override_replaces_each_component(place: Path, server: str) -> None:
     line = (
         "python -m llmops_flows flow=rag_support model=openai model.name=gpt-5-mini retriever=hybrid retriever.k=8 "
         "prompt=rag_support/v2 guardrail=strict questions.limit=2"
     )
     done = run(line, place, OPENAI_API_KEY=KEY, OPENAI_BASE_URL=f"{server}/v1")
     assert done.returncode == 0, done.stdout + done.stderr
-    told = summary(place)
-    assert told["usage"]["cost_usd"] > 0 and KEY not in done.stdout + done.stderr
+    result = summary(place)
+    assert result["usage"]["cost_usd"] > 0 and KEY not in done.stdout + done.stderr
 
 
-def test_without_a_key_the_variable_is_named_before_anything_runs(place: Path) -> None:
+def test_a_missing_api_key_is_reported_before_anything_runs(place: Path) -> None:
     done = run("python -m llmops_flows flow=rag_support model=openai", place)
     assert done.returncode == 2
     assert "OPENAI_API_KEY" in done.stderr and "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Hydra's own habits keep working: help, config, info, completion, output folders, multirun."""
+"""Hydra's options work: help, config, info, completion, output folders, multirun."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main([*arguments]) == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "help"])
 def test_help_lists_commands_flows_groups_and_options(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = said(capsys, flag)
-    assert all(command in found for command in command_table.built_in())
+    help_text = output(capsys, flag)
+    assert all(command in help_text for command in command_table.built_in())
     for word in ("rag_support", "retriever", "bm25", "prompt", "chat/v1", "--multirun", "--cfg job"):
-        assert word in found
+        assert word in help_text
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "llmops_flows 0." in said(capsys, "--version")
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "llmops_flows 0." in output(capsys, "--version")
 
 
 def test_the_config_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "name: chat" in said(capsys, "flow=chat", "--cfg", "job")
-    assert "launcher" in said(capsys, "flow=chat", "--cfg", "hydra")
-    assert said(capsys, "flow=chat", "tenant=x", "--cfg", "job", "--package", "tenant").strip() == "x"
-    assert "${home}" not in said(capsys, "flow=chat", "--cfg", "job", "--resolve", "--package", "store")
+    assert "name: chat" in output(capsys, "flow=chat", "--cfg", "job")
+    assert "launcher" in output(capsys, "flow=chat", "--cfg", "hydra")
+    assert output(capsys, "flow=chat", "tenant=x", "--cfg", "job", "--package", "tenant").strip() == "x"
+    assert "${home}" not in output(capsys, "flow=chat", "--cfg", "job", "--resolve", "--package", "store")
 
 
-def test_flags_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "tenant: x" in said(capsys, "--cfg", "job", "flow=chat", "tenant=x")
-    assert "tenant: x" in said(capsys, "flow=chat", "--cfg", "job", "tenant=x")
+def test_options_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "tenant: x" in output(capsys, "--cfg", "job", "flow=chat", "tenant=x")
+    assert "tenant: x" in output(capsys, "flow=chat", "--cfg", "job", "tenant=x")
 
 
 @pytest.mark.parametrize("what", ["config", "defaults", "defaults-tree", "searchpath", "plugins", "all"])
-def test_info_is_told(what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(said(capsys, "flow=chat", "--info", what)) > 40
+def test_info_is_printed(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(output(capsys, "flow=chat", "--info", what)) > 40
 
 
-def test_hydras_own_help_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Hydra" in said(capsys, "--hydra-help")
+def test_hydras_own_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Hydra" in output(capsys, "--hydra-help")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_installs_itself(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "complet" in said(capsys, "-sc", f"install={shell}")
+def test_completion_prints_its_install_line(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "complet" in output(capsys, "-sc", f"install={shell}")
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_line_is_completed(
     line: str, words: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMP_LINE", line)
-    assert words <= set(said(capsys, "-sc", "query=bash").split())
+    assert words <= set(output(capsys, "-sc", "query=bash").split())
 
 
 @pytest.mark.parametrize(
     "line", ["llmops-flows flow=caht model.", "llmops-flows a=[ b", "llmops-flows hydra.searchpath=[x] m"]
 )
-def test_a_line_with_mistakes_completes_without_a_word_of_error(
+def test_a_line_with_mistakes_has_no_completion_and_no_error(
     line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMP_LINE", line)
@@ -97,11 +97,11 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_free_text_is_asked_as_it_was_typed(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = said(capsys, *RUN, f"question={text}")
-    assert found.startswith(f"{text}\n")
-    assert "nothing wrong" in said(capsys, "check", *RUN, f"question={text}")
-    assert said(capsys, "explain", "question", *RUN, f"question={text}").startswith(f"question: {text}\n")
+def test_free_text_needs_no_quoting(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = output(capsys, *RUN, f"question={text}")
+    assert answer.startswith(f"{text}\n")
+    assert "nothing wrong" in output(capsys, "check", *RUN, f"question={text}")
+    assert output(capsys, "explain", "question", *RUN, f"question={text}").startswith(f"question: {text}\n")
 
 
 @pytest.mark.parametrize("text", TEXTS)
