@@ -35,7 +35,7 @@ def budget_meter(experiment: Experiment, store: Any) -> BudgetMeter | None:
     if not budget.limited:
         return None
     if experiment.account:
-        return BudgetMeter(budget, _ledger(store), experiment.account, new=False)
+        return BudgetMeter(budget, account_ledger(store), experiment.account, new=False)
     return BudgetMeter(budget, LEDGER, new_owner())
 
 
@@ -47,8 +47,8 @@ def with_account(experiment: Experiment, account: str) -> Experiment:
     return replace(experiment, account=account)
 
 
-def _ledger(store: Any) -> Ledger:
-    """Where accounts are kept: with the answers, so that whoever shares these shares the budget; else in memory."""
+def account_ledger(store: Any) -> Ledger:
+    """Where accounts are stored: in the store of the answers, so that its users share a budget; else in memory."""
     return store if isinstance(store, Ledger) else LEDGER
 
 

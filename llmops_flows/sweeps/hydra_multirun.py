@@ -22,7 +22,7 @@ from .grid.sweep_settings import SweepSettings, parse_settings, without_sweep_se
 from .launchers.hydra_sweeper import HydraTask, RunJob, recorded_outcomes
 from .launchers.jobs import LauncherJobs
 from .outcome import PointOutcome
-from .resume import Sweep, start_sweep
+from .resume import SweepRequest, start_sweep
 from .search.definition import define_search
 from .search.loop import run_search
 from .shared_budget import sweep_budget
@@ -49,7 +49,7 @@ def run(app: Any, overrides: Sequence[str]) -> int:
     command = [override for override in point_overrides if not override.lstrip("+").startswith("budget.")]
     with sweep_budget() as budget:
         points = budget.apply(expand_points(_without_hydra(overrides)))
-        with start_sweep(Sweep(points, folder, settings, command, folder_given)) as start:
+        with start_sweep(SweepRequest(points, folder, settings, command, folder_given)) as start:
             saved_config.write_sweep(start.folder, config)
             return run_sweep(points, settings, start, _launcher(app, config, settings))
 

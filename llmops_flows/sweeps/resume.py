@@ -27,7 +27,7 @@ _ADDRESS_LENGTH = 16
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepRequest:
     """A sweep that is about to run.
 
     Attributes:
@@ -63,23 +63,23 @@ class SweepStart:
 
 
 @contextmanager
-def start_sweep(sweep: Sweep) -> Iterator[SweepStart]:
+def start_sweep(request: SweepRequest) -> Iterator[SweepStart]:
     """Start in the folder of the last run of this sweep if that is unfinished, else in a new folder.
 
     Raises:
         ConfigError: the folder that the user gave holds another sweep, or a sweep is running there.
     """
-    current, folder, resume = create_manifest(sweep), sweep.folder, sweep.settings.resume
+    current, folder, resume = create_manifest(request), request.folder, request.settings.resume
     with ExitStack() as stack:
-        if sweep.folder_given:
+        if request.folder_given:
             _lock_given_folder(stack, folder, current.identity)
             last = manifest.read(folder, current.identity) if resume else None
-            start = _compare(sweep.points, folder, last, current)
+            start = _compare(request.points, folder, last, current)
         else:
             earlier = manifest.earlier_folders(folder.parent.parent, current.identity) if resume else []
             last = manifest.read(earlier[0], current.identity) if earlier else None
             if last is not None and not _complete(earlier[0], last) and _lock(stack, earlier[0]):
-                start = _compare(sweep.points, earlier[0], last, current)
+                start = _compare(request.points, earlier[0], last, current)
             else:
                 changes = manifest.changes(last, current) if last is not None else []
                 start = SweepStart(_lock_new_folder(stack, folder), changes=changes)
@@ -87,18 +87,18 @@ def start_sweep(sweep: Sweep) -> Iterator[SweepStart]:
         yield start
 
 
-def create_manifest(sweep: Sweep) -> Manifest:
+def create_manifest(request: SweepRequest) -> Manifest:
     """The manifest of the sweep as it is now."""
     points: dict[int, PointIdentity] = {}
     data: dict[str, Any] = {}
-    for point in sweep.points:
+    for point in request.points:
         if point.experiment is None:
             points[point.number] = PointIdentity(list(point.overrides), "", {})
             continue
         addresses = {name: full[:_ADDRESS_LENGTH] for name, full in part_identities(point.experiment).items()}
         data.update((a, part_details(point.experiment, name)) for name, a in addresses.items() if a not in data)
         points[point.number] = PointIdentity(list(point.overrides), experiment_identity(point.experiment), addresses)
-    identity = address([list(sweep.command), [list(point.overrides) for point in sweep.points]])
+    identity = address([list(request.command), [list(point.overrides) for point in request.points]])
     return Manifest(identity, points, data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 from llmops_flows.calls.budget import Budget, Statement
 from llmops_flows.calls.budget_meter import BudgetMeter
-from llmops_flows.config.budget import _ledger, budget_warnings, log, with_account
+from llmops_flows.config.budget import account_ledger, budget_warnings, with_account
 from llmops_flows.config.experiment import Experiment
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.core.lease_owner import new_owner
@@ -18,6 +19,8 @@ from llmops_flows.report.text import run_text
 from llmops_flows.stores.store_config import StoreConfig
 
 from .grid.points import Point
+
+log = logging.getLogger("llmops_flows")
 
 
 @contextmanager
@@ -92,7 +95,7 @@ class SharedBudget:
             if budget.limited:
                 self._store = store.open() if isinstance(store, StoreConfig) else None
                 account = new_owner()
-                self._meter = BudgetMeter(budget, _ledger(self._store), account)
+                self._meter = BudgetMeter(budget, account_ledger(self._store), account)
                 self.account = account
         elif budget != self._shared[0]:
             raise ConfigError(Problem("all points of a sweep share one budget", "budget", hint="give one value"))

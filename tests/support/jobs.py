@@ -22,16 +22,16 @@ from llmops_flows.testing.fakes import append_line
 
 
 class Job(Model):
-    """Answers with its number. `trouble` maps a number to what fails there until the file `fixed` exists."""
+    """Answers with its number. `failures` maps a number to how the job fails until the file `fixed` exists."""
 
     name: str = "job"
     number: int = 0
     pause: Annotated[float, OPERATIONAL] = 0.0
-    trouble: Annotated[dict[str, str], OPERATIONAL] = {}
+    failures: Annotated[dict[str, str], OPERATIONAL] = {}
 
     def run(self, messages):
         append_line(Path("started.txt"), str(self.number))
-        kind = None if Path("fixed").exists() else self.trouble.get(str(self.number))
+        kind = None if Path("fixed").exists() else self.failures.get(str(self.number))
         if kind == "raise":
             raise ValueError("job failed")
         if kind == "hang":
@@ -57,7 +57,7 @@ stages:
   prompt: ${prompt}
   model: ${model}
 """
-OPTION = "_target_: my_package.job.Job\nnumber: 0\npause: 0.0\ntrouble: "
+OPTION = "_target_: my_package.job.Job\nnumber: 0\npause: 0.0\nfailures: "
 PROMPT = """_target_: llmops_flows.components.prompt.chat.ChatPrompt
 messages:
   - {role: user, content: "say {question}"}
@@ -69,14 +69,14 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def project(folder: Path, **trouble: str) -> Path:
+def project(folder: Path, **failures: str) -> Path:
     """A project in a folder. n13="raise": the job with the number 13 raises an error."""
-    trouble_by_number = {number.removeprefix("n"): kind for number, kind in trouble.items()}
+    failures_by_number = {number.removeprefix("n"): kind for number, kind in failures.items()}
     write(folder / "my_package" / "__init__.py", "")
     write(folder / "my_package" / "job.py", JOB)
     write(folder / "conf" / "flow" / "jobs.yaml", FLOW)
     write(folder / "conf" / "prompt" / "jobs" / "v1.yaml", PROMPT)
-    write(folder / "conf" / "model" / "job.yaml", OPTION + json.dumps(trouble_by_number))
+    write(folder / "conf" / "model" / "job.yaml", OPTION + json.dumps(failures_by_number))
     write(folder / "flows" / "jobs" / "questions.jsonl", '{"id": "a", "question": "hello"}\n')
     return folder
 
