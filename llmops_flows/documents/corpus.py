@@ -1,4 +1,4 @@
-"""The documents of an index: where they are read from, and the passages they are split into."""
+"""The documents of an index and the passages that they are split into."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DocumentSource = Annotated[Path | SerializeAsAny[DocumentLoader], "a file or fol
 
 
 class Corpus(Part):
-    """The passages of a set of documents; what an index is built from. Its identity is the index's address."""
+    """The passages that an index is built from. Its identity is the address of the index."""
 
     documents: DocumentSource
     splitter: SerializeAsAny[Splitter] | None = None
@@ -34,7 +34,7 @@ class Corpus(Part):
         """Every passage, in order, with distinct ids.
 
         Raises:
-            StageError: the documents changed since this corpus was configured, or none could be read.
+            StageError: the documents changed while they were read, or none could be read.
         """
         documents = with_unique_ids(document_loader(self.documents).load())
         if isinstance(self.documents, Path) and content(self.documents) != self.documents_address:
@@ -45,7 +45,7 @@ class Corpus(Part):
 
 
 def document_loader(documents: Path | DocumentLoader) -> DocumentLoader:
-    """Who reads the documents."""
+    """The loader of the documents; a folder loader for a path."""
     return documents if isinstance(documents, DocumentLoader) else DocumentFolder(path=documents)
 
 
@@ -54,6 +54,6 @@ def _named(documents: Path | DocumentLoader) -> str:
 
 
 def document_problems(documents: Path | DocumentLoader) -> list[str]:
-    """What is wrong with the place of the documents."""
-    problem = unreadable_reason(documents) if isinstance(documents, Path) else ""
-    return [f"documents: {problem}"] if problem else []
+    """The problems of a document source; [] if it can be read."""
+    reason = unreadable_reason(documents) if isinstance(documents, Path) else ""
+    return [f"documents: {reason}"] if reason else []

@@ -1,4 +1,4 @@
-"""Loading documents from a folder: text, Markdown, HTML, PDF, JSON lines and CSV."""
+"""Loads documents from a folder: text, Markdown, HTML, PDF, JSON Lines and CSV."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from llmops_flows.core.roles import DocumentLoader
 from llmops_flows.core.stage import Positive
 
 from .formats import TextPage, csv_pages, json_pages, markdown_pages, text_pages
+from .passages import passage_id
 
 log = logging.getLogger("llmops_flows.documents")
 
@@ -35,20 +36,20 @@ READERS: dict[str, Read | str] = {
     ".csv": csv_pages,
     ".pdf": "llmops_flows.documents.pdf:pdf_pages",
 }
-"""Suffix to what reads such a file: a function, or where one is found that needs an outside library."""
+"""File suffix to its reader: a function, or the location of one whose module is imported on first use."""
 
 
 class DocumentFolder(DocumentLoader):
-    """Every readable document of a folder (or one file), file by file in the order of their names.
+    """Every readable file of a folder, or a single file, in the order of the file names.
 
-    Hidden files, and links that lead out of the folder, are not followed. Metadata says source (the file's path
-    below the folder), page where the file has pages, and what the format knows (title …). Secrets in the text
-    are masked here, before anything is indexed, shown to a model or traced.
+    Hidden files and links that lead out of the folder are skipped. Metadata has `source` (the path below the folder),
+    `page` if the file has pages, and what the format provides, such as `title`. Secrets in the text are masked before
+    it is indexed, sent to a model or traced.
 
     Attributes:
         path: file or folder.
-        max_bytes: the largest file that is read, in bytes.
-        max_files: how many files are read at most.
+        max_bytes: size of the largest file that is read.
+        max_files: maximum number of files that are read.
     """
 
     path: Path
@@ -59,21 +60,21 @@ class DocumentFolder(DocumentLoader):
         documents, problems = self.read()
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            log.warning("some documents could not be read; the others are used:\n%s", listed)
+            log.warning("some documents could not be read and are skipped:\n%s", listed)
         yield from documents
 
     def read(self) -> tuple[list[Document], list[str]]:
-        """The documents, and what is wrong with those that could not be read (file, cause)."""
+        """The documents, and a line (file, cause) for each file that could not be read."""
         documents: list[Document] = []
         problems: list[str] = []
         base = self.path if self.path.is_dir() else self.path.parent
-        every = files(self.path)
-        found = [path for path in every if path.suffix.lower() in READERS]
-        problems += _left_out([path for path in every if path.suffix.lower() not in READERS])
-        if len(found) > self.max_files:
-            beyond = plural(len(found) - self.max_files, "file")
+        paths = files(self.path)
+        readable = [path for path in paths if path.suffix.lower() in READERS]
+        problems += _unknown_kinds([path for path in paths if path.suffix.lower() not in READERS])
+        if len(readable) > self.max_files:
+            beyond = plural(len(readable) - self.max_files, "file")
             problems.append(f"{beyond} beyond the first {self.max_files} (max_files)")
-        for path in found[: self.max_files]:
+        for path in readable[: self.max_files]:
             name = path.relative_to(base).as_posix()
             try:
                 documents += self._documents(path, name)
@@ -84,38 +85,38 @@ class DocumentFolder(DocumentLoader):
     def _documents(self, path: Path, name: str) -> list[Document]:
         size = path.stat().st_size
         if size > self.max_bytes:
-            raise ValueError(f"{size} bytes is more than max_bytes={self.max_bytes}")
-        found = [_document(page, name) for page in _reader(path.suffix.lower())(path.read_bytes())]
-        if not any(document["page_content"] for document in found):
-            raise ValueError("there is no text in it")
-        return [document for document in found if document["page_content"]]
+            raise ValueError(f"its {size} bytes exceed max_bytes={self.max_bytes}")
+        documents = [_document(page, name) for page in _reader(path.suffix.lower())(path.read_bytes())]
+        if not any(document["page_content"] for document in documents):
+            raise ValueError("it contains no text")
+        return [document for document in documents if document["page_content"]]
 
 
 def _cause(error: Exception) -> str:
-    """Why a file could not be read, in one line."""
+    """The cause of an error, in one line."""
     if isinstance(error, ConfigError):
         return "; ".join(f"{problem.what}; {problem.hint}".rstrip("; ") for problem in error.problems)
     return getattr(error, "message", "") or str(error)
 
 
 def unreadable_reason(path: Path) -> str:
-    """Why there is no document at a path; empty where there is a file of a kind that is read."""
-    kinds = f"read are {', '.join(READERS)}"
+    """Why a path has no readable document; "" if it has one."""
+    kinds = f"supported are {', '.join(READERS)}"
     if not path.exists():
-        return f"there is no file or folder {str(path)!r}"
+        return f"file or folder not found: {str(path)!r}"
     if path.is_file():
-        known = path.suffix.lower() in READERS
-        return "" if known else f"{str(path)!r} is of a kind that is not read; {kinds}"
-    known = any(file.suffix.lower() in READERS for file in path.rglob("*"))
-    return "" if known else f"the folder {str(path)!r} holds no file that can be read; {kinds}"
+        readable = path.suffix.lower() in READERS
+        return "" if readable else f"the format of {str(path)!r} is not supported; {kinds}"
+    readable = any(file.suffix.lower() in READERS for file in path.rglob("*"))
+    return "" if readable else f"the folder {str(path)!r} has no readable file; {kinds}"
 
 
-def _left_out(paths: list[Path]) -> list[str]:
-    """A line for each kind of files that no reader takes: a document that is silently missing is never found."""
+def _unknown_kinds(paths: list[Path]) -> list[str]:
+    """A line for each unsupported file suffix, since a document that is skipped silently is hard to notice."""
     kinds: dict[str, list[str]] = {}
     for path in paths:
         kinds.setdefault(path.suffix.lower() or "(no suffix)", []).append(path.name)
-    return [f"{names[0]}{_others(names)}: files of kind {kind} are not read" for kind, names in sorted(kinds.items())]
+    return [f"{names[0]}{_others(names)}: {kind} files are not supported" for kind, names in sorted(kinds.items())]
 
 
 def _others(names: list[str]) -> str:
@@ -123,8 +124,6 @@ def _others(names: list[str]) -> str:
 
 
 def _document(page: TextPage, source: str) -> Document:
-    from .passages import passage_id
-
     metadata: dict[str, Any] = {**page.metadata, "source": page.metadata.get("source") or source}
     name = page.id or passage_id(metadata)
     return Document(id=name, page_content=redact(page.text.strip()), metadata=metadata)
@@ -135,5 +134,5 @@ def _reader(suffix: str) -> Read:
     if not isinstance(reader, str):
         return reader
     module, _, name = reader.partition(":")
-    found: Read = getattr(importlib.import_module(module), name)
-    return found
+    function: Read = getattr(importlib.import_module(module), name)
+    return function

@@ -1,4 +1,4 @@
-"""File formats: bytes of a file to its pages of plain text, with the standard library."""
+"""Readers of text formats: the bytes of a file to its pages of plain text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TITLE = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class TextPage:
-    """A page of a file: its text, what is known about it, and its own id where the file gives one."""
+    """A page of a file: its text, its metadata, and its id if the file names one."""
 
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class TextPage:
 
 
 def decode_text(data: bytes) -> str:
-    """The text of a file in UTF-8 (a byte order mark for UTF-16 counts). Raises ValueError for anything else."""
+    """The text of a UTF-8 file, or of a UTF-16 file with a byte order mark. Raises ValueError for anything else."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
     try:
@@ -34,37 +34,37 @@ def decode_text(data: bytes) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"not text in UTF-8 (byte {error.start}): save it as UTF-8") from error
     if "\x00" in text:
-        raise ValueError("not text: it holds NUL bytes")
+        raise ValueError("not text: it contains NUL bytes")
     return text
 
 
 def text_pages(data: bytes) -> Iterator[TextPage]:
-    """Plain text; a form feed starts a page."""
+    """The pages of plain text; a form feed starts a page."""
     parts = decode_text(data).split("\f")
     for number, text in enumerate(parts, 1):
         yield TextPage(text, {"page": number} if len(parts) > 1 else {})
 
 
 def markdown_pages(data: bytes) -> Iterator[TextPage]:
-    """Markdown; a line `<!-- page 7 -->` starts page 7. The first heading of level 1 is the title."""
+    """The pages of Markdown; a line `<!-- page 7 -->` starts page 7. The first heading of level 1 is the title."""
     text = decode_text(data)
     title = _TITLE.search(text)
-    known: dict[str, Any] = {"title": title[1].strip()} if title else {}
+    metadata: dict[str, Any] = {"title": title[1].strip()} if title else {}
     first, *rest = _PAGE.split(text)
     if not rest:
-        yield TextPage(_COMMENT.sub("", text), known)
+        yield TextPage(_COMMENT.sub("", text), metadata)
         return
     front = _COMMENT.sub("", first).strip()
     if title and front == title[0].strip():
         front = ""
     if front:
-        yield TextPage(front, known)
+        yield TextPage(front, metadata)
     for number, page in zip(rest[::2], rest[1::2], strict=True):
-        yield TextPage(_COMMENT.sub("", page), {**known, "page": int(number)})
+        yield TextPage(_COMMENT.sub("", page), {**metadata, "page": int(number)})
 
 
 def json_pages(data: bytes) -> Iterator[TextPage]:
-    """One JSON object a line: its text under `text`, `page_content`, `content` or `body`, the rest is metadata."""
+    """A document per line: its text under `text`, `page_content`, `content` or `body`, the rest as metadata."""
     for number, line in enumerate(decode_text(data).splitlines(), 1):
         if not line.strip():
             continue
@@ -73,12 +73,12 @@ def json_pages(data: bytes) -> Iterator[TextPage]:
         except ValueError as error:
             raise ValueError(f"line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is not a JSON object")  # the file is wrong
+            raise ValueError(f"line {number} is not a JSON object")
         yield _row(row, number, "line")
 
 
 def csv_pages(data: bytes) -> Iterator[TextPage]:
-    """One document a row: its text column, or all columns as `name: value` when none is called so."""
+    """A document per row: its text column, or all columns as `name: value` if it has none."""
     rows = csv.DictReader(io.StringIO(decode_text(data), newline=""), strict=True)
     try:
         for number, row in enumerate(rows, 1):
@@ -91,6 +91,6 @@ def _row(row: dict[str, Any], number: int, unit: str) -> TextPage:
     key = next((key for key in TEXT_KEYS if isinstance(row.get(key), str)), "")
     text = row.pop(key) if key else "\n".join(f"{name}: {value}" for name, value in row.items())
     extra = row.pop("metadata", None) if key else None
-    known = {**(row if key else {}), **(extra if isinstance(extra, dict) else {})}
-    name = known.pop("id", None)
-    return TextPage(text, {unit: number, **known}, str(name) if name else "")
+    metadata = {**(row if key else {}), **(extra if isinstance(extra, dict) else {})}
+    name = metadata.pop("id", None)
+    return TextPage(text, {unit: number, **metadata}, str(name) if name else "")

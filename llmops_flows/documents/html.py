@@ -1,4 +1,4 @@
-"""What a reader sees of an HTML page."""
+"""Reads the visible text of HTML files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _BLOCKS = "p div li tr h1 h2 h3 h4 h5 h6 section article header footer table ul 
 
 
 def html_pages(data: bytes) -> Iterator[TextPage]:
-    """What a reader sees of an HTML page; its <title> is the title."""
-    reader = _Visible()
+    """The visible text of an HTML file; its <title> is the title."""
+    reader = _VisibleText()
     reader.feed(decode_text(data))
     reader.close()
     text = re.sub(r"[ \t]*\n\s*", "\n", re.sub(r"[ \t]+", " ", "".join(reader.text)))
@@ -21,7 +21,7 @@ def html_pages(data: bytes) -> Iterator[TextPage]:
     yield TextPage(text, {"title": title} if title else {})
 
 
-class _Visible(HTMLParser):
+class _VisibleText(HTMLParser):
     hidden = frozenset({"script", "style", "noscript", "template", "svg"})
     blocks = frozenset(_BLOCKS.split())
 

@@ -1,4 +1,4 @@
-"""PDF files: their pages' text, read by pypdf."""
+"""Reads the pages of PDF files with pypdf."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .formats import TextPage
 
 
 def pdf_pages(data: bytes) -> Iterator[TextPage]:
-    """Every page that has text, numbered from 1.
+    """The pages that have text, numbered from 1.
 
     Raises:
         MissingExtra: pypdf is not installed.
-        ValueError: the file is no readable PDF, or needs a password.
+        ValueError: the file is not a readable PDF, or needs a password.
     """
     pypdf = load("pypdf", "pdf", "reading PDF documents")
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # its notes on sloppy files name neither file nor mend
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # its warnings do not name the file
     try:
         reader = pypdf.PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):

@@ -1,1 +1,1 @@
-"""Analysis of text without frameworks: tokens, overlap, personal data, prompt injection, validators."""
+"""Text analysis without frameworks: words, overlap, personal data, prompt injection, validators."""

@@ -1,4 +1,4 @@
-"""Whether documents speak of what a question asks, by words: what they do not name, they do not answer."""
+"""Estimates from words whether documents can answer a question."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmops_flows.core.record import Document
 from .heading import indexed_text
 from .words import content_words, stem
 
-_FRAME = """
+_QUESTION_WORDS = """
     able accord according action additional another answer ask aspect aware bit certain clarify confused consider
     consideration considered current describe described detail difference different document elsewhere ensure entail
     every everything exactly example explain friend general get give given go going happen handle hear heard help hi
@@ -24,52 +24,57 @@ _FRAME = """
     against among before between during per separately through together under versus via vs while within without
 """
 _NAME = re.compile(r"(?<=[\w,;:)] )[\"'(]?([A-Z][\w-]*|\d[\w.,%$-]*)")
-_ROOT = 5
+_ROOT_LENGTH = 5
 
 
 @cache
-def _frame() -> frozenset[str]:
-    return frozenset(stem(word) for word in _FRAME.split())
+def _question_stems() -> frozenset[str]:
+    return frozenset(stem(word) for word in _QUESTION_WORDS.split())
 
 
 def topic_words(question: str) -> list[str]:
-    """What a question is about: its content words without those that only ask."""
-    return list(dict.fromkeys(word for word in content_words(question) if word not in _frame()))
+    """The content words of a question, without words that only ask."""
+    return list(dict.fromkeys(word for word in content_words(question) if word not in _question_stems()))
 
 
 def word_roots(texts: Iterable[str]) -> set[str]:
-    """The beginnings of the content words: long words that begin alike count as one (limit, limitation)."""
+    """The first letters of the content words, so that `limit` and `limitation` are the same."""
     return {root for text in texts for root in _roots(text)}
 
 
 @lru_cache(maxsize=512)
 def _roots(text: str) -> frozenset[str]:
-    """Passages come again, with other questions and other sentences of an answer."""
+    """Cached, since the same passages are checked for many questions and sentences."""
     return frozenset(_root(word) for word in content_words(text))
 
 
-def root_coverage(share: Sequence[str], have: set[str]) -> float:
-    """Share of the words whose root is there; 1 for no words."""
-    return sum(_root(word) in have for word in share) / len(share) if share else 1.0
+def root_coverage(words: Sequence[str], roots: set[str]) -> float:
+    """Share of the words whose root is among `roots`; 1 for no words."""
+    return sum(_root(word) in roots for word in words) / len(words) if words else 1.0
 
 
 def topic_coverage(question: str, documents: Sequence[Document], *, one_passage: bool = False) -> float:
-    """Share of the question's topic that the documents name, all together or the best one alone; 1 without topic."""
-    asked = topic_words(question)
-    if not asked:
+    """Share of the question's topic words that the documents contain; 1 for a question without any.
+
+    `one_passage`: the share of the best document instead of all together.
+    """
+    topic = topic_words(question)
+    if not topic:
         return 1.0
     texts = [indexed_text(document) for document in documents]
     if one_passage:
-        return max((root_coverage(asked, word_roots([text])) for text in texts), default=0.0)
-    return root_coverage(asked, word_roots(texts))
+        return max((root_coverage(topic, word_roots([text])) for text in texts), default=0.0)
+    return root_coverage(topic, word_roots(texts))
 
 
 def unknown_names(question: str, documents: Sequence[Document]) -> list[str]:
-    """Names and numbers in the question that stand in no document."""
-    have = word_roots(indexed_text(document) for document in documents)
-    found = [match[1] for match in _NAME.finditer(question)]
-    return [name for name in found if (parts := content_words(name)) and not any(_root(part) in have for part in parts)]
+    """Names and numbers in the question that no document contains."""
+    known = word_roots(indexed_text(document) for document in documents)
+    names = [match[1] for match in _NAME.finditer(question)]
+    return [
+        name for name in names if (parts := content_words(name)) and not any(_root(part) in known for part in parts)
+    ]
 
 
 def _root(word: str) -> str:
-    return word[:_ROOT]
+    return word[:_ROOT_LENGTH]

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Bm25Ranking:
-    """BM25 scores of texts for the words of a question."""
+    """BM25 scores of tokenized texts for the words of a question."""
 
     def __init__(self, texts: Sequence[Sequence[str]], *, k1: float = 1.5, b: float = 0.75) -> None:
         self.size = len(texts)
@@ -21,53 +21,53 @@ class Bm25Ranking:
             damp = k1 * (1 - b + b * len(text) / average)
             for word, count in Counter(text).items():
                 self.postings[word].append((number, count * (k1 + 1) / (count + damp)))
-        for word, found in self.postings.items():
-            rarity = math.log(1 + (self.size - len(found) + 0.5) / (len(found) + 0.5))
-            self.postings[word] = [(number, rarity * weight) for number, weight in found]
+        for word, entries in self.postings.items():
+            rarity = math.log(1 + (self.size - len(entries) + 0.5) / (len(entries) + 0.5))
+            self.postings[word] = [(number, rarity * weight) for number, weight in entries]
 
     @classmethod
     def from_postings(cls, size: int, postings: dict[str, list[tuple[int, float]]]) -> Bm25Ranking:
-        """A ranking that was computed before."""
+        """The ranking of stored postings."""
         ranking = cls([])
         ranking.size, ranking.postings = size, postings
         return ranking
 
     def scores(self, question: Sequence[str]) -> dict[int, float]:
-        """Number of a text to its score, for every text that shares a word with the question."""
-        found: dict[int, float] = {}
+        """Index of a text to its score, for every text that has a word of the question."""
+        scores: dict[int, float] = {}
         for word in question:
             for number, weight in self.postings.get(word, ()):
-                found[number] = found.get(number, 0.0) + weight
-        return found
+                scores[number] = scores.get(number, 0.0) + weight
+        return scores
 
     def best(self, question: Sequence[str], count: int) -> tuple[list[int], list[float]]:
-        """The numbers of the best texts, best first, and their scores; equal scores in the order of the texts."""
-        found = self.scores(question)
-        best = sorted(sorted(found), key=found.__getitem__, reverse=True)[:count]
-        return best, [found[number] for number in best]
+        """The indexes of the best texts, best first, and their scores; equal scores in the order of the texts."""
+        scores = self.scores(question)
+        best = sorted(sorted(scores), key=scores.__getitem__, reverse=True)[:count]
+        return best, [scores[number] for number in best]
 
     def best_batch(self, questions: Sequence[Sequence[str]], count: int) -> list[tuple[list[int], list[float]]]:
-        """`best` for each of the questions, to the last bit; several times as fast where numpy is loaded anyway."""
-        if "numpy" not in sys.modules:  # importing it takes longer than most searches by words alone
+        """`best` for each question, bit for bit; several times as fast if numpy is loaded already."""
+        if "numpy" not in sys.modules:  # importing it takes longer than most searches
             return [self.best(question, count) for question in questions]
         import numpy
 
-        return [self._best_by(numpy, question, count) for question in questions]
+        return [self._best_with_numpy(numpy, question, count) for question in questions]
 
-    def _best_by(self, numpy: Any, question: Sequence[str], count: int) -> tuple[list[int], list[float]]:
+    def _best_with_numpy(self, numpy: Any, question: Sequence[str], count: int) -> tuple[list[int], list[float]]:
         total = numpy.zeros(self.size)
         for word in question:
             if word in self.postings:
                 numbers, weights = self._array(numpy, word)
                 total[numbers] += weights
-        found = total.nonzero()[0]
-        if len(found) > count:
-            found = (total >= numpy.partition(total, -count)[-count]).nonzero()[0]
-        order = found[numpy.argsort(-total[found], kind="stable")[:count]]
+        matches = total.nonzero()[0]
+        if len(matches) > count:
+            matches = (total >= numpy.partition(total, -count)[-count]).nonzero()[0]
+        order = matches[numpy.argsort(-total[matches], kind="stable")[:count]]
         return order.tolist(), total[order].tolist()
 
     def _array(self, numpy: Any, word: str) -> tuple[Any, Any]:
-        """The texts that have a word, and its weight in each."""
+        """The indexes of the texts that have a word, and its weight in each."""
         if word not in self._arrays:
             numbers, weights = zip(*self.postings[word], strict=True)
             self._arrays[word] = numpy.array(numbers), numpy.array(weights)

@@ -1,7 +1,7 @@
-"""Prompt injection: how strongly a text tries to give a model other orders, from signs that add up.
+"""Scores how strongly a text looks like a prompt injection, by weighted patterns.
 
-A detector made for one set of attacks fails on the next: the signs are ways of attacking, in several languages, not
-words of a set, and `benchmarks/guards.py` prints recall and false alarms on several sets.
+The patterns describe ways of attacking in several languages, so that they are not fitted to one set of attacks.
+`benchmarks/guards.py` prints recall and false alarms on several sets.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 SIGNS_FILE = Path(__file__).parent / "injection_signs.txt"
 _HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
-_ORDERING = re.compile(r"\byou (?:must|will|shall|should|can(?:not|'t)?|are|have to|need to|always|never|do not)\b")
+_ORDER = re.compile(r"\byou (?:must|will|shall|should|can(?:not|'t)?|are|have to|need to|always|never|do not)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class InjectionSign:
-    """One thing that speaks for an attack: what it does, where it stands, how much it counts (1 suffices)."""
+    """A match of a pattern, with its position and weight. A total weight of 1 is a likely attack."""
 
     what: str
     start: int
@@ -35,28 +35,25 @@ def _patterns() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
 
 
 def visible_text(text: str) -> str:
-    """The text as a model reads it: compatibility forms folded, curly quotes straight, hidden characters gone."""
+    """The text in NFKC, with straight quotes and without invisible characters."""
     folded = unicodedata.normalize("NFKC", _HIDDEN.sub("", text))
     return folded.replace("\u2019", "'").replace("\u2018", "'")
 
 
 def find_signs(text: str) -> list[InjectionSign]:
-    """What speaks for an attack, at most one sign of each pattern, in the order of the text.
-
-    Positions are those of `visible(text)`.
-    """
-    seen = visible_text(text)
-    found = []
+    """The first match of each pattern, in the order of the text. Positions refer to `visible_text(text)`."""
+    visible = visible_text(text)
+    signs = []
     for what, weight, pattern in _patterns():
-        match = pattern.search(seen)
+        match = pattern.search(visible)
         if match:
-            found.append(InjectionSign(what, match.start(), match.end(), weight))
-    ordering = [match.start() for match in _ORDERING.finditer(seen.lower())]
-    if len(ordering) >= 5:
-        found.append(InjectionSign("orders about", ordering[0], len(seen), min(1.0, len(ordering) / 10)))
-    return sorted(found, key=lambda sign: sign.start)
+            signs.append(InjectionSign(what, match.start(), match.end(), weight))
+    orders = [match.start() for match in _ORDER.finditer(visible.lower())]
+    if len(orders) >= 5:
+        signs.append(InjectionSign("orders about", orders[0], len(visible), min(1.0, len(orders) / 10)))
+    return sorted(signs, key=lambda sign: sign.start)
 
 
 def injection_score(text: str) -> float:
-    """How strongly a text looks like a prompt injection: 0 not at all, 1 and more surely."""
+    """The total weight of the signs: 0 for none; 1 or more is a likely attack."""
     return sum(sign.weight for sign in find_signs(text))

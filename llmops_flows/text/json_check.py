@@ -1,4 +1,4 @@
-"""JSON in answers: read it, find it between other words, compare it with a JSON Schema."""
+"""JSON in answers: parse it, extract it from text, validate it against a JSON Schema."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "null": (type(None),),
 }
-_CHECKED = """
+_SUPPORTED = """
     type enum const properties required additionalProperties items minItems maxItems minLength maxLength pattern
     minimum maximum exclusiveMinimum exclusiveMaximum anyOf
 """
-_NOTES = "title description default examples $schema $id"
-KEYWORDS = frozenset(f"{_CHECKED} {_NOTES}".split())
+_ANNOTATIONS = "title description default examples $schema $id"
+KEYWORDS = frozenset(f"{_SUPPORTED} {_ANNOTATIONS}".split())
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError when it is none (NaN and Infinity are none)."""
+    """The value of a JSON text. Raises ValueError for anything else, NaN and Infinity included."""
 
-    def refuse(name: str) -> Any:
+    def reject_constant(name: str) -> Any:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=reject_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def extract_json(text: str) -> str | None:
-    """The first JSON object or array that stands in a text (in a code fence, between words); None for none."""
+    """The first JSON object or array in a text; None if it contains none."""
     decoder = json.JSONDecoder()
     for match in list(re.finditer(r"[{\[]", text))[:50]:
         try:
@@ -53,7 +53,7 @@ def extract_json(text: str) -> str | None:
 
 
 def unsupported_keywords(schema: Any, place: str = "schema") -> Iterator[str]:
-    """Keywords of a JSON Schema that are not checked here, with their places."""
+    """Paths of the keywords in a JSON Schema that `schema_violations` does not support."""
     if not isinstance(schema, Mapping):
         if not isinstance(schema, bool):
             yield f"{place} must be a mapping"
@@ -69,7 +69,7 @@ def unsupported_keywords(schema: Any, place: str = "schema") -> Iterator[str]:
 
 
 def schema_violations(value: Any, schema: JsonSchema | bool, place: str = "$") -> Iterator[str]:
-    """Where a value does not follow a JSON Schema; values are not quoted."""
+    """Each way in which a value violates a JSON Schema. Messages do not quote the value."""
     if isinstance(schema, bool):
         if not schema:
             yield f"{place} is not allowed"
@@ -77,14 +77,14 @@ def schema_violations(value: Any, schema: JsonSchema | bool, place: str = "$") -
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(_is(value, kind) for kind in kinds):
-        yield f"{place} is no {' or '.join(kinds)}"
+        yield f"{place} is not {' or '.join(kinds)}"
         return
     if "enum" in schema and value not in schema["enum"]:
-        yield f"{place} is none of {', '.join(map(repr, schema['enum']))}"
+        yield f"{place} is not one of {', '.join(map(repr, schema['enum']))}"
     if "const" in schema and value != schema["const"]:
         yield f"{place} is not {schema['const']!r}"
-    if "anyOf" in schema and not any(not list(schema_violations(value, one, place)) for one in schema["anyOf"]):
-        yield f"{place} follows none of the alternatives"
+    if "anyOf" in schema and not any(not list(schema_violations(value, option, place)) for option in schema["anyOf"]):
+        yield f"{place} does not match any alternative"
     if isinstance(value, dict):
         yield from _object(value, schema, place)
     elif isinstance(value, list):
@@ -107,7 +107,7 @@ def _is(value: Any, kind: str) -> bool:
 
 def _object(value: Mapping[str, Any], schema: JsonSchema, place: str) -> Iterator[str]:
     known = schema.get("properties", {})
-    yield from (f"{place} lacks {name!r}" for name in schema.get("required", ()) if name not in value)
+    yield from (f"{place} has no {name!r}" for name in schema.get("required", ()) if name not in value)
     for name, inner in value.items():
         if name in known:
             yield from schema_violations(inner, known[name], f"{place}.{name}")

@@ -1,4 +1,4 @@
-"""Showing an answer while it is written: only what no guardrail can take back."""
+"""Streams the tokens of an answer, as far as no guardrail can still change them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .validation import sentence_parts
 
 
 def answer_guardrails(flow: Flow) -> list[Guardrail]:
-    """The guardrails behind the last stage that writes the answer: only what they let pass is final."""
-    found: list[Guardrail] = []
+    """The guardrails after the last stage that writes the answer."""
+    guardrails: list[Guardrail] = []
     for _, stage in flow.leaves():
         if isinstance(stage, Guardrail) and stage.on == "answer":
-            found.append(stage)
+            guardrails.append(stage)
         elif stage.slot == "answer":
-            found.clear()
-    return found
+            guardrails.clear()
+    return guardrails
 
 
 class LiveAnswer:
-    """A sink that hands on the tokens of one record's answer.
+    """A sink that shows the answer of one record while it is written.
 
-    Without a guardrail behind the model, tokens are shown as they come; else whenever a sentence is finished, as far
-    as every guardrail releases it.
+    Without guardrails after the model, each token is shown at once. With guardrails, text is shown when a sentence is
+    complete and every guardrail releases it.
 
     Args:
-        flow, record: whose answer is shown.
-        show: takes each piece.
-        read: the bytes of values by address, for what the guardrails read but nobody else of this run did.
+        flow, record: the flow that runs, and its record.
+        show: called with each piece of text.
+        read: returns the bytes of values by address, for slots that guardrails read and this run has not loaded.
     """
 
     live = True
@@ -46,9 +46,9 @@ class LiveAnswer:
         show: Callable[[str], None],
         read: Callable[[Sequence[str]], Mapping[str, bytes]] = lambda addresses: {},
     ) -> None:
-        self.guards = answer_guardrails(flow)
+        self.guardrails = answer_guardrails(flow)
         self.shown = ""
-        others = [name for name, stage in flow.leaves() if stage.slot == "answer" and stage not in self.guards]
+        others = [name for name, stage in flow.leaves() if stage.slot == "answer" and stage not in self.guardrails]
         self._writer = others[-1] if others else ""
         self._record, self._show, self._read = record, show, read
         self._written = ""
@@ -66,15 +66,15 @@ class LiveAnswer:
         """Nothing to release."""
 
     def rest(self, answer: Any) -> Any:
-        """What is still to be shown of the final answer."""
+        """The part of the final answer that is not shown yet."""
         if not isinstance(answer, str):
             return "" if self.shown else answer
         if answer.startswith(self.shown):
             return answer[len(self.shown) :]
-        return f"\n{answer}" if self.guards else ""
+        return f"\n{answer}" if self.guardrails else ""
 
     def _take(self, text: str) -> None:
-        if not self.guards:
+        if not self.guardrails:
             self._put(self.shown + text)
             return
         self._written = (self._written + text).lstrip()
@@ -90,14 +90,14 @@ class LiveAnswer:
 
     def _released(self) -> str:
         text = self._written
-        for guard in self.guards:
-            facts = self._facts(guard)
-            text = guard.releases(text, facts) if facts is not None else ""
+        for guardrail in self.guardrails:
+            slots = self._slots(guardrail)
+            text = guardrail.releases(text, slots) if slots is not None else ""
         return text
 
-    def _facts(self, guard: Guardrail) -> dict[str, Any] | None:
-        """The slots that a guardrail reads beside the answer; None when one cannot be read now."""
-        slots = {n: s for n, s in self._record.slots.items() if n in guard.reads and n != guard.on}
+    def _slots(self, guardrail: Guardrail) -> dict[str, Any] | None:
+        """The slots that a guardrail reads besides the answer; None if one cannot be read now."""
+        slots = {n: s for n, s in self._record.slots.items() if n in guardrail.reads and n != guardrail.on}
         try:
             data = self._read([slot.address for slot in slots.values() if not slot.loaded])
         except StoreError:

@@ -1,4 +1,4 @@
-"""Personal data and keys in a text, by their shapes and checksums."""
+"""Finds personal data and keys in a text, by patterns and checksums."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ _IP6 = re.compile(r"(?<![\w:])[0-9A-Fa-f:]{2,39}(?![\w:])")
 _PHONE = re.compile(
     r"(?<![\w./$€£#-])(?<!\d,)(?:\+|00)?\(?\d{1,5}\)?(?:[ .-]?\(?\d{1,4}\)?){1,7}(?: ?x\d{1,5})?(?![\w%/-]|[.,]\d)"
 )
-_CALLED = re.compile(
+_PHONE_CONTEXT = re.compile(
     r"(?i)\b(?:phone|mobile|cell|tel|fax|call|reach|dial|contact|sms|text|whatsapp)\W+(?:\w+\W+){0,4}$"
 )
 
 
 def find_personal_data(text: str, kinds: Sequence[str] = PII_KINDS) -> list[TextSpan]:
-    """Where which kinds of personal data stand, in order, without overlaps (the more certain kind wins)."""
-    found: list[TextSpan] = []
+    """The spans of personal data, in order. Where kinds overlap, the more reliable one is kept."""
+    spans: list[TextSpan] = []
     for kind in (k for k in _FINDERS if k in kinds):
         for start, end in _FINDERS[kind](text):
-            if all(end <= place.start or start >= place.end for place in found):
-                found.append(TextSpan(kind, start, end))
-    return sorted(found, key=lambda place: place.start)
+            if all(end <= span.start or start >= span.end for span in spans):
+                spans.append(TextSpan(kind, start, end))
+    return sorted(spans, key=lambda span: span.start)
 
 
-def mask_spans(text: str, places: Sequence[TextSpan]) -> str:
-    """The text with each place replaced by its kind: `[EMAIL]`."""
-    for place in reversed(places):
-        text = f"{text[: place.start]}[{place.what.upper()}]{text[place.end :]}"
+def mask_spans(text: str, spans: Sequence[TextSpan]) -> str:
+    """The text with each span replaced by its kind: `[EMAIL]`."""
+    for span in reversed(spans):
+        text = f"{text[: span.start]}[{span.what.upper()}]{text[span.end :]}"
     return text
 
 
@@ -71,7 +71,7 @@ def _digits(text: str) -> str:
 
 
 def luhn(number: str) -> bool:
-    """Whether a card number's check digit is right, and its first digit one that cards have."""
+    """Whether a card number has a valid check digit and first digit."""
     digits = [int(digit) for digit in _digits(number)]
     doubled = [digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[-2::-2]]
     return (
@@ -103,24 +103,24 @@ def _ips(text: str) -> Spans:
 
 
 def _phones(text: str) -> Spans:
-    """Groups of digits that are no amount, date or range of years; a bare number only where a phone is spoken of."""
+    """Groups of digits that are not an amount, date or range; a bare number only after a word such as `call`."""
     for match in _PHONE.finditer(text):
         number = match[0].strip()
         groups = re.findall(r"\d+", number.partition("x")[0])
         count = sum(map(len, groups))
-        called = _CALLED.search(text[max(0, match.start() - 60) : match.start()]) is not None
-        marked = number.startswith(("+", "00", "(", "0")) or len(groups) > 2
-        shaped = marked and len(groups) > 1 and not _number(number, groups)
-        if 7 <= count <= 15 and (called or shaped):
+        in_context = _PHONE_CONTEXT.search(text[max(0, match.start() - 60) : match.start()]) is not None
+        has_prefix = number.startswith(("+", "00", "(", "0")) or len(groups) > 2
+        formatted = has_prefix and len(groups) > 1 and not _is_other_number(number, groups)
+        if 7 <= count <= 15 and (in_context or formatted):
             yield match.start(), match.start() + len(number)
 
 
-def _number(text: str, groups: Sequence[str]) -> bool:
+def _is_other_number(text: str, groups: Sequence[str]) -> bool:
     """Whether groups of digits read as an amount, a date or a range."""
     if re.fullmatch(r"\d{1,3}(?:[ .,]\d{3})+", text) and "-" not in text and not text.startswith("0"):
         return len(groups) > 2 and len(groups[0]) < 3
     if re.fullmatch(r"\d+(?:\.\d+){3}", text) and any(len(group) != 2 for group in groups):
-        return True  # a version, or an address of the internet that is none
+        return True  # a version, or an invalid IP address
     dates = r"(?:19|20)\d\d[-.]\d{1,2}[-.]\d{1,2}|\d{1,2}[-.]\d{1,2}[-.](?:19|20)\d\d|(?:19|20)\d\d[ -]+(?:19|20)\d\d"
     return re.match(dates, text) is not None or all(len(group) == 1 for group in groups)
 

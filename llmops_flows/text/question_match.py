@@ -11,12 +11,12 @@ _TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*")
 _QUOTED = re.compile(r"\"([^\"]+)\"|\u201c([^\u201d]+)\u201d|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)")
 _DIGITS = re.compile(r"[-+]?\d[\d.,:/-]*\d|[-+]?\d|[$\u20ac\u00a3%]")
 _START = re.compile(r"[.!?:]\s*[\"'(]*$")
-_COUNTED = "zero one two three four five six seven eight nine ten eleven twelve"
-_NUMBERS = {word: str(number) for number, word in enumerate(_COUNTED.split())}
-_DIRECTED = frozenset(("from", "to", "into", "onto", "than", "versus", "between", "by"))
-_DENYING = "no not never none nobody nothing neither nor without cannot except unless hardly only"
-_NEGATIONS = frozenset(_DENYING.split())
-_OPPOSED = """
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
+_NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split())}
+_DIRECTIONS = frozenset(("from", "to", "into", "onto", "than", "versus", "between", "by"))
+_NEGATION_WORDS = "no not never none nobody nothing neither nor without cannot except unless hardly only"
+_NEGATIONS = frozenset(_NEGATION_WORDS.split())
+_OPPOSITE_WORDS = """
     above below accept accepted decline declined reject rejected deny denied activate deactivate add remove after
     before all always allow block unblock any buy sell cancel confirm child spouse close closed open opened credit
     debit day night decrease decreased increase increased deposit withdraw withdrawal disable enable download upload
@@ -27,19 +27,19 @@ _OPPOSED = """
     yearly daily annually today tomorrow yesterday my your his her our their monday tuesday wednesday thursday friday
     saturday sunday january february april june july august september october november december
 """
-_OPPOSITES = frozenset(_OPPOSED.split())
+_OPPOSITES = frozenset(_OPPOSITE_WORDS.split())
 
 
-def same_facts(one: str, other: str) -> bool:
-    """Whether nothing that changes an answer tells the two apart, as far as words show it.
+def same_facts(first: str, second: str) -> bool:
+    """Whether two questions agree in the words that change an answer.
 
-    Numbers, negations, opposites (of a list), names (written with a capital, inside a sentence), quoted text, and
-    what follows a preposition of direction must match; equal words in another order ("does the dog bite the man") are
-    refused. A necessary condition, not a sufficient one: all else is left to the embedder's likeness.
+    Numbers, negations, opposites from a list, names (capitalized inside a sentence), quoted text and the words after
+    a preposition of direction must match. The same words in another order ("does the dog bite the man") do not match.
+    This is necessary, not sufficient: the similarity of embeddings decides the rest.
     """
-    if _facts(one) != _facts(other) or _swapped(content_words(one), content_words(other)):
+    if _facts(first) != _facts(second) or _reordered(content_words(first), content_words(second)):
         return False
-    return _names(one) <= set(_words(other)) and _names(other) <= set(_words(one))
+    return _names(first) <= set(_words(second)) and _names(second) <= set(_words(first))
 
 
 def _facts(text: str) -> tuple[Counter[str], ...]:
@@ -52,17 +52,17 @@ def _facts(text: str) -> tuple[Counter[str], ...]:
 
 
 def _directions(words: list[str]) -> Counter[str]:
-    """Where things come from and go to: each such preposition with the word of meaning after it."""
-    found: Counter[str] = Counter()
+    """Each preposition of direction with the content word after it."""
+    directions: Counter[str] = Counter()
     for number, word in enumerate(words):
-        if word in _DIRECTED:
-            ahead = content_words(" ".join(words[number + 1 : number + 5]))
-            found[f"{word} {ahead[0]}" if ahead else word] += 1
-    return found
+        if word in _DIRECTIONS:
+            following = content_words(" ".join(words[number + 1 : number + 5]))
+            directions[f"{word} {following[0]}" if following else word] += 1
+    return directions
 
 
-def _swapped(one: list[str], other: list[str]) -> bool:
-    return one != other and sorted(one) == sorted(other)
+def _reordered(first: list[str], second: list[str]) -> bool:
+    return first != second and sorted(first) == sorted(second)
 
 
 def _negates(word: str) -> bool:
@@ -74,12 +74,12 @@ def _words(text: str) -> list[str]:
 
 
 def _names(text: str) -> set[str]:
-    """Words written as names or codes: a capital that begins no sentence, capitals or underscores inside."""
-    found = set()
+    """Words that look like names or codes: capitalized inside a sentence, or with capitals or underscores inside."""
+    names = set()
     for match in _TOKEN.finditer(text):
         word = match.group()
-        begins = match.start() == 0 or _START.search(text[: match.start()]) is not None
+        starts_sentence = match.start() == 0 or _START.search(text[: match.start()]) is not None
         inside = any(character.isupper() or character == "_" for character in word[1:])
-        if (inside or (word[0].isupper() and not begins)) and word.partition("'")[0] != "I":
-            found.add(word.lower().replace("\u2019", "'"))
-    return found
+        if (inside or (word[0].isupper() and not starts_sentence)) and word.partition("'")[0] != "I":
+            names.add(word.lower().replace("\u2019", "'"))
+    return names

@@ -1,4 +1,4 @@
-"""Toxicity of a text by the words in it, each with a weight (toxic_words.txt says where they come from)."""
+"""Toxicity of a text by weighted words. toxic_words.txt names the source of the weights."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _weights() -> dict[str, float]:
 
 
 def toxicity_score(text: str) -> float:
-    """From 0 (nothing) towards 1: the weights of the text's distinct words, diluted by its length."""
-    found = _WORD.findall(text.lower())
+    """Between 0 and 1: the total weight of the distinct words, diluted by the length of the text."""
+    words = _WORD.findall(text.lower())
     weights = _weights()
-    heavy = sum(weights.get(word, 0.0) for word in set(found)) / (1 + _DILUTION * len(found))
-    return heavy / (heavy + _HALF)
+    total = sum(weights.get(word, 0.0) for word in set(words)) / (1 + _DILUTION * len(words))
+    return total / (total + _HALF)

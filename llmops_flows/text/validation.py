@@ -1,4 +1,4 @@
-"""Validating a text: light validators one after the other, and what becomes of the text when one fails."""
+"""Validates a text: runs validators in order, and applies the action of each one that fails."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from llmops_flows.core.stage import Outcome, Part
 OnFail = Literal["fix", "refrain", "reask", "exception", "noop"]
 ON_FAIL: tuple[str, ...] = get_args(OnFail)
 SlotValues = Mapping[str, Any]
-"""What is known beside the text: `question`, `answer`, `documents`, `context`, as far as the record has them."""
+"""The slots of the record besides the text: `question`, `answer`, `documents`, `context`, if it has them."""
 
-_PIECE = re.compile(r"[^\n]*?(?:[.!?][\"')\]]*\s+|\n\s*|\Z)")
+_SENTENCE_PART = re.compile(r"[^\n]*?(?:[.!?][\"')\]]*\s+|\n\s*|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
 class TextSpan:
-    """What was found where, in characters of the text."""
+    """A finding and its position in the text, in characters."""
 
     what: str
     start: int
@@ -30,20 +30,20 @@ class TextSpan:
 
 @dataclass(frozen=True, slots=True)
 class ValidationFailure:
-    """Why a text fails, without quoting it; `fix` is the mended text, None where nothing can be put in its place."""
+    """Why a text fails, without quoting it. `fix` is the corrected text, None if it cannot be corrected."""
 
     message: str
     fix: str | None = None
-    places: tuple[TextSpan, ...] = ()
+    spans: tuple[TextSpan, ...] = ()
 
 
 class Validator(Part, ABC):
-    """Judges one text, in microseconds and without a library.
+    """Checks a text.
 
     Attributes:
-        name: what configs call it.
-        by_sentence: a text fails if and only if one of its sentences does, and each sentence is mended by itself
-            (its `fix` is never None; "" cuts it). Such a validator can judge an answer while it is written.
+        name: its name in configs.
+        by_sentence: a text fails if and only if one of its sentences fails, and each sentence has its own `fix`
+            ("" removes it). Such a validator can check an answer while it is streamed.
     """
 
     name: ClassVar[str]
@@ -51,37 +51,37 @@ class Validator(Part, ABC):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The facts that it looks at; where the documents that it needs are missing, it says nothing."""
+        """The slots that it reads. It passes every text if the documents that it needs are missing."""
         return ()
 
     @abstractmethod
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        """Why the text (or the sentence, where `by_sentence`) fails; None when it passes."""
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        """Why the text (or the sentence, if `by_sentence`) fails; None if it passes."""
 
     def always_passes(self, beginning: str) -> bool:
-        """Whether every text that begins so passes."""
+        """Whether every text with this beginning passes."""
         return False
 
-    def validate_text(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        """Why the whole text fails; None when it passes."""
+    def validate_text(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        """Why the whole text fails; None if it passes."""
         if not self.by_sentence:
-            return self.validate_part(text, facts)
-        at, mended, messages, places = 0, "", [], []
+            return self.validate_part(text, slots)
+        offset, fixed, messages, spans = 0, "", [], []
         for sentence in sentence_parts(text):
-            failure = self.validate_part(sentence, facts)
-            mended += sentence if failure is None else failure.fix or ""
+            failure = self.validate_part(sentence, slots)
+            fixed += sentence if failure is None else failure.fix or ""
             if failure is not None:
                 messages.append(failure.message)
-                places += [TextSpan(p.what, p.start + at, p.end + at) for p in failure.places]
-            at += len(sentence)
+                spans += [TextSpan(s.what, s.start + offset, s.end + offset) for s in failure.spans]
+            offset += len(sentence)
         if not messages:
             return None
-        return ValidationFailure("; ".join(dict.fromkeys(messages)), mended.rstrip() or None, tuple(places))
+        return ValidationFailure("; ".join(dict.fromkeys(messages)), fixed.rstrip() or None, tuple(spans))
 
 
 @dataclass(frozen=True, slots=True)
 class GuardrailRule:
-    """A validator as a guardrail uses it: under which name, and what to do when it fails."""
+    """A validator of a guardrail with its key in the config and its action."""
 
     key: str
     validator: Validator
@@ -90,7 +90,7 @@ class GuardrailRule:
 
 @dataclass(frozen=True, slots=True)
 class FailedRule:
-    """A validator that failed, and what was done about it."""
+    """A rule whose validator failed."""
 
     key: str
     on_fail: OnFail
@@ -98,20 +98,20 @@ class FailedRule:
 
     @property
     def blocks(self) -> bool:
-        """Whether the text may not stand: the validators after it are not asked any more."""
+        """Whether the text is blocked, so that the remaining validators do not run."""
         return self.on_fail in ("refrain", "reask") or (self.on_fail == "fix" and self.failure.fix is None)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """What a chain of validators made of a text: the text with its fixes, and who failed, in order."""
+    """The text with its fixes, and the rules that failed, in order."""
 
     text: str
     failed: tuple[FailedRule, ...] = ()
 
     @property
     def action(self) -> str:
-        """What was done: pass, noop, fix, refrain or reask."""
+        """pass, noop, fix, refrain or reask."""
         if not self.failed:
             return "pass"
         last = self.failed[-1]
@@ -121,20 +121,20 @@ class ValidationResult:
 
     @property
     def verdict(self) -> dict[str, Any]:
-        """The finding as plain data, without the text."""
+        """The result as plain data, without the text."""
         failures = [
             {
                 "validator": f.key,
                 "message": f.failure.message,
                 "on_fail": f.on_fail,
-                "spans": [{"what": p.what, "start": p.start, "end": p.end} for p in f.failure.places],
+                "spans": [{"what": p.what, "start": p.start, "end": p.end} for p in f.failure.spans],
             }
             for f in self.failed
         ]
         return {"passed": not self.failed, "action": self.action, "failures": failures}
 
     def outcome(self, refusal: str, *, cacheable: bool = True) -> Outcome:
-        """What a guardrail answers: the text, or the refusal in its place."""
+        """The outcome of a guardrail: the text, or the refusal if it is blocked."""
         if self.action == "reask":
             feedback = f"That answer cannot be used: {self.failed[-1].failure.message}. Answer the question again."
             return Outcome(refusal, verdict=self.verdict, retry=feedback, cacheable=cacheable)
@@ -143,15 +143,15 @@ class ValidationResult:
         return Outcome(self.text, verdict=self.verdict, cacheable=cacheable)
 
 
-def apply_rules(rules: Sequence[GuardrailRule], text: str, facts: SlotValues) -> ValidationResult:
-    """Ask the validators one after the other; each sees what the fixes before it made of the text.
+def apply_rules(rules: Sequence[GuardrailRule], text: str, slots: SlotValues) -> ValidationResult:
+    """Run the validators in order; each receives the text with the fixes of the ones before it.
 
     Raises:
         GuardrailError: a validator with on_fail=exception failed.
     """
     failed: list[FailedRule] = []
     for rule in rules:
-        failure = rule.validator.validate_text(text, facts)
+        failure = rule.validator.validate_text(text, slots)
         if failure is None:
             continue
         if rule.on_fail == "exception":
@@ -169,12 +169,12 @@ def guardrail_error(key: str, message: str) -> GuardrailError:
     return GuardrailError(f"{key}: {message}", validator=key)
 
 
-def releasable_text(rules: Sequence[GuardrailRule], beginning: str, facts: SlotValues, *, passed: bool = False) -> str:
-    """What of an unfinished text may be shown already, fixes made.
+def releasable_text(rules: Sequence[GuardrailRule], beginning: str, slots: SlotValues, *, passed: bool = False) -> str:
+    """The part of an unfinished text that may be shown, with fixes.
 
-    It is a beginning of every text that `check` can give for a text that begins so, and "" while a validator may
-    still block the whole. With `passed`, a validator that blocks by sentence holds back only its own sentence and
-    what follows: a later sentence can then still block a text whose beginning was shown.
+    The result of every text with this beginning starts with this part; it is "" while a validator may still block the
+    text. With `passed`, a validator that blocks by sentence holds back only from its failing sentence on, so that a
+    later sentence can block a text whose beginning was shown.
     """
     parts = sentence_parts(beginning)[:-1]
     for rule in rules:
@@ -182,25 +182,25 @@ def releasable_text(rules: Sequence[GuardrailRule], beginning: str, facts: SlotV
         if rule.on_fail == "noop":
             continue
         if validator.by_sentence and (rule.on_fail == "fix" or (passed and rule.on_fail != "reask")):
-            parts = _mended(rule, parts, facts)
+            parts = _fixed_parts(rule, parts, slots)
         elif not validator.always_passes("".join(parts)):
             return ""
     return "".join(parts).rstrip()
 
 
-def _mended(rule: GuardrailRule, parts: Sequence[str], facts: SlotValues) -> list[str]:
-    kept: list[str] = []
+def _fixed_parts(rule: GuardrailRule, parts: Sequence[str], slots: SlotValues) -> list[str]:
+    fixed: list[str] = []
     for part in parts:
-        failure = rule.validator.validate_part(part, facts) if part else None
+        failure = rule.validator.validate_part(part, slots) if part else None
         if failure is not None and rule.on_fail != "fix":
             break
-        kept.append(part if failure is None else failure.fix or "")
-    return kept
+        fixed.append(part if failure is None else failure.fix or "")
+    return fixed
 
 
 def sentence_parts(text: str) -> list[str]:
-    """The text cut after every sentence and line; the parts add up to it. A part shows by itself where it ends.
+    """The text split after every sentence and line; the parts joined are the text.
 
-    So the cuts of a text that goes on stay where they are, but for the last part, which may still grow.
+    When the text grows, only its last part changes.
     """
-    return [match[0] for match in _PIECE.finditer(text) if match[0]]
+    return [match[0] for match in _SENTENCE_PART.finditer(text) if match[0]]

@@ -1,4 +1,4 @@
-"""The shipped validators: personal data, prompt injection, toxicity, support by the documents, form, topics."""
+"""The shipped validators: personal data, prompt injection, toxicity, support by the documents, format, topics."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from .validation import SlotValues, TextSpan, ValidationFailure, Validator
 from .words import content_words
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_FEW = 3
-"""A sentence with fewer content words says too little to be compared with documents."""
+_MIN_WORDS = 3
+"""A sentence with fewer content words is too short to be compared with documents."""
 
 
 class NotEmpty(Validator):
-    """The text says something."""
+    """The text is not empty."""
 
     name: ClassVar[str] = "not_empty"
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
         return None if text.strip() else ValidationFailure("the text is empty")
 
     def always_passes(self, beginning: str) -> bool:
@@ -43,11 +43,11 @@ class NotEmpty(Validator):
 
 
 class PII(Validator):
-    """No personal data: e-mail, phone, credit card (Luhn), IBAN, SSN, IP address, keys. The fix: `[EMAIL]` and so on.
+    """The text has no personal data or keys. The fix masks them: `[EMAIL]`.
 
     Attributes:
-        kinds: what is looked for.
-        spare: kinds that pass where a document holds the same (a hotline that the handbook names).
+        kinds: the kinds that fail.
+        spare: kinds that pass if a document contains the same text, such as a hotline from the handbook.
     """
 
     name: ClassVar[str] = "pii"
@@ -59,23 +59,23 @@ class PII(Validator):
     def reads(self) -> tuple[str, ...]:
         return ("documents",) if self.spare else ()
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        places = [place for place in find_personal_data(text, self.kinds) if not self._spared(text, place, facts)]
-        if not places:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        spans = [span for span in find_personal_data(text, self.kinds) if not self._spared(text, span, slots)]
+        if not spans:
             return None
-        listed = ", ".join(dict.fromkeys(LABELS[place.what] for place in places))
-        return ValidationFailure(f"the text holds {listed}", mask_spans(text, places), tuple(places))
+        listed = ", ".join(dict.fromkeys(LABELS[span.what] for span in spans))
+        return ValidationFailure(f"the text holds {listed}", mask_spans(text, spans), tuple(spans))
 
-    def _spared(self, text: str, place: TextSpan, facts: SlotValues) -> bool:
-        wanted = text[place.start : place.end]
-        return place.what in self.spare and any(wanted in d["page_content"] for d in facts.get("documents") or ())
+    def _spared(self, text: str, span: TextSpan, slots: SlotValues) -> bool:
+        value = text[span.start : span.end]
+        return span.what in self.spare and any(value in d["page_content"] for d in slots.get("documents") or ())
 
 
 class PromptInjection(Validator):
-    """Does not try to give the model other orders.
+    """The text does not look like a prompt injection.
 
     Attributes:
-        threshold: how much must speak for an attack; 1 is one clear sign, 2 several.
+        threshold: total weight of the matched patterns from which it fails; one clear pattern weighs 1.
     """
 
     name: ClassVar[str] = "prompt_injection"
@@ -84,21 +84,21 @@ class PromptInjection(Validator):
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {**super().fingerprint(include_operational=include_operational), "signs": content(SIGNS_FILE)}
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        found = find_signs(text)
-        if sum(sign.weight for sign in found) < self.threshold:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        signs = find_signs(text)
+        if sum(sign.weight for sign in signs) < self.threshold:
             return None
-        told = ", ".join(dict.fromkeys(sign.what for sign in found))
-        same = visible_text(text) == text
-        places = tuple(TextSpan(s.what, s.start, s.end) for s in found) if same else ()
-        return ValidationFailure(f"the text looks like a prompt injection: it {told}", places=places)
+        reasons = ", ".join(dict.fromkeys(sign.what for sign in signs))
+        unchanged = visible_text(text) == text  # otherwise the positions do not fit the text
+        spans = tuple(TextSpan(s.what, s.start, s.end) for s in signs) if unchanged else ()
+        return ValidationFailure(f"the text looks like a prompt injection: it {reasons}", spans=spans)
 
 
 class Toxicity(Validator):
-    """Is not abusive. The fix cuts the sentences that are.
+    """The text is not abusive. The fix removes abusive sentences.
 
     Attributes:
-        threshold: how toxic (from 0 to 1) a sentence must be to fail.
+        threshold: toxicity, from 0 to 1, from which a sentence fails.
     """
 
     name: ClassVar[str] = "toxicity"
@@ -108,7 +108,7 @@ class Toxicity(Validator):
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {**super().fingerprint(include_operational=include_operational), "weights": content(WEIGHTS_FILE)}
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
         score = toxicity_score(text)
         if score < self.threshold:
             return None
@@ -116,12 +116,12 @@ class Toxicity(Validator):
 
 
 class Answerable(Validator):
-    """The documents speak of what the question asks; says nothing where there are no documents to look at.
+    """The documents mention what the question asks about. It passes in a flow without documents.
 
     Attributes:
-        share: how much of the question's topic (its content words) they must name.
-        names: whether names and numbers in the question must all stand in the documents.
-        one_passage: how much of it the best passage alone must name.
+        share: share of the question's topic words that the documents must contain.
+        names: whether they must contain every name and number of the question.
+        one_passage: share of the topic words that one passage must contain.
     """
 
     name: ClassVar[str] = "answerable"
@@ -133,30 +133,30 @@ class Answerable(Validator):
     def reads(self) -> tuple[str, ...]:
         return ("question", "documents")
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        documents: Sequence[Document] | None = facts.get("documents")
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        documents: Sequence[Document] | None = slots.get("documents")
         if documents is None:
             return None
-        question = facts.get("question") or text
+        question = slots.get("question") or text
         if self.names and unknown_names(question, documents):
-            return ValidationFailure("the documents do not speak of a name or number that the question asks about")
+            return ValidationFailure("the documents do not mention a name or number in the question")
         share = topic_coverage(question, documents)
         if share < self.share:
-            return ValidationFailure(f"the documents name {share:.0%} of what is asked")
+            return ValidationFailure(f"the documents mention {share:.0%} of the words of the question")
         best = topic_coverage(question, documents, one_passage=True) if self.one_passage else 1.0
         return (
-            ValidationFailure(f"no passage names more than {best:.0%} of what is asked")
+            ValidationFailure(f"no passage mentions more than {best:.0%} of the words of the question")
             if best < self.one_passage
             else None
         )
 
 
 class Supported(Validator):
-    """The documents have the words of each sentence; a refusal needs none. The fix cuts what they do not support.
+    """The documents support each sentence. Refusals pass. The fix removes unsupported sentences.
 
     Attributes:
-        share: how many of a sentence's content words they must have.
-        numbers: whether they must have every number of the sentence.
+        share: share of a sentence's content words that the documents must contain.
+        numbers: whether they must contain every number of the sentence.
     """
 
     name: ClassVar[str] = "supported"
@@ -168,15 +168,15 @@ class Supported(Validator):
     def reads(self) -> tuple[str, ...]:
         return ("documents",)
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        documents: Sequence[Document] | None = facts.get("documents")
-        said = list(dict.fromkeys(content_words(text)))
-        if documents is None or is_refusal(text) or not said:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        documents: Sequence[Document] | None = slots.get("documents")
+        claim = list(dict.fromkeys(content_words(text)))
+        if documents is None or is_refusal(text) or not claim:
             return None
-        have = word_roots(indexed_text(document) for document in documents)
-        figures = [word for word in said if word.isdigit() and len(word) > 1] if self.numbers else []
-        share = root_coverage(said, have)
-        if (len(said) < _FEW or share >= self.share) and root_coverage(figures, have) == 1:
+        known = word_roots(indexed_text(document) for document in documents)
+        figures = [word for word in claim if word.isdigit() and len(word) > 1] if self.numbers else []
+        share = root_coverage(claim, known)
+        if (len(claim) < _MIN_WORDS or share >= self.share) and root_coverage(figures, known) == 1:
             return None
         return ValidationFailure(
             "the documents do not support a sentence", "", (TextSpan(f"support {share:.2f}", 0, len(text)),)
@@ -184,24 +184,25 @@ class Supported(Validator):
 
 
 class ValidJson(Validator):
-    """Is JSON, and follows a JSON Schema. The fix takes the JSON out of the words or the code fence around it.
+    """The text is JSON that follows a schema. The fix extracts the JSON from the text around it.
 
     Attributes:
-        schema_: JSON Schema as data; None: any JSON. In a config: `schema`.
+        schema_: JSON Schema, in a config `schema`; None allows any JSON.
     """
 
     name: ClassVar[str] = "valid_json"
     schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
 
     def problems(self) -> list[str]:
-        return [f"{place} is not checked here" for place in unsupported_keywords(self.schema_)] if self.schema_ else []
+        return [f"{path} is not supported" for path in unsupported_keywords(self.schema_)] if self.schema_ else []
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
         problem = self._problem(text)
         if problem is None:
             return None
-        within = extract_json(text)
-        return ValidationFailure(problem, within if within is not None and self._problem(within) is None else None)
+        extracted = extract_json(text)
+        valid = extracted is not None and self._problem(extracted) is None
+        return ValidationFailure(problem, extracted if valid else None)
 
     def _problem(self, text: str) -> str | None:
         try:
@@ -209,15 +210,15 @@ class ValidJson(Validator):
         except ValueError:
             return "the text is not valid JSON"
         schema: JsonSchema | bool = self.schema_ if self.schema_ is not None else True
-        found = list(schema_violations(value, schema))
-        return f"the JSON does not follow the schema: {'; '.join(found[:5])}" if found else None
+        violations = list(schema_violations(value, schema))
+        return f"the JSON does not follow the schema: {'; '.join(violations[:5])}" if violations else None
 
 
 class Length(Validator):
-    """Is neither too short nor too long, in characters. The fix cuts a long text at a word.
+    """The text is neither too short nor too long. The fix cuts a long text at a word.
 
     Attributes:
-        least, most: the bounds; both allowed lengths.
+        least, most: allowed length in characters, bounds included.
     """
 
     name: ClassVar[str] = "length"
@@ -225,10 +226,10 @@ class Length(Validator):
     most: Positive | None = None
 
     def problems(self) -> list[str]:
-        wrong = self.most is not None and self.most < self.least
-        return [f"least is {self.least}, more than most: {self.most}"] if wrong else []
+        is_empty = self.most is not None and self.most < self.least
+        return [f"least ({self.least}) is greater than most ({self.most})"] if is_empty else []
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
         if len(text) < self.least:
             return ValidationFailure(f"the text is shorter than {plural(self.least, 'character')}")
         if self.most is not None and len(text) > self.most:
@@ -243,12 +244,12 @@ class Length(Validator):
 
 
 class ForbiddenTopics(Validator):
-    """Does not speak of certain topics. The fix cuts the sentences that do.
+    """The text does not mention certain topics. The fix removes sentences that do.
 
     Attributes:
         topics: words or phrases; case, plural, -ing and -ed do not count.
-        embedder: finds what is close in meaning to a topic, too.
-        similarity: how close (cosine, from 0 to 1) is too close.
+        embedder: also finds sentences that are similar to a topic in meaning.
+        similarity: cosine, from 0 to 1, from which a sentence is similar.
     """
 
     name: ClassVar[str] = "forbidden_topics"
@@ -258,24 +259,24 @@ class ForbiddenTopics(Validator):
     similarity: Share = 0.6
 
     def problems(self) -> list[str]:
-        return [f"the topic {topic!r} has no word to look for" for topic in self.topics if not _phrase(topic)]
+        return [f"the topic {topic!r} has no words" for topic in self.topics if not _phrase(topic)]
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        said = f" {_phrase(text)} "
-        found = [topic for topic in self.topics if f" {_phrase(topic)} " in said] or self._near(text)
-        if not found:
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        phrase = f" {_phrase(text)} "
+        topics = [topic for topic in self.topics if f" {_phrase(topic)} " in phrase] or self._similar(text)
+        if not topics:
             return None
         return ValidationFailure(
-            f"the text speaks of {', '.join(map(repr, found))}", "", (TextSpan("topic", 0, len(text)),)
+            f"the text mentions {', '.join(map(repr, topics))}", "", (TextSpan("topic", 0, len(text)),)
         )
 
-    def _near(self, text: str) -> list[str]:
+    def _similar(self, text: str) -> list[str]:
         if self.embedder is None or not content_words(text):
             return []
         embedder, topics = self.embedder, list(self.topics)
-        known = shared(self, lambda: embedder.embed(topics), name="topics")
-        close = known @ embedder.embed([text], query=True)[0]
-        return [topic for topic, cosine in zip(topics, close, strict=True) if cosine >= self.similarity]
+        topic_vectors = shared(self, lambda: embedder.embed(topics), name="topics")
+        cosines = topic_vectors @ embedder.embed([text], query=True)[0]
+        return [topic for topic, cosine in zip(topics, cosines, strict=True) if cosine >= self.similarity]
 
 
 def _phrase(text: str) -> str:
@@ -286,4 +287,4 @@ VALIDATORS: dict[str, type[Validator]] = {
     cls.name: cls
     for cls in (NotEmpty, PII, PromptInjection, Toxicity, Answerable, Supported, ValidJson, Length, ForbiddenTopics)
 }
-"""Every shipped validator by the name that configs use."""
+"""The shipped validators by their names in configs."""

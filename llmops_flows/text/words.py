@@ -1,4 +1,4 @@
-"""Words: what a text is made of for searching by words, with light English stemming."""
+"""Splits text into stemmed content words and into sentences."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STOPWORDS = frozenset(_STOPWORDS.split())
 
 
 def content_words(text: str) -> list[str]:
-    """The stems of the words that carry meaning, in order. Case, accents' case and plural do not count."""
+    """The stems of the words that are not stop words, in lower case, in order."""
     split = _CAMEL.sub(r"\1 \2", text).lower()
     return [stem(word) for word in _WORD.findall(split) if word not in STOPWORDS]
 
 
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
-    """A word without the endings of plural, -ing and -ed."""
+    """A word without plural, -ing and -ed endings."""
     if len(word) > 4 and word.endswith("ies"):
         word = word[:-3] + "y"
     elif len(word) > 4 and word.endswith("sses"):
@@ -44,5 +44,5 @@ def stem(word: str) -> str:
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, in order, without white space around them. Headings and list items stand alone."""
+    """The sentences of a text, stripped. Headings and list items are sentences of their own."""
     return [piece for piece in (part.strip() for part in _SENTENCE.split(text)) if piece]

@@ -146,7 +146,7 @@ def test_a_wrong_value_is_told_where_it_was_typed(capsys: pytest.CaptureFixture[
     """Two retrievers take the documents and the splitter by interpolation: each is one mistake, at the override."""
     found = told(capsys, "check", "flow=rag_support", "retriever=hybrid", "documents=/nowhere", "splitter.size=-1")
     assert found.startswith("2 errors")
-    assert "- documents (override documents=/nowhere): there is no file or folder '/nowhere'" in found
+    assert "- documents (override documents=/nowhere): file or folder not found: '/nowhere'" in found
     assert "- splitter.size (override splitter.size=-1): input should be greater than 0" in found
 
 

@@ -166,15 +166,15 @@ def test_files_of_kinds_that_nobody_reads_are_named(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.WARNING, "llmops_flows.documents"):
         assert [d["id"] for d in load(tmp_path)] == ["a.txt"]
     told = caplog.text
-    assert "other.docx and 1 more: files of kind .docx are not read" in told
-    assert "photo.PNG: files of kind .png are not read" in told
-    assert "LICENSE: files of kind (no suffix) are not read" in told
+    assert "other.docx and 1 more: .docx files are not supported" in told
+    assert "photo.PNG: .png files are not supported" in told
+    assert "LICENSE: (no suffix) files are not supported" in told
 
 
 def test_a_place_without_a_readable_file_is_a_mistake_of_the_config(tmp_path: Path) -> None:
     put(tmp_path, "void/slides.docx", "text")
     put(tmp_path, "full/deep/a.md", "text")
-    assert "holds no file that can be read; read are .txt, " in document_problems(tmp_path / "void")[0]
-    assert "is of a kind that is not read; read are .txt, " in document_problems(tmp_path / "void" / "slides.docx")[0]
-    assert "there is no file or folder" in document_problems(tmp_path / "nix")[0]
+    assert "has no readable file; supported are .txt, " in document_problems(tmp_path / "void")[0]
+    assert "is not supported; supported are .txt, " in document_problems(tmp_path / "void" / "slides.docx")[0]
+    assert "file or folder not found" in document_problems(tmp_path / "nix")[0]
     assert document_problems(tmp_path / "full") == document_problems(tmp_path / "full" / "deep" / "a.md") == []

@@ -65,7 +65,7 @@ def test_exception_fails_the_record_and_not_the_others(runner: Runner) -> None:
     asked = [Record.of("1", {"question": "Weapons?"}), Record.of("2", {"question": "Care?"})]
     bad, good = runner.run(flow, asked)
     assert isinstance(bad.error, GuardrailError) and bad.error.stage == "input_guard"
-    assert "topics: the text speaks of 'weapon'" in str(bad.error)
+    assert "topics: the text mentions 'weapon'" in str(bad.error)
     assert good.answer == "fine"
 
 
@@ -139,14 +139,14 @@ RAG = ("flow=rag_support", "model=extractive")
             "pip install guardrails-ai-competitor-check",
         ),
         ("+guardrail.output.validators.x={name:valid_length,on_fail:noop,params:{mx:3}}", "did you mean 'max'?"),
-        ("+guardrail.output.validators.regex_match={on_fail:noop}", "'regex_match' needs 'regex'"),
+        ("+guardrail.output.validators.regex_match={on_fail:noop}", "'regex_match' requires 'regex'"),
         ("+guardrail.output.validators.pii.params.knds=[email]", "did you mean 'kinds'?"),
         ("guardrail.output.validators.supported.params.share=2", "less than or equal to 1"),
-        ("+guardrail.output.validators.forbidden_topics={on_fail:noop}", "params.topics: this must be given"),
-        ("guardrail.input.validators.prompt_injection.on_fail=reask", "a question has none to ask"),
+        ("+guardrail.output.validators.forbidden_topics={on_fail:noop}", "params.topics: a value is required"),
+        ("guardrail.input.validators.prompt_injection.on_fail=reask", "a question has no model"),
         (
             "+guardrail.output.validators.valid_json={on_fail:fix,params:{schema:{not:{}}}}",
-            "schema.not is not checked",
+            "schema.not is not supported",
         ),
     ],
 )
@@ -227,7 +227,7 @@ def test_the_command_line_tells_what_a_guardrail_did(tmp_path: Any) -> None:
     [results] = tmp_path.glob("outputs/*/*/results.jsonl")
     mail, weapons, hello = [json.loads(line) for line in results.read_text().splitlines()]
     assert mail["answer"] == "My mail is [EMAIL]" and mail["verdicts"]["input_guard"]["action"] == "fix"
-    assert "topics: the text speaks of 'weapon'" in str(weapons["error"])
+    assert "topics: the text mentions 'weapon'" in str(weapons["error"])
     assert hello["answer"] == "Hello"
 
 

@@ -61,7 +61,7 @@ def test_reask_tells_the_model_what_was_wrong() -> None:
 
 
 def test_exception_names_the_validator() -> None:
-    with pytest.raises(GuardrailError, match="forbidden_topics: the text speaks of 'weapon'"):
+    with pytest.raises(GuardrailError, match="forbidden_topics: the text mentions 'weapon'"):
         apply_rules([rule(TOPICS, "exception")], "Weapons?", {})
 
 

@@ -1,4 +1,4 @@
-"""The guardrail stage: validators by name; ours run directly, those of guardrails-ai through its `Guard`."""
+"""The guardrail stage: shipped validators run directly, those of guardrails-ai through its `Guard`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class ValidatorConfig(BaseModel):
     """One validator of a guardrail.
 
     Attributes:
-        name: of our validator, or of an installed package `guardrails-ai-<name>` (`guardrails_ai.<name>` where one of
-            ours is called the same); by default its key in the list.
-        on_fail: fix, refrain (the refusal is the answer), reask (the model), exception, or noop (only told).
-        params: its parameters.
+        name: a shipped validator or an installed package `guardrails-ai-<name>`; `guardrails_ai.<name>` selects the
+            package if both exist. By default the key in the list.
+        on_fail: fix, refrain (the refusal is the answer), reask (the model), exception, or noop (reported only).
+        params: the parameters of the validator.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -40,24 +40,24 @@ class ValidatorConfig(BaseModel):
     def known_action(cls, action: Any) -> Any:
         if action not in ON_FAIL:
             hint = did_you_mean(str(action), ON_FAIL)
-            raise PydanticCustomError("action", "this is no action; {hint}", {"hint": hint})
+            raise PydanticCustomError("action", "unknown action; {hint}", {"hint": hint})
         return action
 
 
 class ValidatorGuardrail(Guardrail):
-    """Runs validators over the question or the answer, in order; each sees what the fixes before it made of the text.
+    """Runs validators over the question or the answer, in order; each receives the text with the fixes before it.
 
-    The first that blocks ends it. Verdicts are the same whichever way a validator runs; ours run without
-    guardrails-ai, whose import costs seconds, unless `engine` asks for it.
+    The first validator that blocks ends the check. Shipped validators run without guardrails-ai, whose import takes
+    seconds, unless `engine` selects it; the verdicts are the same.
 
     Attributes:
-        on: question or answer: what is looked at. An answer's validators may look at question and documents, too; so
-            may a question's, where the guardrail stands after the retriever.
-        validators: name to on_fail and params; null switches one off.
-        refusal: what is answered where a text is blocked.
-        engine: auto, or guardrails: run our validators through a guardrails-ai `Guard`, too.
-        stream: what is shown of an answer while it is written. certain: only what no later sentence can take back.
-            passed: every sentence that passed, although a later one may still block the answer.
+        on: the slot that is checked: question or answer. Validators may also read the question and the documents, if
+            an earlier stage has written them.
+        validators: key to validator; null switches one off.
+        refusal: the answer when a text is blocked.
+        engine: auto, or guardrails to run shipped validators through a guardrails-ai `Guard` too.
+        stream: the part of a streamed answer that is shown. certain: text that no later sentence can change. passed:
+            every sentence that passed, although a later one may block the answer.
     """
 
     version: ClassVar[int] = 1
@@ -66,62 +66,56 @@ class ValidatorGuardrail(Guardrail):
     engine: Literal["auto", "guardrails"] = "auto"
     stream: Literal["certain", "passed"] = "certain"
 
-    # -- what it is made of -------------------------------------------------------------------------------------
-
     @cached_property
-    def used(self) -> dict[str, ValidatorConfig]:
-        return {key: use for key, use in self.validators.items() if use is not None}
+    def enabled(self) -> dict[str, ValidatorConfig]:
+        return {key: config for key, config in self.validators.items() if config is not None}
 
     @cached_property
     def rules(self) -> tuple[GuardrailRule, ...]:
-        """The validators as they judge an unfinished answer: ours directly."""
-        return tuple(GuardrailRule(key, _validator(key, use), use.on_fail) for key, use in self.used.items())
+        """The rules for an unfinished answer, with shipped validators run directly."""
+        return tuple(GuardrailRule(key, _validator(key, c), c.on_fail) for key, c in self.enabled.items())
 
     @cached_property
-    def deciding(self) -> tuple[GuardrailRule, ...]:
-        """The validators as they judge a whole text."""
+    def engine_rules(self) -> tuple[GuardrailRule, ...]:
+        """The rules for a complete text, run by `engine`."""
         if self.engine == "auto":
             return self.rules
         return tuple(
-            GuardrailRule(rule.key, _through(rule.validator, self.used[rule.key]), rule.on_fail) for rule in self.rules
+            GuardrailRule(rule.key, _through_guard(rule.validator, self.enabled[rule.key]), rule.on_fail)
+            for rule in self.rules
         )
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        own = {rule.key: rule.validator.fingerprint(include_operational=include_operational) for rule in self.rules}
-        return {**super().fingerprint(include_operational=include_operational), "rules": own}
+        rules = {rule.key: rule.validator.fingerprint(include_operational=include_operational) for rule in self.rules}
+        return {**super().fingerprint(include_operational=include_operational), "rules": rules}
 
     @cached_property
     def reads(self) -> Mapping[str, bool]:
-        needed = {slot for rule in self.rules for slot in rule.validator.reads}
-        return {self.on: True, **dict.fromkeys(sorted(needed - {self.on}), False)}
+        slots = {slot for rule in self.rules for slot in rule.validator.reads}
+        return {self.on: True, **dict.fromkeys(sorted(slots - {self.on}), False)}
 
     @cached_property
-    def inline(self) -> bool:  # type: ignore[override]  # ours take microseconds, unless they embed
-        return all(type(rule.validator) in _QUICK and not _embeds(rule.validator) for rule in self.deciding)
-
-    # -- what is wrong with it ----------------------------------------------------------------------------------
+    def inline(self) -> bool:  # type: ignore[override]  # shipped validators take microseconds
+        return all(type(rule.validator) in _SHIPPED and not _embeds(rule.validator) for rule in self.engine_rules)
 
     def problems(self) -> list[str]:
-        found = [] if self.engine == "auto" or find_spec("guardrails") else [_NOT_INSTALLED]
-        for key, use in self.used.items():
-            found += [f"validators.{key}: {problem}" for problem in _problems(use.name or key, use)]
-            if use.on_fail == "reask" and self.on == "question":
-                found.append(f"validators.{key}: on_fail=reask asks the model again; a question has none to ask")
-        return found
-
-    # -- what it does -------------------------------------------------------------------------------------------
+        problems = [] if self.engine == "auto" or find_spec("guardrails") else [_NOT_INSTALLED]
+        for key, config in self.enabled.items():
+            problems += [f"validators.{key}: {problem}" for problem in _problems(config.name or key, config)]
+            if config.on_fail == "reask" and self.on == "question":
+                problems.append(f"validators.{key}: on_fail=reask calls the model again; a question has no model")
+        return problems
 
     def run(self, **slots: Any) -> Outcome:
-        text = slots[self.on]
-        return apply_rules(self.deciding, text, slots).outcome(self.refusal)
+        return apply_rules(self.engine_rules, slots[self.on], slots).outcome(self.refusal)
 
-    def releases(self, beginning: str, facts: Mapping[str, Any]) -> str:
-        return releasable_text(self.rules, beginning, facts, passed=self.stream == "passed")
+    def releases(self, beginning: str, slots: Mapping[str, Any]) -> str:
+        return releasable_text(self.rules, beginning, slots, passed=self.stream == "passed")
 
 
-_QUICK = frozenset(VALIDATORS.values())
-FOREIGN = "guardrails_ai."
-"""Before the name of a validator: the one of guardrails-ai, where one of ours has the same name."""
+_SHIPPED = frozenset(VALIDATORS.values())
+PACKAGE_PREFIX = "guardrails_ai."
+"""Before a validator's name, selects the package of guardrails-ai instead of a shipped validator."""
 _NOT_INSTALLED = f"the library 'guardrails' is not installed; install it: pip install 'llmops-flows[{EXTRA}]'"
 
 
@@ -129,46 +123,44 @@ def _embeds(validator: Validator) -> bool:
     return getattr(validator, "embedder", None) is not None
 
 
-def _validator(key: str, use: ValidatorConfig) -> Validator:
-    name = use.name or key
+def _validator(key: str, config: ValidatorConfig) -> Validator:
+    name = config.name or key
     if name in VALIDATORS:
-        return VALIDATORS[name](**use.params)
-    return GuardValidator(of=name.removeprefix(FOREIGN), params=use.params)
+        return VALIDATORS[name](**config.params)
+    return GuardValidator(of=name.removeprefix(PACKAGE_PREFIX), params=config.params)
 
 
-def _through(validator: Validator, use: ValidatorConfig) -> Validator:
+def _through_guard(validator: Validator, config: ValidatorConfig) -> Validator:
     if isinstance(validator, GuardValidator):
         return validator
-    return GuardValidator(of=validator.name, params=use.params, ours=True)
+    return GuardValidator(of=validator.name, params=config.params, shipped=True)
 
 
-def _problems(name: str, use: ValidatorConfig) -> list[str]:
-    """What is wrong with one validator: its name, its package, its parameters."""
+def _problems(name: str, config: ValidatorConfig) -> list[str]:
+    """The problems of one validator: its name, its package, its parameters."""
     if name in VALIDATORS:
         try:
-            return VALIDATORS[name](**use.params).problems()
+            return VALIDATORS[name](**config.params).problems()
         except ValidationError as error:
-            return _told(error, VALIDATORS[name])
-    name = name.removeprefix(FOREIGN)
+            return _parameter_problems(error, VALIDATORS[name])
+    name = name.removeprefix(PACKAGE_PREFIX)
     if not is_installed(name):
-        known = did_you_mean(name, {*VALIDATORS, *installed_validators()})
-        return [
-            f"there is no validator {name!r}; {known}; one of guardrails-ai is installed by: {install_command(name)}"
-        ]
+        hint = did_you_mean(name, {*VALIDATORS, *installed_validators()})
+        return [f"unknown validator {name!r}; {hint}; to install one of guardrails-ai: {install_command(name)}"]
     if find_spec("guardrails") is None:
         return [_NOT_INSTALLED]
-    return GuardValidator(of=name, params=use.params).problems()
+    return GuardValidator(of=name, params=config.params).problems()
 
 
-def _told(error: ValidationError, cls: type[Validator]) -> list[str]:
+def _parameter_problems(error: ValidationError, cls: type[Validator]) -> list[str]:
     fields = [field.alias or name for name, field in cls.model_fields.items()]
-    told = []
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
-        place = ".".join(map(str, found["loc"]))
-        if found["type"] == "extra_forbidden":
-            told.append(f"params: {cls.name!r} has no {place!r}; {did_you_mean(place, fields)}")
-        elif found["type"] == "missing":
-            told.append(f"params.{place}: this must be given")
+    problems = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        field = ".".join(map(str, detail["loc"]))
+        if detail["type"] == "extra_forbidden":
+            problems.append(f"params: {cls.name!r} has no parameter {field!r}; {did_you_mean(field, fields)}")
+        elif detail["type"] == "missing":
+            problems.append(f"params.{field}: a value is required")
         else:
-            told.append(f"params.{place}: {found['msg'][:1].lower()}{found['msg'][1:]}")
-    return told
+            problems.append(f"params.{field}: {detail['msg'][:1].lower()}{detail['msg'][1:]}")
+    return problems

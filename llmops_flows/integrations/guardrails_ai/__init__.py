@@ -1,1 +1,1 @@
-"""guardrails-ai: its validators in our guardrails, and ours registered for its users."""
+"""guardrails-ai: its validators in guardrail stages, and the shipped validators in its `Guard`."""

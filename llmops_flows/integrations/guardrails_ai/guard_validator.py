@@ -1,9 +1,10 @@
-"""A validator that is run by a guardrails-ai `Guard`: any installed one by name, or one of ours."""
+"""A validator that runs in a guardrails-ai `Guard`: an installed package, or a shipped validator."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,18 +20,18 @@ from .importing import import_guardrails, import_validator, is_installed
 class GuardValidator(Validator):
     """Runs a validator class of guardrails-ai in a `Guard`, which is built once per process and configuration.
 
-    The Guard fixes, so that the fix is known; what is done about a failure is decided where every validator's is.
+    The `Guard` always fixes; the guardrail stage applies `on_fail`.
 
     Attributes:
-        of: its name: of the package `guardrails-ai-<name>`, or of one of ours.
-        params: its parameters.
-        ours: whether it is one of ours.
+        of: name of the package `guardrails-ai-<name>`, or of a shipped validator.
+        params: parameters of the validator.
+        shipped: whether `of` is a shipped validator.
     """
 
-    name: ClassVar[str] = "through_guard"
+    name: ClassVar[str] = "guard"
     of: str
     params: dict[str, Any] = {}
-    ours: bool = False
+    shipped: bool = False
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -40,26 +41,26 @@ class GuardValidator(Validator):
         return {**super().fingerprint(include_operational=include_operational), "package": _version(self.of)}
 
     def problems(self) -> list[str]:
-        """What the source of the validator says about its parameters; nothing is imported."""
-        accepted = _parameters(self.of) if is_installed(self.of) else None
-        if accepted is None:
+        """Wrong parameters, by the source of the validator; nothing is imported."""
+        signature = _parameters(self.of) if is_installed(self.of) else None
+        if signature is None:
             return []
-        names, required, anything = accepted
-        unknown = [] if anything else [n for n in self.params if n not in names]
+        names, required, accepts_any = signature
+        unknown = [] if accepts_any else [n for n in self.params if n not in names]
         missing = [n for n in required if n not in self.params]
-        return [f"params: {self.of!r} has no {n!r}; {did_you_mean(n, names)}" for n in unknown] + [
-            f"params: {self.of!r} needs {n!r}" for n in missing
+        return [
+            *(f"params: {self.of!r} has no parameter {n!r}; {did_you_mean(n, names)}" for n in unknown),
+            *(f"params: {self.of!r} requires {n!r}" for n in missing),
         ]
 
-    def validate_part(self, text: str, facts: SlotValues) -> ValidationFailure | None:
-        found = shared(self, self._guard).validate(text, metadata=dict(facts))
-        failed = [one for one in found.validation_summaries or [] if one.validator_status == "fail"]
+    def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
+        result = shared(self, self._guard).validate(text, metadata=dict(slots))
+        failed = [s for s in result.validation_summaries or [] if s.validator_status == "fail"]
         if not failed:
             return None
-        fix = found.validated_output
-        spans = failed[0].error_spans or ()
-        places = tuple(TextSpan(span.reason, span.start, span.end) for span in spans)
-        return ValidationFailure(failed[0].failure_reason or "it failed", fix if isinstance(fix, str) else None, places)
+        fix = result.validated_output
+        spans = tuple(TextSpan(span.reason, span.start, span.end) for span in failed[0].error_spans or ())
+        return ValidationFailure(failed[0].failure_reason or "it failed", fix if isinstance(fix, str) else None, spans)
 
     def _guard(self) -> Any:
         guard = import_guardrails().Guard(history_max_length=1)
@@ -71,39 +72,39 @@ class GuardValidator(Validator):
         return guard.use(validator)
 
     def _class(self) -> Any:
-        if self.ours:
+        if self.shipped:
             from .validators import REGISTERED
 
             return REGISTERED[self.of]
-        from guardrails.validator_base import Validator as Foreign
+        from guardrails.validator_base import Validator as GuardrailsValidator
 
-        found = vars(import_validator(self.of))
-        own = [c for c in found.values() if isinstance(c, type) and issubclass(c, Foreign) and _of(c, self.of)]
-        wanted = self.of.replace("_", "")
-        own.sort(key=lambda cls: cls.__name__.lower() != wanted)
-        if not own:
-            raise ConfigError(Problem(f"guardrails_ai.{self.of} holds no validator", key=self.of))
-        return own[0]
+        members = vars(import_validator(self.of)).values()
+        classes = [
+            c for c in members if isinstance(c, type) and issubclass(c, GuardrailsValidator) and _defined_in(c, self.of)
+        ]
+        expected = self.of.replace("_", "")
+        classes.sort(key=lambda cls: cls.__name__.lower() != expected)
+        if not classes:
+            raise ConfigError(Problem(f"guardrails_ai.{self.of} has no validator", key=self.of))
+        return classes[0]
 
 
-def _of(cls: type, name: str) -> bool:
+def _defined_in(cls: type, name: str) -> bool:
     return f"{cls.__module__}.".startswith(f"guardrails_ai.{name}.")
 
 
 def _version(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = []
+    versions = []
     for distribution in ("guardrails-ai", f"guardrails-ai-{name.replace('_', '-')}"):
         try:
-            found.append(version(distribution))
+            versions.append(version(distribution))
         except PackageNotFoundError:
-            found.append("")
-    return " ".join(found)
+            versions.append("")
+    return " ".join(versions)
 
 
 def _parameters(name: str) -> tuple[list[str], list[str], bool] | None:
-    """Parameter names, those without a default, and whether any other is taken; None where the source is unclear."""
+    """Parameter names, required names, and whether others are accepted; None if the source does not show them."""
     spec = find_spec(f"guardrails_ai.{name}")
     if spec is None or spec.origin is None:
         return None
@@ -118,19 +119,19 @@ def _parameters(name: str) -> tuple[list[str], list[str], bool] | None:
 def _validator_classes(folder: Path) -> Iterator[ast.ClassDef]:
     for file in sorted(folder.rglob("*.py")):
         for node in ast.parse(file.read_text("utf-8")).body:
-            if isinstance(node, ast.ClassDef) and any(_registers(one) for one in node.decorator_list):
+            if isinstance(node, ast.ClassDef) and any(map(_registers, node.decorator_list)):
                 yield node
 
 
 def _registers(decorator: ast.expr) -> bool:
-    called = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return isinstance(called, ast.Name) and called.id == "register_validator"
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(function, ast.Name) and function.id == "register_validator"
 
 
 def _signature(arguments: ast.arguments) -> tuple[list[str], list[str], bool]:
-    plain = [a.arg for a in arguments.args][1:]
-    must = plain[: len(plain) - len(arguments.defaults)]
-    by_name = [a.arg for a in arguments.kwonlyargs]
-    must += [n for n, default in zip(by_name, arguments.kw_defaults, strict=True) if default is None]
-    names = [n for n in (*plain, *by_name) if n != "on_fail"]
-    return names, [n for n in must if n != "on_fail"], arguments.kwarg is not None
+    positional = [a.arg for a in arguments.args][1:]
+    required = positional[: len(positional) - len(arguments.defaults)]
+    keyword_only = [a.arg for a in arguments.kwonlyargs]
+    required += [n for n, default in zip(keyword_only, arguments.kw_defaults, strict=True) if default is None]
+    names = [n for n in (*positional, *keyword_only) if n != "on_fail"]
+    return names, [n for n in required if n != "on_fail"], arguments.kwarg is not None

@@ -1,4 +1,4 @@
-"""Importing guardrails-ai quietly: no telemetry, no download, no event loop of its own."""
+"""Imports guardrails-ai without telemetry, downloads and an event loop of its own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, hide_modules, load
 
 EXTRA = "guardrails"
-_UNWANTED = (*SLOW_FORMATS, "nltk")
-"""Optional imports that cost seconds; nltk would download a tokenizer, too."""
+_EXCLUDED = (*SLOW_FORMATS, "nltk")
+"""Optional imports that take seconds; nltk would also download a tokenizer."""
 _lock = threading.Lock()
 
 
 def import_guardrails() -> Any:
-    """The module `guardrails`, imported by the first who asks, with its telemetry switched off for this process.
+    """The module `guardrails`, with its telemetry switched off for this process.
 
-    `GUARDRAILS_RUN_SYNC` is set unless it is set already: else guardrails runs each validation on an event loop that
-    it never closes, and replaces the process's event loop policy where uvloop is installed.
+    Sets `GUARDRAILS_RUN_SYNC` unless it is set: otherwise guardrails runs each validation on an event loop that it
+    never closes, and replaces the event loop policy of the process if uvloop is installed.
 
     Raises:
         MissingExtra: guardrails-ai is not installed.
@@ -31,38 +31,38 @@ def import_guardrails() -> Any:
     with _lock:
         os.environ.setdefault("GUARDRAILS_RUN_SYNC", "true")
         with _no_download():
-            module = load("guardrails", EXTRA, "guardrail", without=_UNWANTED)
-        _silence()
+            module = load("guardrails", EXTRA, "guardrail", without=_EXCLUDED)
+        _disable_telemetry()
         return module
 
 
 def import_validator(name: str) -> Any:
-    """The module `guardrails_ai.<name>` of an installed validator. Raises MissingExtra when it is not installed."""
+    """The module `guardrails_ai.<name>` of an installed validator. Raises MissingExtra if it is not installed."""
     import_guardrails()
     with _lock, _no_download():
-        return load(f"guardrails_ai.{name}", install_command(name), f"the validator {name!r}", without=_UNWANTED)
+        return load(f"guardrails_ai.{name}", install_command(name), f"the validator {name!r}", without=_EXCLUDED)
 
 
 def is_installed(name: str) -> bool:
-    """Whether the validator's package is installed; imports nothing of it."""
+    """Whether the package of a validator is installed; imports nothing."""
     return name in installed_validators()
 
 
 def installed_validators() -> list[str]:
-    """The names of the installed validators of guardrails-ai; imports none of them."""
+    """The names of the installed validator packages; imports nothing."""
     spec = find_spec("guardrails_ai")
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    return sorted(found.name for found in iter_modules(places) if found.name != "types")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return sorted(module.name for module in iter_modules(folders) if module.name != "types")
 
 
 def install_command(name: str) -> str:
-    """What installs the validator's package."""
+    """The command that installs the package of a validator."""
     return f"pip install guardrails-ai-{name.replace('_', '-')}"
 
 
 @contextmanager
 def _no_download() -> Iterator[None]:
-    """Where somebody (LlamaIndex) has imported nltk before, guardrails would have it fetch a tokenizer at import."""
+    """If nltk is imported already (LlamaIndex does), guardrails downloads a tokenizer on import: prevent that."""
     nltk: Any = sys.modules.get("nltk")
     if nltk is None:
         yield
@@ -74,9 +74,9 @@ def _no_download() -> Iterator[None]:
         nltk.download = original
 
 
-def _silence() -> None:
-    """Every `Guard()` reads its settings file again, where telemetry is on unless the file says otherwise."""
-    with hide_modules(_UNWANTED):
+def _disable_telemetry() -> None:
+    """Switch telemetry off. Every `Guard()` reads the settings file again, in which it is on by default."""
+    with hide_modules(_EXCLUDED):
         from guardrails.classes.rc import RC
         from guardrails.settings import settings
     if getattr(RC.load, "silent", False):
@@ -84,9 +84,9 @@ def _silence() -> None:
     original = RC.load
 
     def load_silently(*arguments: Any, **options: Any) -> Any:
-        found = original(*arguments, **options)
-        found.enable_metrics = False
-        return found
+        settings = original(*arguments, **options)
+        settings.enable_metrics = False
+        return settings
 
     load_silently.silent = True  # type: ignore[attr-defined]
     RC.load = load_silently

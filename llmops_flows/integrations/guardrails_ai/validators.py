@@ -37,7 +37,7 @@ class RegisteredValidator(Validator):  # type: ignore[misc]
         failure = self.validator.validate_text(str(value), metadata)
         if failure is None:
             return PassResult()
-        spans = [ErrorSpan(start=span.start, end=span.end, reason=span.what) for span in failure.places]
+        spans = [ErrorSpan(start=span.start, end=span.end, reason=span.what) for span in failure.spans]
         return FailResult(error_message=failure.message, fix_value=failure.fix, error_spans=spans)
 
 
