@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.stage import Outcome
-from llmops_flows.engine.answer_cache import AnswerCache
+from llmops_flows.engine.answers.answer_cache import AnswerCache
 from llmops_flows.stores.sqlite_store import SQLiteStore
 
 from .measure import functions, say
@@ -23,15 +23,15 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         store = SQLiteStore(Path(folder) / "ours.sqlite")
-        keeper = AnswerCache(store, CachePolicy(), lambda topic, message: None)
-        keeper.keep("k" * 64, Outcome(TEXT), 0.1, True, put_off=False)
+        answers = AnswerCache(store, CachePolicy(), lambda topic, message: None)
+        answers.add("k" * 64, Outcome(TEXT), 0.1, cacheable=True)
         theirs = SQLiteCache(f"{folder}/theirs.sqlite")
         theirs.update("prompt", "model", [Generation(text=TEXT)])
 
         def hit() -> str:
-            known = keeper.look_up(["k" * 64])["k" * 64]
+            known = answers.look_up(["k" * 64])["k" * 64]
             slot = known.slot("model")
-            slot.fill(keeper.values([known.address])[known.address])
+            slot.fill(answers.values([known.address])[known.address])
             return str(slot.value)
 
         assert hit() == TEXT and theirs.lookup("prompt", "model")

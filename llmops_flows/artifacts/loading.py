@@ -1,4 +1,4 @@
-"""Loading, told apart from answering: what a model, an index or a library takes once is no part of a latency."""
+"""Measures the time in which models, indexes and libraries are loaded, which is not part of a stage's latency."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Loads:
-    """When the work of a job stood still because something was loaded: by itself, or by somebody it waited for.
+    """The intervals in which a stage call waited because something was loaded, by itself or by another call.
 
-    `above`: the same of the work that this work is part of (a judge that asks a model).
+    `parent`: the loads of the call that this one is part of (the judge that calls a model).
     """
 
-    above: Loads | None = None
+    parent: Loads | None = None
     own: list[tuple[float, float]] = field(default_factory=list)
     others: list[tuple[float, float]] = field(default_factory=list)
 
-    def add(self, begun: float, ended: float, own: bool) -> None:
+    def add(self, start: float, end: float, own: bool) -> None:
         """Something was loaded between these two times of `time.perf_counter`."""
-        (self.own if own else self.others).append((begun, ended))
-        if self.above is not None:
-            self.above.add(begun, ended, own)
+        (self.own if own else self.others).append((start, end))
+        if self.parent is not None:
+            self.parent.add(start, end, own)
 
-    def stood(self, until: float) -> float:
-        """Seconds until then in which the work stood still; what was loaded side by side counts once."""
+    def paused(self, until: float) -> float:
+        """Seconds of loading before `until`; overlapping intervals count once."""
         total = reached = 0.0
-        for begun, ended in sorted(self.own + self.others):
-            begun, ended = max(begun, reached), min(ended, until)
-            if ended > begun:
-                total, reached = total + ended - begun, ended
+        for start, end in sorted(self.own + self.others):
+            start, end = max(start, reached), min(end, until)
+            if end > start:
+                total, reached = total + end - start, end
         return total
 
-    def loaded(self) -> float:
-        """Seconds that this work itself loaded something."""
-        return sum(ended - begun for begun, ended in self.own)
+    def own_seconds(self) -> float:
+        """Seconds in which this call itself loaded something."""
+        return sum(end - start for start, end in self.own)
 
 
 _loads: ContextVar[Loads | None] = ContextVar("llmops_flows_loads", default=None)
 
 
-def current() -> Loads | None:
-    """The loads of the work that this thread or task does."""
+def current_loads() -> Loads | None:
+    """The loads of the stage call that this thread or task works for."""
     return _loads.get()
 
 
 @contextmanager
-def noted(loads: Loads) -> Iterator[None]:
-    """Within the block, in this thread or task, what is loaded is noted there."""
+def record_loads(loads: Loads) -> Iterator[None]:
+    """Within the block, in this thread or task, record what is loaded."""
     token = _loads.set(loads)
     try:
         yield
@@ -60,14 +60,14 @@ def noted(loads: Loads) -> Iterator[None]:
 
 @contextmanager
 def loading(*, own: bool = True) -> Iterator[None]:
-    """The block loads something (what is loaded inside is part of it), or with `own=False` waits for who does."""
+    """The block loads something (nested loads count as part of it); `own=False`: it waits for another call's load."""
     loads = _loads.get()
     if loads is None:
         yield
         return
-    token, begun = _loads.set(None if own else loads), time.perf_counter()
+    token, start = _loads.set(None if own else loads), time.perf_counter()
     try:
         yield
     finally:
         _loads.reset(token)
-        loads.add(begun, time.perf_counter(), own)
+        loads.add(start, time.perf_counter(), own)

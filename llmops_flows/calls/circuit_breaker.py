@@ -1,25 +1,25 @@
-"""A breaker: a backend that keeps failing is left alone, and asked now and then whether it has recovered."""
+"""A circuit breaker: stops requests to a backend that keeps failing, and probes it now and then."""
 
 from __future__ import annotations
 
 
 class Breaker:
-    """Opens after `failures` failures in a row; then one probe per `cool_down` seconds, until one succeeds.
+    """Opens after `failures` failures in a row; then admits one probe per `cool_down` seconds until one succeeds.
 
-    It has no clock: `now` is any that only goes forward.
+    Takes the time as an argument (`now`): any clock that only moves forward.
     """
 
     def __init__(self, failures: int, cool_down: float) -> None:
-        self.why = ""
-        self.row = 0
-        self._failures = failures
+        self.last_error = ""
+        self.failures_in_row = 0
+        self._max_failures = failures
         self._cool_down = cool_down
         self._opened: float | None = None
-        self._last = float("-inf")
+        self._last_failure = float("-inf")
         self._probing = False
 
-    def rests(self, now: float) -> float:
-        """Seconds for which the backend is not asked; 0 when it may be asked now."""
+    def open_for(self, now: float) -> float:
+        """Seconds until the next request is admitted; 0 when it is admitted now."""
         if self._opened is None:
             return 0.0
         left = self._opened + self._cool_down - now
@@ -27,30 +27,30 @@ class Breaker:
             return left
         return self._cool_down if self._probing else 0.0
 
-    def begin(self) -> bool:
-        """A request goes out. True when it is the probe; whoever sent it says `probed` when it is over."""
+    def start(self) -> bool:
+        """A request starts. True when it is the probe; its sender calls `end_probe` when it is over."""
         if self._opened is None:
             return False
         self._probing = True
         return True
 
-    def probed(self) -> None:
-        """The probe is over, whatever came of it."""
+    def end_probe(self) -> None:
+        """The probe is over, with whatever result."""
         self._probing = False
 
     def succeeded(self) -> None:
-        """The backend has answered, be it with a refusal."""
-        self.row, self._opened, self.why = 0, None, ""
+        """The backend has answered, a refusal included."""
+        self.failures_in_row, self._opened, self.last_error = 0, None, ""
 
-    def failed(self, now: float, why: str, *, since: float, busy: bool = False) -> None:
-        """The backend has failed a request that was sent at `since`.
+    def failed(self, now: float, error: str, *, since: float, busy: bool = False) -> None:
+        """The backend failed a request that was sent at `since`.
 
-        busy: it said only that it has too much to do. Of requests that were under way together, one counts then:
-        twenty that are turned away at once say no more than one.
+        busy: the backend was overloaded (429). Of requests that overlap, only one counts then: twenty that are
+        refused together show no more than one.
         """
-        if busy and since < self._last:
+        if busy and since < self._last_failure:
             return
-        self._last, self.why, self.row = now, why, self.row + 1
-        over = self._opened is not None and now >= self._opened + self._cool_down
-        if over or (self._opened is None and self.row >= self._failures):
+        self._last_failure, self.last_error, self.failures_in_row = now, error, self.failures_in_row + 1
+        probe_failed = self._opened is not None and now >= self._opened + self._cool_down
+        if probe_failed or (self._opened is None and self.failures_in_row >= self._max_failures):
             self._opened = now

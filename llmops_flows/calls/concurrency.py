@@ -1,4 +1,4 @@
-"""A door: lets in at most so many at once, in the order in which they came."""
+"""A fair semaphore: admits callers in the order of their arrival."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from contextlib import asynccontextmanager
 
 
 class FairSemaphore:
-    """A semaphore whose callers say how many may be inside with them. It lives on one event loop."""
+    """A semaphore of which each caller names the limit. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._inside = 0
+        self._holders = 0
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def place(self, most: int | None, *, first: bool = False) -> AsyncIterator[None]:
-        """A place inside, for the length of the block.
+    async def acquire(self, limit: int | None, *, first: bool = False) -> AsyncIterator[None]:
+        """Hold the semaphore for the length of the block.
 
         Args:
-            most: how many may be inside at once (None: no limit).
-            first: wait in front of those who have not begun yet; for those who have, and whose time runs.
+            limit: how many may hold it at once (None: no limit).
+            first: wait before callers that have not started, for a call that has started and whose time runs.
         """
-        await self._enter(most, first)
+        await self._wait(limit, first)
         try:
             yield
         finally:
-            self._inside -= 1
-            self._let_in()
+            self._holders -= 1
+            self._admit()
 
-    async def _enter(self, most: int | None, first: bool) -> None:
-        if most is None or (self._inside < most and (first or not self._queue)):
-            self._inside += 1
+    async def _wait(self, limit: int | None, first: bool) -> None:
+        if limit is None or (self._holders < limit and (first or not self._queue)):
+            self._holders += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        (self._queue.appendleft if first else self._queue.append)((most, turn))
+        (self._queue.appendleft if first else self._queue.append)((limit, turn))
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # let in and called off in the same moment
-                self._inside -= 1
-            self._let_in()
+            if not turn.cancelled():  # admitted and cancelled at the same moment
+                self._holders -= 1
+            self._admit()
             raise
 
-    def _let_in(self) -> None:
+    def _admit(self) -> None:
         while self._queue:
-            most, turn = self._queue[0]
-            if not turn.done() and self._inside >= most:
+            limit, turn = self._queue[0]
+            if not turn.done() and self._holders >= limit:
                 return
             self._queue.popleft()
             if not turn.done():
-                self._inside += 1
+                self._holders += 1
                 turn.set_result(None)

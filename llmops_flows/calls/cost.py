@@ -1,20 +1,34 @@
-"""What the calls of a stage may cost, and what they have cost."""
+"""What a call may cost at most, and what it has cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
+from llmops_flows.core.errors import BackendError
 from llmops_flows.core.record import Usage, add_usage
 from llmops_flows.core.stage import Outcome, Stage
 
 from .budget import Amount
-from .budget_meter import BudgetMeter, CallCost
+from .budget_meter import BudgetMeter
+
+NOT_BILLED = frozenset({400, 401, 402, 403, 404, 405, 413, 422, 429})
+"""HTTP statuses of a service that has done no work for the request."""
 
 
-def bill(stage: Stage, inputs: Sequence[Mapping[str, Any]], meter: BudgetMeter | None) -> CallCost | None:
-    """How one call of a stage, for all these inputs, is paid; None where it is free, or there is no budget."""
+@dataclass(frozen=True, slots=True)
+class CallCost:
+    """The budget that each request is charged to, its maximum, and its cost by the answer (None: unknown)."""
+
+    meter: BudgetMeter
+    max_cost: Amount
+    cost: Callable[[Any], Amount | None]
+
+
+def stage_cost(stage: Stage, inputs: Sequence[Mapping[str, Any]], meter: BudgetMeter | None) -> CallCost | None:
+    """The cost of one call of a stage for all these inputs; None where it is free, or without a budget."""
     if meter is None:
         return None
     max_cost = Amount.of(reduce(add_usage, map(stage.max_cost, inputs), Usage()))
@@ -22,14 +36,23 @@ def bill(stage: Stage, inputs: Sequence[Mapping[str, Any]], meter: BudgetMeter |
         return None
 
     def cost(answer: Any) -> Amount | None:
-        return _cost(stage, answer if len(inputs) > 1 or isinstance(answer, list) else [answer])
+        return _answers_cost(stage, answer if len(inputs) > 1 or isinstance(answer, list) else [answer])
 
     return CallCost(meter, max_cost, cost)
 
 
-def _cost(stage: Stage, answers: Sequence[Any]) -> Amount | None:
-    """What answers have cost by their usage. A service that does not tell is not believed to be free."""
+def _answers_cost(stage: Stage, answers: Sequence[Any]) -> Amount | None:
+    """The cost of answers by their usage. A service that reports no usage does not count as free."""
     usages = [answer.usage if isinstance(answer, Outcome) else Usage() for answer in answers]
     if stage.backend and not all(usages):
         return None
     return Amount.of(reduce(add_usage, usages, Usage()))
+
+
+def error_cost(error: BaseException) -> Amount | None:
+    """What a request that failed has cost; None: unknown."""
+    if not isinstance(error, BackendError):
+        return None
+    if error.usage:
+        return Amount.of(cast(Usage, error.usage))
+    return Amount() if error.status in NOT_BILLED and not error.began else None

@@ -1,49 +1,72 @@
-"""The call gate in front of every model and tool: deadline, rate, places, breaker, bounded retries, in one place."""
+"""The call gate: deadline, rate, concurrency, circuit breaker, budget and retries of every call to a service."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from llmops_flows.core.clock import Clock, WallClock
 from llmops_flows.core.errors import BackendError, DeadlineExceeded, StageError
-from llmops_flows.core.limits import PER_BACKEND
-from llmops_flows.core.limits import Limits as Limits
+from llmops_flows.core.limits import PER_BACKEND, Limits
 
 from .backend import Backend
-from .budget_meter import CallCost, Reservation, cost_of
+from .budget_meter import Reservation
 from .circuit_breaker import Breaker
 from .concurrency import FairSemaphore
+from .cost import CallCost, error_cost
 from .retry import FINAL, PER_CALL, Allowance, backoff
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StageError)
 
-MARGIN = 1.02
-"""Requests keep this much more distance than the rate asks for: the network moves them a little."""
+RATE_MARGIN = 1.02
+"""Factor on the gap between requests: the network changes their distances a little."""
+_UNUSABLE = (401, 402, 429)
+"""Statuses of a service that refuses every request with this key: failures for the circuit breaker."""
 
 
-_CLOSED = (401, 402, 429)
-"""Statuses of a service that answers nobody with this key, now or ever."""
+@dataclass(frozen=True, slots=True)
+class ServiceCall(Generic[T]):
+    """One call to a service, with its retries.
+
+    Attributes:
+        backend: name of the service; calls to the same backend share its limits and its circuit breaker.
+        limits: how the service may be called.
+        send: sends one request, given the seconds that are left; is cancelled at the deadline.
+        parallel: how many calls the caller can serve at once, where that is less than `limits` allows.
+        allowance: requests that may still fail, where several calls try to give one answer.
+        until: when the caller stops waiting, by the gate's clock; time in the queue counts.
+        repeatable: whether a request may still be repeated (not after a part of the answer was shown).
+        cost: what each request is charged to; None: no budget.
+    """
+
+    backend: str
+    limits: Limits
+    send: Callable[[float], Awaitable[T]]
+    parallel: int | None = None
+    allowance: Allowance | None = None
+    until: float | None = None
+    repeatable: Callable[[], bool] = lambda: True
+    cost: CallCost | None = None
 
 
 class Gate:
-    """Knows every backend by name: who is inside, when it was asked last, what it said then.
+    """Admits calls to services. One gate serves a process (`GATE`), so that limits and breakers hold across runs.
 
-    One gate serves a process (`GATE`), so that rate and breaker hold across runs. It lives on the one background
-    loop (`core.loop`), where every run does its work, whichever loop or thread asks: it needs no lock, and is not
-    to be used from several loops.
+    It lives on the background loop (`calls.event_loop`), needs no lock, and must not be used from another loop.
 
     Args:
-        failures: failures in a row after which a backend is left alone.
-        cool_down: seconds until it is asked again, with one request.
-        clock, chance: time and randomness; tests bring their own.
+        failures: failures in a row after which a backend's circuit breaker opens.
+        cool_down: seconds until one request probes the backend again.
+        clock, chance: time and randomness; tests pass their own.
 
     Attributes:
-        processes: how many processes ask the same services side by side: each keeps to its share of the limits.
+        processes: how many processes call the same services; each keeps to its share of the limits.
     """
 
     def __init__(
@@ -61,201 +84,167 @@ class Gate:
         self._backends: dict[str, Backend] = {}
         self._pid = os.getpid()
 
-    async def call(
-        self,
-        backend: str,
-        limits: Limits,
-        attempt: Callable[[float], Awaitable[T]],
-        *,
-        parallel: int | None = None,
-        allowance: Allowance | None = None,
-        until: float | None = None,
-        repeatable: Callable[[], bool] = lambda: True,
-        bill: CallCost | None = None,
-    ) -> T:
-        """The answer of `attempt(seconds left)`, tried within the limits. Cancelling ends it in every phase.
-
-        Args:
-            attempt: makes one request; is cancelled at the deadline.
-            parallel: how many may be under way at once, where it is not what the limits say.
-            allowance: what the calls before it, for the same answer, have left of the bounds on requests.
-            until: when whoever asks stops waiting, by the gate's clock; waiting in the queue counts here.
-            repeatable: whether the attempt may still be repeated (not once its pieces were shown to a reader).
-            bill: what every request is paid from, where there is a budget.
+    def call(self, call: ServiceCall[T]) -> Coroutine[Any, Any, T]:
+        """The answer of `call.send`, within its limits. Cancelling ends it in every phase.
 
         Raises:
-            BackendError: the last error of the service, when trying again did not or cannot help.
-            DeadlineExceeded: the time was used up.
-            BudgetExceeded: what is left of the budget does not allow the request.
+            BackendError: the last error of the service, when another attempt did not or cannot help.
+            DeadlineExceeded: the time is used up.
+            BudgetExceeded: the budget does not allow the request.
         """
-        call = _Call(self, self._known(backend), limits, allowance or Allowance(), until, bill)
-        share = limits.parallel and max(1, limits.parallel // self.processes)
-        most = min((limit for limit in (parallel, share) if limit), default=None)
-        return await call.made(attempt, most, repeatable)
+        return _GatedCall(self, self._backend(call.backend), call).run()
 
-    def door(self, name: str) -> FairSemaphore:
-        """The door of something that is no service but can serve only so many at once."""
-        return self._known(name).door
+    def semaphore(self, name: str) -> FairSemaphore:
+        """The semaphore of a component that is not a service but limits its concurrency."""
+        return self._backend(name).semaphore
 
-    def _known(self, name: str) -> Backend:
+    def _backend(self, name: str) -> Backend:
         if self._pid != os.getpid():  # a forked child has a loop, and queues, of its own
             self._backends, self._pid = {}, os.getpid()
-        known = self._backends.get(name)
-        if known is None:
-            known = self._backends[name] = Backend(name, Breaker(*self._breaker), self.clock)
-        return known
+        if name not in self._backends:
+            self._backends[name] = Backend(name, Breaker(*self._breaker), self.clock)
+        return self._backends[name]
 
 
-class _Call:
-    """One call on its way through the gate."""
+class _GatedCall(Generic[T]):
+    """The state of one call while it passes the gate."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        backend: Backend,
-        limits: Limits,
-        allowance: Allowance,
-        until: float | None,
-        bill: CallCost | None,
-    ) -> None:
-        self.gate, self.backend, self.limits, self.allowance = gate, backend, limits, allowance
-        self.bill = bill
-        self.clock = gate.clock
-        self.until = until
-        self.begun, self.time = False, limits.timeout
-        self.tries = 0
+    def __init__(self, gate: Gate, backend: Backend, call: ServiceCall[T]) -> None:
+        self.gate, self.backend, self.call, self.clock = gate, backend, call, gate.clock
+        self.allowance = call.allowance or Allowance()
+        self.until = call.until
+        self.started = False
+        self.time = call.limits.timeout
+        self.attempts = 0
         self.sent: float | None = None
-        self.last: BackendError | None = None
+        self.last_error: BackendError | None = None
+
+    async def run(self) -> T:
+        limits = self.call.limits
+        share = limits.parallel and max(1, limits.parallel // self.gate.processes)
+        parallel = min((limit for limit in (self.call.parallel, share) if limit), default=None)
+        rate = limits.requests_per_minute
+        gap = 60.0 / rate * RATE_MARGIN * self.gate.processes if rate else 0.0
+        try:
+            async with asyncio.timeout(None if self.until is None else max(0.0, self.left())) as timeout:
+                while True:
+                    self.check()
+                    place = self.backend.semaphore.acquire(parallel, first=self.started)
+                    async with place, self.reserved() as reservation:
+                        await self.backend.wait_for_turn(gap, self.check, first=self.started)
+                        self.start(timeout)
+                        try:
+                            return await self.request(reservation)
+                        except BackendError as error:
+                            self.last_error = error
+                    await self.clock.sleep(self.pause(self.last_error))
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            raise self.deadline_error() from self.last_error
 
     def left(self) -> float:
         """Seconds that this call may still take."""
-        own = self.limits.timeout
-        return own if self.until is None else min(own, self.until - self.clock.now())
-
-    async def made(
-        self, attempt: Callable[[float], Awaitable[T]], parallel: int | None, repeatable: Callable[[], bool]
-    ) -> T:
-        try:
-            async with asyncio.timeout(None if self.until is None else max(0.0, self.left())) as bell:
-                while True:
-                    self.check()
-                    async with self.backend.door.place(parallel, first=self.begun), self.paying() as payment:
-                        await self.backend.turn(self.gap, self.check, first=self.begun)
-                        self.begin(bell)
-                        try:
-                            return await self.request(attempt, payment)
-                        except BackendError as error:
-                            self.last = error
-                    await self.clock.sleep(self.pause(self.last, repeatable()))
-        except TimeoutError:
-            if not bell.expired():
-                raise
-            raise self.late() from self.last
-
-    @property
-    def gap(self) -> float:
-        rate = self.limits.requests_per_minute
-        return 60.0 / rate * MARGIN * self.gate.processes if rate else 0.0
+        timeout = self.call.limits.timeout
+        return timeout if self.until is None else min(timeout, self.until - self.clock.now())
 
     def check(self, wait: float = 0.0) -> None:
-        """Raise if it makes no sense to ask, or to wait so many seconds for it."""
-        refused = self.backend.too_long(wait, self.left())
-        if refused is not None:
-            raise refused from self.last
-        refused = self.backend.resting()
-        if refused is None and not self.allowance.allows(self.backend.name):
-            told = f"at most {PER_BACKEND} to a backend and {PER_CALL} in all"
-            refused = BackendError(f"{self.backend.name} is not asked: enough requests failed for this call ({told})")
-        if refused is not None:
-            raise refused if self.last is None else _counted(self.last, self.tries)
+        """Raise if a request, or waiting so many seconds for it, is pointless."""
+        error = self.backend.pause_error(wait, self.left())
+        if error is not None:
+            raise error from self.last_error
+        error = self.backend.breaker_error()
+        if error is None and not self.allowance.allows(self.backend.name):
+            limits = f"at most {PER_BACKEND} to a backend and {PER_CALL} in all"
+            error = BackendError(f"{self.backend.name} is not called: too many requests of this call failed ({limits})")
+        if error is not None:
+            raise error if self.last_error is None else _with_attempts(self.last_error, self.attempts)
 
-    def begin(self, bell: asyncio.Timeout) -> None:
-        """The gate lets the call go: its time runs from here."""
-        if self.begun:
+    def start(self, timeout: asyncio.Timeout) -> None:
+        """The first request is admitted: the call's time runs from here."""
+        if self.started:
             return
         self.time = left = self.left()
-        self.begun, self.until = True, self.clock.now() + left
-        bell.reschedule(asyncio.get_running_loop().time() + left)
+        self.started, self.until = True, self.clock.now() + left
+        timeout.reschedule(asyncio.get_running_loop().time() + left)
 
-    def paying(self) -> AbstractAsyncContextManager[Reservation | None]:
-        """Around a request and its waiting for its turn: a budget reserves the worst case that it may cost."""
-        return nullcontext() if self.bill is None else self.bill.meter.reserve(self.bill.max_cost)
+    def reserved(self) -> AbstractAsyncContextManager[Reservation | None]:
+        """Around a request and the wait for its turn: a reservation of its maximum cost."""
+        cost = self.call.cost
+        return nullcontext() if cost is None else cost.meter.reserve(cost.max_cost)
 
-    async def request(self, attempt: Callable[[float], Awaitable[T]], payment: Reservation | None) -> T:
-        """One request, and what it has cost."""
+    async def request(self, reservation: Reservation | None) -> T:
+        """Send one request and book its cost."""
         breaker, sent = self.backend.breaker, self.clock.now()
-        self.tries, self.sent = self.tries + 1, sent
-        probe = breaker.begin()
+        self.attempts, self.sent = self.attempts + 1, sent
+        is_probe = breaker.start()
         try:
-            if payment is not None:
-                payment.sent = True
-            answer = await attempt(self.left())
+            if reservation is not None:
+                reservation.sent = True
+            answer = await self.call.send(self.left())
             breaker.succeeded()
             self.sent = None
-            if payment is not None and self.bill is not None:
-                payment.settle(self.bill.cost(answer))
+            if reservation is not None and self.call.cost is not None:
+                reservation.settle(self.call.cost.cost(answer))
             return answer
         except (BackendError, DeadlineExceeded) as error:
-            if payment is not None:
-                payment.settle(cost_of(error))
+            if reservation is not None:
+                reservation.settle(error_cost(error))
             self.failed(error, sent)
             self.sent = None
             raise
         finally:
-            if probe:
-                breaker.probed()
+            if is_probe:
+                breaker.end_probe()
 
     def failed(self, error: StageError, sent: float) -> None:
-        """Take note of a request that failed. One that was refused for what it asks shows that the backend lives."""
+        """Count a request that failed. A request that was refused for its content shows that the backend works."""
         self.allowance.failed(self.backend.name)
         breaker, now = self.backend.breaker, self.clock.now()
         if not isinstance(error, BackendError):
             breaker.failed(now, str(error), since=sent)
-        elif _mendable(error) or error.status in _CLOSED:
+        elif _retryable(error) or error.status in _UNUSABLE:
             breaker.failed(now, str(error), since=sent, busy=error.status == 429)
-            if error.retry_after and _mendable(error):
-                self.backend.closed_for(error.retry_after, error)
+            if error.retry_after and _retryable(error):
+                self.backend.pause(error.retry_after, error)
         else:
             breaker.succeeded()
 
-    def pause(self, error: BackendError, repeatable: bool) -> float:
-        """Seconds until the next try. Raises the error when there is none."""
-        may = _mendable(error) and repeatable and self.tries < self.limits.attempts
-        if not may or not self.allowance.allows(self.backend.name):
-            raise _counted(error, self.tries)
-        own = backoff(self.tries, self.gate.chance)
-        asked, left = error.retry_after or 0.0, self.left()
-        if (refused := self.backend.too_long(asked, left)) is not None:
-            raise refused from error
-        if own > left or self.backend.resting() is not None:
-            raise _counted(error, self.tries)
-        return max(own, asked)
+    def pause(self, error: BackendError) -> float:
+        """Seconds until the next attempt. Raises the error when there is none."""
+        again = _retryable(error) and self.call.repeatable() and self.attempts < self.call.limits.attempts
+        if not again or not self.allowance.allows(self.backend.name):
+            raise _with_attempts(error, self.attempts)
+        own = backoff(self.attempts, self.gate.chance)
+        requested, left = error.retry_after or 0.0, self.left()
+        if (pause_error := self.backend.pause_error(requested, left)) is not None:
+            raise pause_error from error
+        if own > left or self.backend.breaker_error() is not None:
+            raise _with_attempts(error, self.attempts)
+        return max(own, requested)
 
-    def late(self) -> DeadlineExceeded:
-        """The time is used up."""
-        if not self.begun:
-            return DeadlineExceeded(f"{self.backend.name}: the time was up before it could be asked")
-        before = f"; the try before it: {self.last}" if self.last else ""
-        told = f"{self.backend.name} gave no answer within {self.time:.3g} s; to wait longer: limits.timeout{before}"
-        error = _counted(DeadlineExceeded(told), self.tries)
-        if self.sent is not None:  # it hung in the request
+    def deadline_error(self) -> DeadlineExceeded:
+        """The error of a call whose time is used up."""
+        if not self.started:
+            return DeadlineExceeded(f"{self.backend.name}: the deadline passed before a request could be sent")
+        before = f"; previous attempt: {self.last_error}" if self.last_error else ""
+        message = f"{self.backend.name} did not answer within {self.time:.3g} s; raise limits.timeout{before}"
+        error = _with_attempts(DeadlineExceeded(message), self.attempts)
+        if self.sent is not None:  # a request was under way
             self.failed(error, self.sent)
         return error
 
 
-def _mendable(error: BackendError) -> bool:
-    """Whether another try can help."""
+def _retryable(error: BackendError) -> bool:
+    """Whether another attempt can help."""
     return error.retryable and error.status not in FINAL
 
 
-E = TypeVar("E", bound=StageError)
-
-
-def _counted(error: E, tries: int) -> E:
-    """The error, saying how often was asked."""
-    if tries > 1 and not hasattr(error, "tries"):
-        error.message = f"{error.message} (asked {tries} times)"
-        error.args, error.tries = (error.message,), tries  # type: ignore[attr-defined]
+def _with_attempts(error: E, attempts: int) -> E:
+    """The error, with the number of attempts in its message."""
+    if attempts > 1 and not hasattr(error, "attempts"):
+        error.message = f"{error.message} ({attempts} attempts)"
+        error.args, error.attempts = (error.message,), attempts  # type: ignore[attr-defined]
     return error
 
 

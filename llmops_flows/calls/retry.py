@@ -1,4 +1,4 @@
-"""When a request is worth a second try, how long to wait before it, and how many there may be."""
+"""Retries: which statuses are final, how long to wait before the next attempt, how many attempts a call has."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC
 
-from llmops_flows.core.limits import PER_BACKEND as PER_BACKEND
+from llmops_flows.core.limits import PER_BACKEND
 
 PER_CALL = 6
-"""Requests for one call with all its fallbacks, at most."""
+"""Maximum number of requests that may fail for one call with all its fallbacks."""
 
 DAY = 86_400.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 FINAL = frozenset({400, 401, 403, 404, 422})
-"""Statuses that another try cannot mend, whatever the error says of itself."""
+"""HTTP statuses that are never retried, even if the error says `retryable`."""
 
 
 def parse_retry_after(value: str | None, *, now: float | None = None) -> float | None:
-    """Seconds that a Retry-After header asks to wait: never negative, at most a day.
+    """The seconds of a Retry-After header: from 0 (a date in the past) to one day.
 
-    None when there is none, or nothing that can be understood ("soon", "-5", "nan"). A date in the past is 0.
+    None without a header, or where it cannot be parsed ("soon", "-5", "nan").
 
     Args:
-        value: the header: seconds (a fraction will do) or an HTTP date.
-        now: what a date is compared with, in seconds of `time.time()`; the clock of this machine by default.
+        value: the header: seconds (also fractions) or an HTTP date.
+        now: the time that a date is compared with; default: `time.time()`.
     """
     from email.utils import parsedate_to_datetime
 
@@ -42,23 +42,20 @@ def parse_retry_after(value: str | None, *, now: float | None = None) -> float |
     return min(max(0.0, until - (time.time() if now is None else now)), DAY)
 
 
-def backoff(tries: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after so many tries: twice as long each time, half of it by chance.
-
-    chance: a number in [0, 1).
-    """
-    longest = min(FIRST_PAUSE * 2.0 ** (tries - 1), LONGEST_PAUSE)
+def backoff(attempts: int, chance: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after so many attempts: doubled each time, half of it random (`chance` returns [0, 1))."""
+    longest = min(FIRST_PAUSE * 2.0 ** (attempts - 1), LONGEST_PAUSE)
     return longest * (0.5 + 0.5 * chance())
 
 
 class Allowance:
-    """How many requests may still fail for one call, with its retries and all of its fallbacks."""
+    """The number of requests that may still fail for one call, with its retries and all of its fallbacks."""
 
     def __init__(self) -> None:
         self._failed: Counter[str] = Counter()
 
     def allows(self, backend: str) -> bool:
-        """Whether one more request may go to the backend."""
+        """Whether another request may go to the backend."""
         return self._failed[backend] < PER_BACKEND and self._failed.total() < PER_CALL
 
     def failed(self, backend: str) -> None:

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_flows.calls.budget import Amount, Ledger
-from llmops_flows.calls.budget_meter import BudgetMeter
-from llmops_flows.calls.budget_meter import told as counted
+from llmops_flows.calls.budget_meter import BudgetMeter, format_amount
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.core.roles import Model
@@ -64,7 +63,7 @@ def budget_warnings(experiment: Experiment) -> list[str]:
             found[f"budget.usd={budget.usd:g} does not limit {model.name}, which has no price: {hint}"] = None
         for name, limit in budget.limits():
             if getattr(cost, name) > limit:
-                given, most = f"budget.{name}={getattr(budget, name):.15g}", counted(name, getattr(cost, name))
+                given, most = f"budget.{name}={getattr(budget, name):.15g}", format_amount(name, getattr(cost, name))
                 why = f"which may cost {most} (max_tokens={model.max_tokens}): only what is known is answered"
                 found[f"{given} does not allow one call of {model.name}, {why}"] = None
     return list(found)

@@ -142,7 +142,7 @@ class Record:
 
     A record is `live` until a stage fails (`error`), answers for good (`ended` names that stage), or a similar
     question's answer was taken (`recalled`). While a guardrail wants another answer, `feedback` is what to tell the
-    model, and `instead` what is answered if that does not help.
+    model, and `refusal` what is answered if that does not help.
     `given` are the slots as the caller filled them, whatever stages wrote over them.
     """
 
@@ -154,7 +154,7 @@ class Record:
     error: FlowError | None = None
     ended: str = ""
     feedback: str = ""
-    instead: Slot | None = None
+    refusal: Slot | None = None
     recalled: bool = False
     given: Mapping[str, Slot] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What the stages of a run execute with: the cache and its store, the call gate, threads and the budget."""
+"""What all stages of a runner execute with: cache, stores, call gate, threads and budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmops_flows.calls.budget_meter import BudgetMeter
 from llmops_flows.calls.gate import Gate
 from llmops_flows.core.cache_policy import CachePolicy
 
-from .resilient_store import ResilientStore
+from .answers.resilient_store import ResilientStore
 from .threads import Threads
 
 
@@ -20,13 +20,13 @@ class ExecutionContext:
 
     Attributes:
         cache: which questions count as equal, and whether answers are looked up at all.
-        store: where answers are kept; None keeps nothing beyond a run.
-        vectors: where embeddings are kept, also when answers are not.
+        store: where answers are stored; None: nowhere, answers last for the run.
+        vectors: where embeddings are stored, also when answers are not.
         home: folder for built indexes and other artifacts.
         tenant: answers are never shared between tenants.
         gate: what every call to a service passes.
         threads: where blocking stages run.
-        budget_meter: what calls are paid from; None: no budget.
+        budget_meter: what calls are charged to; None: no budget.
         warn: takes a topic and a message, and logs one message for each topic.
     """
 

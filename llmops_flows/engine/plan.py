@@ -1,4 +1,4 @@
-"""What a set of runs would compute, found out without computing: every key is looked up, none is answered."""
+"""Plans of runs: what they would compute, found by looking every key up; and checks of what they did compute."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dataclasses import astuple, dataclass, field
 from llmops_flows.core.record import Record, Span
 from llmops_flows.core.stage import Stage
 
-from .answer_cache import KnownAnswer
+from .answers.answer_cache import KnownAnswer
 from .context import ExecutionContext
 from .run import Run
 from .schedule import Schedule
-from .stage_executor import StageExecutor
+from .stage_executor import Groups, StageExecutor, Step
 
 
 @dataclass(slots=True)
 class StagePlan:
-    """Of one stage: which distinct answers are known, and what that took; which have to be computed, and by what.
+    """What one stage would do: the distinct answers that are known, and those to compute.
 
     Attributes:
-        known: key to the stage with the span that tells of its answer. new: key to the stage that would answer.
+        known: key to the stage, with the span of its known answer.
+        new: key to the stage that would compute its answer.
         records: how many records need the stage.
     """
 
@@ -29,52 +30,59 @@ class StagePlan:
     new: dict[str, Stage] = field(default_factory=dict)
     records: int = 0
 
-    def add(self, other: StagePlan, place: str = "") -> None:
-        """Count what other runs would do, too. `place`: where they keep answers; only there equal ones are one."""
-        self.known |= {f"{place}{key}": found for key, found in other.known.items()}
-        self.new |= {f"{place}{key}": stage for key, stage in other.new.items()}
+    def add(self, other: StagePlan, store: str = "") -> None:
+        """Add the plan of other runs. Equal answers count once within a `store`, the name of where they are stored."""
+        self.known |= {f"{store}{key}": entry for key, entry in other.known.items()}
+        self.new |= {f"{store}{key}": stage for key, stage in other.new.items()}
         self.records += other.records
 
 
-class _Promises(StageExecutor):
-    """A stage that would have to be run gives a promise: an address that is made of its key."""
+class _PlanningExecutor(StageExecutor):
+    """Instead of computing an answer, writes a placeholder: an address made of its key."""
 
-    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
+    async def _compute(self, step: Step, groups: Groups) -> None:
         for key, records in groups.items():
             for record in records:
-                self._take(name, stage, record, key, KnownAnswer(f"?{key}"), "computed")
+                self._take(step.name, step.stage, record, key, KnownAnswer(f"?{key}"), "computed")
 
-    async def _fill(self, wanted: Sequence[tuple[Record, str]]) -> None:
-        await super()._fill([(record, name) for record, name in wanted if record.slots[name].address[0] != "?"])
+    async def _load(self, slots: Sequence[tuple[Record, str]]) -> None:
+        await super()._load([(r, name) for r, name in slots if not _is_placeholder(r.slots[name].address)])
 
 
-async def plan(context: ExecutionContext, lanes: Sequence[Run]) -> dict[str, StagePlan]:
-    """Stage to what it would do. What is computed is this or less: less only where different inputs turn out equal.
+def _is_placeholder(address: str) -> bool:
+    return address.startswith("?")
 
-    The lanes' records are used up. A guardrail that blocks, or asks again, is not foreseen.
+
+async def plan(context: ExecutionContext, runs: Sequence[Run]) -> dict[str, StagePlan]:
+    """Stage to its plan. Execution computes at most this much; less where different inputs turn out to be equal.
+
+    Uses up the records of the runs. Does not foresee guardrails that block or ask again.
     """
-    work = _Promises(context, lanes, lambda event: None)
-    await Schedule(work, lanes).through()
-    found: dict[str, StagePlan] = {}
-    for record in (record for lane in lanes for record in lane.records):
+    executor = _PlanningExecutor(context, runs, lambda event: None)
+    await Schedule(executor, runs).run()
+    plans: dict[str, StagePlan] = {}
+    for record in (record for run in runs for record in run.records):
         for span in record.spans:
-            count = found.setdefault(span.stage, StagePlan())
-            count.records += 1
+            stage_plan = plans.setdefault(span.stage, StagePlan())
+            stage_plan.records += 1
+            stage = executor.stages[record.run, span.stage]
             if span.state == "known":
-                count.known[span.key] = (work.stages[record.run, span.stage], span)
+                stage_plan.known[span.key] = (stage, span)
             elif span.state == "computed":
-                count.new[span.key] = work.stages[record.run, span.stage]
-    return found
+                stage_plan.new[span.key] = stage
+    return plans
 
 
 @dataclass(slots=True)
 class PlanOutcome:
-    """What came of what was planned for one stage: planned = computed + equal + known + unreached.
+    """What became of one stage's plan: planned = computed + equal + known + unreached.
 
     Attributes:
-        planned: answers that a plan would have said are to be computed. computed: those that were.
-        equal: those that turned out to be requested by equal inputs. known: those that turned out to be known.
-        unreached: those that nobody came to ask for, because a guardrail or a failure ended the way before.
+        planned: answers that a plan would have listed as to be computed.
+        computed: those that were computed.
+        equal: those whose inputs turned out to be equal to others.
+        known: those that turned out to be known.
+        unreached: those that were not needed, because a guardrail or a failure ended the record before.
     """
 
     planned: int = 0
@@ -88,68 +96,69 @@ class PlanOutcome:
 
 
 _ENDED = " ended"
+"""Pseudo-slot of a record that a stage has ended."""
 
 
 class PlanCheck:
-    """Compares what runs did with what a plan of them says. Takes runs that ended, as many as there are."""
+    """Compares what finished runs did with what a plan of them would have listed."""
 
     def __init__(self) -> None:
-        self._places: dict[str, _Place] = {}
+        self._stores: dict[str, _StorePlan] = {}
 
-    def add(self, lanes: Sequence[Run], place: str | None = None) -> None:
-        """Take the records of runs that went side by side.
+    def add(self, runs: Sequence[Run], store: str | None = None) -> None:
+        """Add the records of runs that executed together.
 
-        place: where they keep answers, so that others find them; None where nobody does.
+        store: the name of where they store answers, so that others find them; None: nowhere.
         """
-        self._places.setdefault(place or f"#{len(self._places)}", _Place()).add(lanes)
+        self._stores.setdefault(store or f"#{len(self._stores)}", _StorePlan()).add(runs)
 
     @property
     def stages(self) -> dict[str, PlanOutcome]:
-        """Stage to what came of its plan."""
-        found: dict[str, PlanOutcome] = {}
-        for place in self._places.values():
-            for name, planned in place.planned.items():
-                found[name] = found.get(name, PlanOutcome()) + _came(planned)
-        return found
+        """Stage to the outcome of its plan."""
+        outcomes: dict[str, PlanOutcome] = {}
+        for store in self._stores.values():
+            for name, planned in store.planned.items():
+                outcomes[name] = outcomes.get(name, PlanOutcome()) + _outcome(planned)
+        return outcomes
 
 
-class _Place:
-    """The same of the runs that find each other's answers."""
+class _StorePlan:
+    """The plan of the runs that share a store. `planned`: stage to key to the span of its answer, if reached."""
 
     def __init__(self) -> None:
         self.planned: dict[str, dict[str, Span | None]] = {}
         self._computed: set[str] = set()
 
-    def add(self, lanes: Sequence[Run]) -> None:
-        spans = (span for lane in lanes for record in lane.records for span in record.spans)
+    def add(self, runs: Sequence[Run]) -> None:
+        spans = (span for run in runs for record in run.records for span in record.spans)
         self._computed.update(span.key for span in spans if span.state != "known")
-        for lane in lanes if self._computed else ():
-            flow, stages = dict(lane.flow.leaves()), dict(lane.stages())
-            for record in lane.records:
+        for run in runs if self._computed else ():
+            flow, stages = dict(run.flow.leaves()), dict(run.stages())
+            for record in run.records:
                 self._follow(record, flow, stages)
 
     def _follow(self, record: Record, flow: Mapping[str, Stage], stages: Mapping[str, Stage]) -> None:
-        """A record once more on its way, with promises in the place of what was not known before."""
-        first: dict[str, Span] = {}
-        for span in record.spans:  # what a guardrail requested again, nobody can plan
+        """Follow a record through its flow, with placeholders for answers that were not known before."""
+        first: dict[str, Span] = {}  # without the repetitions that a guardrail asked for, which no plan foresees
+        for span in record.spans:
             if span.key:
                 first.setdefault(span.stage, span)
-        promised = {name: slot.address for name, slot in record.given.items()}
+        addresses = {name: slot.address for name, slot in record.given.items()}
         for name in [*(n for n in first if n in flow), *(n for n in flow if n not in first)]:
-            if name in first or record.error is not None or promised.get(_ENDED, "?")[0] == "?":
-                written = promised[stages[name].slot] = self._promise(name, stages[name], promised, record, first)
+            if name in first or record.error is not None or _is_placeholder(addresses.get(_ENDED, "?")):
+                written = addresses[stages[name].slot] = self._plan(name, stages[name], addresses, record, first)
                 if name == record.ended:
-                    promised[_ENDED] = written
+                    addresses[_ENDED] = written
         for name in (n for n in first if n not in flow):
-            self._promise(name, stages[name], promised, record, first)
+            self._plan(name, stages[name], addresses, record, first)
 
-    def _promise(
-        self, name: str, stage: Stage, promised: Mapping[str, str], record: Record, first: Mapping[str, Span]
+    def _plan(
+        self, name: str, stage: Stage, addresses: Mapping[str, str], record: Record, first: Mapping[str, Span]
     ) -> str:
-        """What a plan has in the place of an answer: its address where it was known, else a promise, noted down."""
+        """The address of an answer that was known; for any other a placeholder, which is added to the plan."""
         span = first.get(name)
-        reads = {slot: promised[slot] for slot in stage.reads if slot in promised}
-        if any(address[0] == "?" for address in reads.values()):
+        reads = {slot: addresses[slot] for slot in stage.reads if slot in addresses}
+        if any(_is_placeholder(address) for address in reads.values()):
             key = stage.key(reads, sample=record.sample)
             if stage.random and record.sample is None:
                 key = f"{key}#{record.run}/{record.id}"
@@ -157,15 +166,15 @@ class _Place:
             return span.address if span is not None else "-"
         else:
             key = span.key
-        noted = self.planned.setdefault(name, {})
-        if noted.get(key) is None or (span is not None and span.state == "computed"):
-            noted[key] = span
+        planned = self.planned.setdefault(name, {})
+        if planned.get(key) is None or (span is not None and span.state == "computed"):
+            planned[key] = span
         return f"?{key}"
 
 
-def _came(found: Mapping[str, Span | None]) -> PlanOutcome:
-    reached = [span for span in found.values() if span is not None]
+def _outcome(planned: Mapping[str, Span | None]) -> PlanOutcome:
+    reached = [span for span in planned.values() if span is not None]
     computed = {span.key for span in reached if span.state != "known"}
     known = {span.key for span in reached if span.state == "known"} - computed
     equal = len(reached) - len(computed) - len(known)
-    return PlanOutcome(len(found), len(computed), equal, len(known), len(found) - len(reached))
+    return PlanOutcome(len(planned), len(computed), equal, len(known), len(planned) - len(reached))

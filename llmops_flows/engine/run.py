@@ -1,4 +1,4 @@
-"""A lane: one run of a flow over its records. Many lanes walk together, as the points of a sweep do."""
+"""A run: one flow over its records."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from llmops_flows.core.stage import Stage
 
 @dataclass(frozen=True)
 class Run:
-    """One run.
+    """One run. Several may execute together, as the points of a sweep do.
 
     Attributes:
         flow: what the records go through.
-        records: filled in as they go; each belongs to this lane alone.
+        records: filled in while the run executes; they belong to this run alone.
         evaluators: stages that score the records afterwards; where one fails, the answer still stands.
-        run: the id of this run.
-        config: its config as plain data, for the sinks. choices: config group to chosen option, for them too.
+        id: the id of this run.
+        config: its config as plain data, for the sinks.
+        choices: config group to chosen option, for the sinks.
     """
 
     flow: Flow

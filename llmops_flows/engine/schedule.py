@@ -1,140 +1,121 @@
-"""In what order the stages of flows meet their records, one flow or many side by side."""
+"""The order in which the stages of flows execute, for one run or for several together."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from llmops_flows.calls.retry import Allowance
-from llmops_flows.core.errors import BudgetExceeded
+from llmops_flows.calls.event_loop import first_error
 from llmops_flows.core.flow import Composite, Fallback, Parallel
 from llmops_flows.core.record import Record, Slot
 from llmops_flows.core.stage import Part, Stage
 
-from .event_loop import run_concurrently
 from .run import Run
 from .stage_executor import StageExecutor
 
 REASKS = 2
-"""How often a guardrail may send an answer back to the model before it counts as blocked."""
+"""How often a guardrail may send an answer back to the model before the answer counts as blocked."""
 
 
 class Schedule:
-    """Leads lanes through their flows, stage by stage: a stage that several lanes share runs once for all of them."""
+    """Executes runs stage by stage. A stage that several runs share executes once, for the records of all of them."""
 
-    def __init__(self, work: StageExecutor, lanes: Sequence[Run]) -> None:
-        self.work = work
-        self.lanes = lanes
+    def __init__(self, executor: StageExecutor, runs: Sequence[Run]) -> None:
+        self.executor = executor
+        self.runs = runs
 
-    async def through(self) -> None:
-        """Every lane through its flow, then to its evaluators."""
-        for alike in _alike(self.lanes):
-            await self._side_by_side(alike)
-        await self._score()
+    async def run(self) -> None:
+        """Execute the flow of every run, then its evaluators."""
+        for runs in _by_stage_names(self.runs):
+            for name in runs[0].flow.parts:
+                for part, records in _shared([(run.flow.parts[name], run.records) for run in runs]):
+                    await self._run_part(name, part, records, "")
+                for run in runs:
+                    await self._reask(run.flow, name, run.records, "")
+        await self._evaluate()
 
-    async def _side_by_side(self, lanes: Sequence[Run]) -> None:
-        """Lanes whose flows name the same stages in the same order."""
-        for name in lanes[0].flow.parts:
-            for part, records in _shared([(lane.flow.parts[name], lane.records) for lane in lanes]):
-                await self._step(name, part, records, "")
-            for lane in lanes:
-                await self._ask_again(lane.flow, name, lane.records, "")
+    async def _run_part(self, name: str, part: Part | None, records: Sequence[Record], prefix: str) -> None:
+        """Execute a stage or composite over the live records."""
+        records = [record for record in records if record.live]
+        inner = f"{prefix}{name}."
+        if not records:
+            return
+        if isinstance(part, (Stage, Fallback)):
+            await self.executor.run_stage(f"{prefix}{name}", part, records)
+        elif isinstance(part, Parallel):
+            with first_error():
+                async with asyncio.TaskGroup() as tasks:
+                    for inner_name, inner_part in part.parts.items():
+                        tasks.create_task(self._run_part(inner_name, inner_part, records, inner))
+        elif isinstance(part, Composite):
+            for inner_name, inner_part in part.parts.items():
+                await self._run_part(inner_name, inner_part, records, inner)
+                await self._reask(part, inner_name, records, inner)
 
-    async def _over(self, part: Composite, records: Sequence[Record], prefix: str = "") -> None:
-        """Run a composite over the live ones of the records."""
-        if isinstance(part, Parallel):
-            await run_concurrently(*(self._step(n, p, records, prefix) for n, p in part.parts.items()))
-        elif isinstance(part, Fallback):
-            await self._first(part, records, prefix)
-        else:
-            for name, inner in part.parts.items():
-                await self._step(name, inner, records, prefix)
-                await self._ask_again(part, name, records, prefix)
-
-    async def _step(self, name: str, part: Any, records: Sequence[Record], prefix: str) -> None:
-        live = [record for record in records if record.live]
-        if isinstance(part, Composite):
-            await self._over(part, live, f"{prefix}{name}.")
-        elif live:
-            await self.work.stage(f"{prefix}{name}", part, live)
-
-    async def _first(self, part: Fallback, records: Sequence[Record], prefix: str) -> None:
-        """Stage by stage, the records for which every stage before failed; together they are one call."""
-        waiting = [record for record in records if record.live]
-        allowances = self.work.allowances
-        ours = [record.name for record in waiting if record.name not in allowances]
-        allowances.update((name, Allowance()) for name in ours)
-        for name, inner in part.parts.items():
-            for record in waiting:
-                record.error = None
-            await self._step(name, inner, waiting, prefix)
-            # Where the budget is used up, no other model may answer in place of the one that was to be tried.
-            waiting = [r for r in waiting if r.error is not None and not isinstance(r.error, BudgetExceeded)]
-        for one in ours:
-            allowances.pop(one, None)
-
-    async def _ask_again(self, flow: Composite, guard: str, records: Sequence[Record], prefix: str) -> None:
-        """Where a guardrail wants another answer: add its feedback to the messages, and go back to the model."""
+    async def _reask(self, flow: Composite, guardrail: str, records: Sequence[Record], prefix: str) -> None:
+        """Where a guardrail rejects an answer: add its feedback to the messages, and run from the model on again."""
         names = list(flow.parts)
-        model = next((n for n in reversed(names[: names.index(guard)]) if _answers(flow.parts[n])), None)
+        before = reversed(names[: names.index(guardrail)])
+        model = next((name for name in before if _is_model(flow.parts[name])), None)
         for _ in range(REASKS):
-            again = [record for record in records if record.feedback and record.live]
-            if not again or model is None or flow.parts[guard] is None:
+            rejected = [record for record in records if record.feedback and record.live]
+            if not rejected or model is None:
                 break
-            for record in again:
+            for record in rejected:
                 _add_feedback(record)
-            for name in names[names.index(model) : names.index(guard) + 1]:
-                await self._step(name, flow.parts[name], again, prefix)
+            for name in names[names.index(model) : names.index(guardrail) + 1]:
+                await self._run_part(name, flow.parts[name], rejected, prefix)
         for record in records:
-            if record.feedback and record.instead is not None:
-                record.slots["answer"] = record.instead
-                record.feedback, record.instead, record.ended = "", None, f"{prefix}{guard}"
+            if record.feedback and record.refusal is not None:
+                record.slots["answer"] = record.refusal
+                record.feedback, record.refusal, record.ended = "", None, f"{prefix}{guardrail}"
 
-    async def _score(self) -> None:
+    async def _evaluate(self) -> None:
         """Score the records that have an answer. A failing evaluator leaves its scores out and the answer alone."""
-        self.work.host = None  # a judge's calls are no part of the application's own trace
-        wanted: dict[str, list[tuple[Part, Sequence[Record]]]] = {}
-        for lane in self.lanes:
-            answered = [record for record in lane.records if record.error is None]
-            for name, evaluator in lane.evaluators.items():
+        self.executor.host = None  # a judge's calls are not part of the application's own trace
+        requests: dict[str, list[tuple[Part, Sequence[Record]]]] = {}
+        for run in self.runs:
+            answered = [record for record in run.records if record.error is None]
+            for name, evaluator in run.evaluators.items():
                 if answered:
-                    wanted.setdefault(name, []).append((evaluator, answered))
-        await run_concurrently(
-            *(
-                self.work.stage(name, evaluator, records, fatal=False)
-                for name, asked in wanted.items()
-                for evaluator, records in _shared(asked)
-                if isinstance(evaluator, Stage)
-            )
-        )
+                    requests.setdefault(name, []).append((evaluator, answered))
+        with first_error():
+            async with asyncio.TaskGroup() as tasks:
+                for name, parts in requests.items():
+                    for part, records in _shared(parts):
+                        if isinstance(part, Stage):
+                            tasks.create_task(self.executor.run_stage(name, part, records, fatal=False))
 
 
-def _alike(lanes: Sequence[Run]) -> list[list[Run]]:
-    """Lanes whose flows name the same stages, together; in the order in which they came."""
-    found: dict[tuple[str, ...], list[Run]] = {}
-    for lane in lanes:
-        found.setdefault(tuple(lane.flow.parts), []).append(lane)
-    return list(found.values())
+def _by_stage_names(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs grouped by the names of their stages, in order of their first appearance."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.flow.parts), []).append(run)
+    return list(groups.values())
 
 
-def _shared(asked: Sequence[tuple[Part, Sequence[Record]]]) -> list[tuple[Part, list[Record]]]:
-    """Each part once, with the records of everybody who asks for an equal one (prices and timeouts count too)."""
-    found: dict[str, list[tuple[Part, list[Record]]]] = {}
-    for part, records in asked:
-        alike = found.setdefault(part.identity, [])
-        mine = next((theirs for other, theirs in alike if other is part or other == part), None)
-        if mine is None:
-            alike.append((part, mine := []))
-        mine.extend(records)
-    return [one for alike in found.values() for one in alike]
+def _shared(parts: Sequence[tuple[Part, Sequence[Record]]]) -> list[tuple[Part, list[Record]]]:
+    """Each part once, with the records of all runs that have an equal one (operational fields included)."""
+    groups: dict[str, list[tuple[Part, list[Record]]]] = {}
+    for part, records in parts:
+        candidates = groups.setdefault(part.identity, [])
+        members = next((m for other, m in candidates if other is part or other == part), None)
+        if members is None:
+            candidates.append((part, members := []))
+        members.extend(records)
+    return [group for candidates in groups.values() for group in candidates]
 
 
-def _answers(part: Any) -> bool:
+def _is_model(part: Any) -> bool:
     return isinstance(part, Stage) and part.slot == "answer" and "messages" in part.reads
 
 
 def _add_feedback(record: Record) -> None:
-    said = [{"role": "assistant", "content": str(record.get("answer"))}]
-    asked = [{"role": "user", "content": record.feedback}]
-    record.slots["messages"] = Slot.of([*record.get("messages", []), *said, *asked])
+    feedback = [
+        {"role": "assistant", "content": str(record.get("answer"))},
+        {"role": "user", "content": record.feedback},
+    ]
+    record.slots["messages"] = Slot.of([*record.get("messages", []), *feedback])
     record.feedback = ""

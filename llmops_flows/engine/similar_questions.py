@@ -1,13 +1,14 @@
-"""Questions like one that was answered before: its answer, where every stage on the way to it is known."""
+"""Reuses the answer of an earlier, similar question, where the answers of all stages are known for it."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Protocol, TypeVar, runtime_checkable
 
+from llmops_flows.calls.call_context import CallContext, call_context
 from llmops_flows.core.errors import FlowError
 from llmops_flows.core.events import Event
 from llmops_flows.core.fingerprint import digest
@@ -19,113 +20,125 @@ from .run import Run
 from .schedule import Schedule
 from .stage_executor import StageExecutor
 
+T = TypeVar("T")
+
 
 @runtime_checkable
 class SimilarQuestionCache(Protocol):
-    """A cache that knows earlier questions which mean the same. Both methods block; they are called in a thread."""
+    """A cache that finds earlier questions of the same meaning. Both methods block; they are called in a thread."""
 
     @property
     def refresh(self) -> bool: ...
 
     def similar(self, questions: Sequence[str], scope: str, store: Store) -> list[list[tuple[str, float]]]:
-        """For each question the earlier ones of the scope that mean the same, with how alike; best first."""
+        """For each question the similar earlier ones of the scope with their similarity, best first."""
         ...
 
     def remember(self, questions: Sequence[str], scope: str, store: Store) -> None:
-        """From now on these may be found in the scope; their answers are kept."""
+        """Add questions to the scope; their answers are in the store."""
         ...
 
 
-Asked = dict[int, tuple[str, str]]
-"""Identity of a record to the scope in which it was asked, and the question before any stage wrote it anew."""
+Questions = dict[int, tuple[str, str]]
+"""`id()` of a record to its scope and its question, as it was before a stage rewrote it."""
 
 
-async def recall(context: ExecutionContext, lane: Run, work: StageExecutor) -> Asked:
-    """Answer what can be answered by an earlier question's answer; what was asked, for `remember`.
+async def reuse_similar(context: ExecutionContext, run: Run, executor: StageExecutor) -> Questions:
+    """Answer records with the answers of similar earlier questions; the questions of the run, for `remember`.
 
-    Only the question may differ: the earlier one must have been asked of the same flow (stages, prompts, models,
-    documents, policies), by the same tenant, with every other slot equal. All its stages must be known: otherwise
-    the question is answered as ever, and its own answer kept under its own key.
+    Only the question may differ: the earlier one must have gone through the same flow (stages, prompts, models,
+    documents, policies), for the same tenant, with every other slot equal. The answers of all its stages must be
+    known; otherwise the question is computed, and stored under its own key.
     """
     cache, store = context.cache, context.store
-    asked: Asked = {}
+    questions: Questions = {}
     if not isinstance(cache, SimilarQuestionCache) or store is None:
-        return asked
-    for scope, records in _scopes(context, lane).items():
+        return questions
+    for scope, records in _scopes(context, run).items():
         texts = [str(record.slots["question"].value) for record in records]
-        asked.update((id(record), (scope, text)) for record, text in zip(records, texts, strict=True))
+        questions.update((id(record), (scope, text)) for record, text in zip(records, texts, strict=True))
         if cache.refresh:
             continue
         try:
-            found = await asyncio.to_thread(cache.similar, texts, scope, store)
+            similar = await _in_thread(context, partial(cache.similar, texts, scope, store))
         except FlowError as error:
-            context.warn("similar", f"no similar questions are looked for: {error}")
+            context.warn("similar", f"similar questions are not looked up: {error}")
             return {}
-        for record, candidates in zip(records, found, strict=True):
-            for question, score in candidates:
-                if await _known(context, lane, record, question, score):
-                    _tell(lane, record, work)
+        for record, candidates in zip(records, similar, strict=True):
+            for question, similarity in candidates:
+                if await _reuse(context, run, record, question, similarity):
+                    _emit_spans(run, record, executor)
                     break
-    return asked
+    return questions
 
 
-async def remember(context: ExecutionContext, lane: Run, asked: Asked) -> None:
-    """Let later questions find those that were answered here. Blocked and failed ones are nobody's answer."""
+async def remember(context: ExecutionContext, run: Run, questions: Questions) -> None:
+    """Let later questions find the ones that were answered. Blocked and failed ones are left out."""
     cache, store = context.cache, context.store
     if not isinstance(cache, SimilarQuestionCache) or store is None:
         return
     scopes: dict[str, list[str]] = {}
-    for record in lane.records:
-        if id(record) in asked and record.live and "answer" in record.slots:
-            scope, question = asked[id(record)]
+    for record in run.records:
+        if id(record) in questions and record.live and "answer" in record.slots:
+            scope, question = questions[id(record)]
             scopes.setdefault(scope, []).append(question)
-    for scope, questions in scopes.items():
+    for scope, answered in scopes.items():
         try:
-            await asyncio.to_thread(cache.remember, questions, scope, store)
+            await _in_thread(context, partial(cache.remember, answered, scope, store))
         except FlowError as error:
-            context.warn("similar", f"questions are not remembered: {error}")
+            context.warn("similar", f"questions are not stored for similar ones: {error}")
             return
 
 
-def _scope(context: ExecutionContext, lane: Run, record: Record) -> str:
-    """What must be equal for two questions to be compared: flow, tenant, sample, every other slot that is read."""
-    read = {slot for _, stage in lane.flow.leaves() for slot in stage.reads}
-    rest = sorted((n, s.address) for n, s in record.slots.items() if n in read and n != "question")
-    marks = [part for pair in rest for part in pair]
-    return digest("asked", lane.flow.identity, context.tenant, str(record.sample), *marks)
+async def _in_thread(context: ExecutionContext, function: Callable[[], T]) -> T:
+    """Run a method of the cache in a thread; its embedder's calls pass the gate and are charged to the budget."""
+
+    def run() -> T:
+        with call_context(CallContext(context.gate, context.budget_meter)):
+            return function()
+
+    return await context.threads.start(run)
 
 
-def _scopes(context: ExecutionContext, lane: Run) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in lane.records:
+def _scope(context: ExecutionContext, run: Run, record: Record) -> str:
+    """What must be equal for two questions to be compared: flow, tenant, sample, and every other slot that is read."""
+    read = {slot for _, stage in run.flow.leaves() for slot in stage.reads}
+    others = sorted((n, s.address) for n, s in record.slots.items() if n in read and n != "question")
+    marks = [part for pair in others for part in pair]
+    return digest("asked", run.flow.identity, context.tenant, str(record.sample), *marks)
+
+
+def _scopes(context: ExecutionContext, run: Run) -> dict[str, list[Record]]:
+    scopes: dict[str, list[Record]] = {}
+    for record in run.records:
         if record.live and "question" in record.slots and isinstance(record.slots["question"].value, str):
-            found.setdefault(_scope(context, lane, record), []).append(record)
-    return found
+            scopes.setdefault(_scope(context, run, record), []).append(record)
+    return scopes
 
 
-async def _known(context: ExecutionContext, lane: Run, record: Record, question: str, score: float) -> bool:
-    """Take the earlier question's answer, if every stage on the way to it is known; else leave the record alone."""
-    shadow = Record(record.id, {**record.slots, "question": Slot.of(question)}, record.sample)
-    alone = Run(lane.flow, [shadow], id=lane.id)
-    work = StageExecutor(context, [alone], lambda event: None, known_only=True)
-    await Schedule(work, [alone]).through()
-    if shadow.error is not None or shadow.ended or "answer" not in shadow.slots:
+async def _reuse(context: ExecutionContext, run: Run, record: Record, question: str, similarity: float) -> bool:
+    """Use the earlier question's answer, if the answers of all stages are known; else leave the record unchanged."""
+    earlier = Record(record.id, {**record.slots, "question": Slot.of(question)}, record.sample)
+    earlier_run = Run(run.flow, [earlier], id=run.id)
+    executor = StageExecutor(context, [earlier_run], lambda event: None, known_only=True)
+    await Schedule(executor, [earlier_run]).run()
+    if earlier.error is not None or earlier.ended or "answer" not in earlier.slots:
         return False
     record.recalled = True
-    record.slots = {**shadow.slots, "question": record.slots["question"]}
-    told = {"similar_question": question, "similarity": round(score, 4)}
+    record.slots = {**earlier.slots, "question": record.slots["question"]}
+    notes = {"similar_question": question, "similarity": round(similarity, 4)}
     record.spans += [
-        replace(span, state="similar", started=time.time(), notes={**span.notes, **told}) for span in shadow.spans
+        replace(span, state="similar", started=time.time(), notes={**span.notes, **notes}) for span in earlier.spans
     ]
     return True
 
 
-def _tell(lane: Run, record: Record, work: StageExecutor) -> None:
-    """The events of the stages whose answers were taken."""
-    stages = dict(lane.stages())
+def _emit_spans(run: Run, record: Record, executor: StageExecutor) -> None:
+    """Emit the events of the stages whose answers were reused."""
+    stages = dict(run.stages())
     for span in record.spans:
         component = stages[span.stage]
-        told = {"ids": [record.id], "component": component}
-        work.emit(Event("stage_started", lane.id, time.time(), span.stage, data=told))
-        spans = {"spans": {record.id: span}, "component": component}
-        work.emit(Event("stage_finished", lane.id, time.time(), span.stage, data=spans))
+        started = {"ids": [record.id], "component": component}
+        executor.emit(Event("stage_started", run.id, time.time(), span.stage, data=started))
+        finished = {"spans": {record.id: span}, "component": component}
+        executor.emit(Event("stage_finished", run.id, time.time(), span.stage, data=finished))

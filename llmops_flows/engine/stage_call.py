@@ -1,23 +1,22 @@
-"""A job: one answer to compute, with its clock; and what came of it."""
+"""Stage calls: one answer to compute, its stopwatch, and its result."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from llmops_flows.artifacts.loading import Loads
-from llmops_flows.calls.retry import Allowance
 from llmops_flows.core.errors import FlowError
 from llmops_flows.core.stage import Call, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """When a job began (`time.time()`); seconds that it took, that it loaded something, until its first piece.
+    """When a stage call started (`time.time()`), and its seconds: in all, until the first token, and for loading.
 
-    What stood still while something was loaded, once for many answers, counts as not begun.
+    Time in which something was loaded for all later calls (a model, an index) is not part of `seconds`.
     """
 
     started: float
@@ -28,57 +27,63 @@ class StageTimes:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """When a job really began (not: when it was put into a queue), and when its first piece was shown."""
+    """Measures a stage call from when it really starts; time in a queue does not count."""
 
-    started: float = 0.0
-    begun: float | None = None
-    shown: float | None = None
+    started_at: float = 0.0
+    started: float | None = None
+    first_token: float | None = None
     loads: Loads = field(default_factory=Loads)
 
-    def begin(self) -> None:
-        """Somebody works on it from now on. A second try does not set the clock back."""
-        if self.begun is None:
-            self.started, self.begun = time.time(), time.perf_counter()
+    def start(self) -> None:
+        """The work starts. A second attempt does not start the stopwatch again."""
+        if self.started is None:
+            self.started_at, self.started = time.time(), time.perf_counter()
 
-    def piece(self) -> None:
-        """A piece of the answer was shown."""
-        if self.shown is None:
-            self.shown = time.perf_counter()
+    def token(self) -> None:
+        """A part of the answer was shown."""
+        if self.first_token is None:
+            self.first_token = time.perf_counter()
 
-    def read(self, parts: int = 1) -> StageTimes:
-        """The times until now, shared by so many."""
-        self.begin()
-        begun, now = cast(float, self.begun), time.perf_counter()
-        stood = self.loads.stood(now)
-        first = None if self.shown is None else max(0.0, self.shown - begun - self.loads.stood(self.shown))
-        seconds = max(0.0, now - begun - stood) / parts
-        return StageTimes(self.started + stood, seconds, first, self.loads.loaded() / parts)
+    def read(self, calls: int = 1) -> StageTimes:
+        """The times until now, divided among so many calls of one batch."""
+        self.start()
+        assert self.started is not None
+        now = time.perf_counter()
+        paused, first = self.loads.paused(now), None
+        if self.first_token is not None:
+            first = max(0.0, self.first_token - self.started - self.loads.paused(self.first_token))
+        seconds = max(0.0, now - self.started - paused) / calls
+        return StageTimes(self.started_at + paused, seconds, first, self.loads.own_seconds() / calls)
 
 
 @dataclass(frozen=True, slots=True)
 class StageCall:
-    """One answer to compute: under which key, from which inputs, surrounded by what.
+    """One answer to compute.
 
-    allowance: what is left of the bounds on requests, where several stages try to give one answer. live: whether
-    somebody reads the pieces as they come, so that an answer that was begun cannot be begun again.
+    Attributes:
+        key: the address of the answer.
+        inputs: slot to value.
+        call: what the stage is given as `call`.
+        stopwatch: measures the call.
+        live: whether a reader sees the tokens, so that a call must not be repeated after the first one.
     """
 
     key: str
     inputs: Mapping[str, Any]
     call: Call
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    allowance: Allowance | None = None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
     live: bool = False
 
     def repeatable(self) -> bool:
-        return not (self.live and self.watch.shown is not None)
+        return not (self.live and self.stopwatch.first_token is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What came of a job: an outcome or an error, and when."""
+    """The outcome or error of a stage call, its times, and the name of the stage that answered."""
 
-    job: StageCall
+    call: StageCall
+    stage: str
     outcome: Outcome | None
     error: FlowError | None
     times: StageTimes

@@ -1,4 +1,4 @@
-"""One stage over the records of one or many runs: known answers are taken, equal ones computed once and kept."""
+"""Executes one stage over the records of one or many runs: known answers are used, equal keys are computed once."""
 
 from __future__ import annotations
 
@@ -7,43 +7,69 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from llmops_flows.calls.retry import Allowance
 from llmops_flows.core.errors import FlowError, StageError
-from llmops_flows.core.events import Event
-from llmops_flows.core.flow import Flow
+from llmops_flows.core.events import Event, Kind
+from llmops_flows.core.flow import Fallback, Flow
 from llmops_flows.core.record import Record, Slot, Span, State, Usage
 from llmops_flows.core.stage import Call, Outcome, Stage
 
-from .answer_cache import AnswerCache, KnownAnswer
+from .answers.answer_cache import AnswerCache, KnownAnswer
+from .answers.single_flight import SingleFlight
 from .context import ExecutionContext
-from .execute import execute, fallback
+from .execute import execute
+from .fallback import Alternative, alternatives
 from .run import Run
-from .single_flight import SingleFlight
 from .stage_call import StageCall, StageResult, StageTimes, Stopwatch
 from .user_frame import traceback_note
 
+Groups = dict[str, list[Record]]
+"""Key to the records that need its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage of a flow, with the stages that answer where it fails.
+
+    fatal: whether its failure fails the record (that of an evaluator does not).
+    """
+
+    chain: Sequence[Alternative]
+    fatal: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.chain[0].name
+
+    @property
+    def stage(self) -> Stage:
+        return self.chain[0].stage
+
+    def cacheable(self, records: Sequence[Record]) -> bool:
+        """Whether its answers may be stored: random ones only with a seed or a sample number."""
+        return not self.stage.random or all(record.sample is not None for record in records)
+
 
 class StageExecutor:
-    """What a walk does at each stage. Made by the runner; lives as long as its runs.
+    """Executes stages. Made for one execution of its runs.
 
     Args:
         context: what the stages execute with.
-        lanes: the runs, whose records meet the stages together.
-        emit: takes the events, each of one run.
-        host: what the surrounding application wants handed to the stages.
-        stopped: set when nobody waits any more.
-        live: whether somebody watches the tokens.
-        known_only: compute nothing; a record with an answer that is not known fails.
+        runs: the runs, whose records go through the stages together.
+        emit: takes the events.
+        host: what the surrounding application passes to the stages.
+        stopped: set when the caller stops waiting.
+        live: whether a reader sees the tokens.
+        known_only: compute nothing; a record whose answer is not known fails.
     """
 
     def __init__(
         self,
         context: ExecutionContext,
-        lanes: Sequence[Run],
+        runs: Sequence[Run],
         emit: Callable[[Event], None],
         host: Any = None,
         *,
@@ -54,179 +80,179 @@ class StageExecutor:
         self.context = context
         self.emit = emit
         self.host = host
-        self.keeper = AnswerCache(context.store, context.cache, context.warn, tenant=context.tenant)
-        self.stages = {(lane.id, name): stage for lane in lanes for name, stage in lane.stages()}
+        self.answers = AnswerCache(context.store, context.cache, context.warn, tenant=context.tenant)
+        self.stages = {(run.id, name): stage for run in runs for name, stage in run.stages()}
         self.stopped = stopped or threading.Event()
         self.live = live
         self.known_only = known_only
-        self.allowances: dict[tuple[str, str], Allowance] = {}
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
-        """Nobody waits any more: tell the stages that are at work, and write down what was put off."""
+        """The caller stops waiting: tell the running stages, and write deferred answers."""
         self.stopped.set()
-        self.keeper.close()
+        self.answers.close()
 
-    async def stage(self, name: str, stage: Stage, records: Sequence[Record], *, fatal: bool = True) -> None:
-        """Run one stage over records: known answers are taken, equal ones computed once."""
-        runs = by_run(records)
-        for run, mine in runs.items():
-            data: dict[str, Any] = {"ids": [record.id for record in mine], "component": stage}
-            self.emit(Event("stage_started", run, time.time(), name, data=data))
-        marks = {run: [len(record.spans) for record in mine] for run, mine in runs.items()}
-        if self.context.cache.reads_question and "question" in stage.reads:
-            await self._fill([(record, "question") for record in records if "question" in record.slots])
-        groups = self._group(name, stage, records, fatal)
-        known = self.keeper.look_up(list(groups)) if _kept(stage, records) else {}
-        for key, found in known.items():
+    async def run_stage(
+        self, name: str, part: Stage | Fallback, records: Sequence[Record], *, fatal: bool = True
+    ) -> None:
+        """Execute a stage over records: use known answers, and compute each other key once."""
+        step = Step(alternatives(name, part), fatal)
+        runs = _by_run(records)
+        for run, members in runs.items():
+            self._emit_stage("stage_started", run, step, {"ids": [record.id for record in members]})
+        spans_before = {record.name: len(record.spans) for record in records}
+        if self.context.cache.reads_question and "question" in step.stage.reads:
+            await self._load([(record, "question") for record in records if "question" in record.slots])
+        groups = self._group(step, records)
+        known = self.answers.look_up(list(groups)) if step.cacheable(records) else {}
+        for key, answer in known.items():
             for record in groups.pop(key):
-                self._take(name, stage, record, key, found, "known")
-        if groups and self.known_only:
-            for record in (record for records in groups.values() for record in records):
-                record.error = StageError("this is not known", stage=name)
+                self._take(step.name, step.stage, record, key, answer, "known")
+        if self.known_only:
+            for record in itertools.chain(*groups.values()):
+                record.error = StageError("the answer is not known", stage=step.name)
         elif groups:
-            await self._compute(name, stage, groups, fatal)
-        for run, mine in runs.items():
-            spans = {r.id: r.spans[-1] for r, mark in zip(mine, marks[run], strict=True) if len(r.spans) > mark}
-            data = {"spans": spans, "component": stage}
-            self.emit(Event("stage_finished", run, time.time(), name, data=data))
+            await self._compute(step, groups)
+        for run, members in runs.items():
+            spans = {r.id: r.spans[-1] for r in members if len(r.spans) > spans_before[r.name]}
+            self._emit_stage("stage_finished", run, step, {"spans": spans})
+
+    def _emit_stage(self, kind: Kind, run: str, step: Step, data: Mapping[str, Any]) -> None:
+        self.emit(Event(kind, run, time.time(), step.name, data={**data, "component": step.stage}))
 
     async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
-        """Read the values that the caller wants from the store; by default question, answer, scores."""
+        """Load the values that the caller wants from the store; by default question, answer and scores."""
         for record in records:
             wanted = [n for n in record.slots if n in (only or ("question", "answer")) or n.startswith("scores/")]
-            await self._fill([(record, name) for name in wanted])
+            await self._load([(record, name) for name in wanted])
 
-    def _group(self, name: str, stage: Stage, records: Sequence[Record], fatal: bool) -> dict[str, list[Record]]:
-        """Key to the records that need its answer. A record that lacks a slot fails, or is skipped by evaluators."""
-        groups: dict[str, list[Record]] = {}
+    def _group(self, step: Step, records: Sequence[Record]) -> Groups:
+        """Group records by key. A record that lacks a slot fails, or is skipped by evaluators."""
+        groups: Groups = {}
         for record in records:
-            missing = [slot for slot, required in stage.reads.items() if required and slot not in record.slots]
+            missing = [slot for slot, required in step.stage.reads.items() if required and slot not in record.slots]
             if missing:
-                self._lacks(name, record, missing, fatal)
+                self._skip(step, record, missing)
                 continue
-            addresses = self.context.cache.addresses(stage, record.slots)
-            key = stage.key(addresses, tenant=self.context.tenant, sample=record.sample)
-            if stage.random and record.sample is None:
+            addresses = self.context.cache.addresses(step.stage, record.slots)
+            key = step.stage.key(addresses, tenant=self.context.tenant, sample=record.sample)
+            if step.stage.random and record.sample is None:
                 key = f"{key}#{record.run}/{record.id}"
             groups.setdefault(key, []).append(record)
         return groups
 
-    def _lacks(self, name: str, record: Record, missing: list[str], fatal: bool) -> None:
+    def _skip(self, step: Step, record: Record, missing: list[str]) -> None:
         slots = ", ".join(repr(slot) for slot in missing)
-        if fatal:
-            record.error = StageError(f"the record has no {slots}; give it, or put a stage before", stage=name)
-        error = str(record.error) if fatal else ""
-        record.spans.append(Span(name, "failed" if fatal else "skipped", time.time(), error=error))
+        if step.fatal:
+            record.error = StageError(
+                f"the record has no {slots}; add it, or a stage that writes it before", stage=step.name
+            )
+        error = str(record.error) if step.fatal else ""
+        record.spans.append(Span(step.name, "failed" if step.fatal else "skipped", time.time(), error=error))
 
-    async def _compute(self, name: str, stage: Stage, groups: dict[str, list[Record]], fatal: bool) -> None:
-        kept = _kept(stage, [r for records in groups.values() for r in records])
-        progress = self._progress(name, groups)
+    async def _compute(self, step: Step, groups: Groups) -> None:
+        cacheable = step.cacheable(list(itertools.chain(*groups.values())))
+        progress = self._progress(step, groups)
+        # Answers that arrive together are written in one transaction.
+        deferred = step.stage.inline or (type(step.stage).run_many is not None and len(groups) > 1)
 
-        # What comes in one piece is written in one piece.
-        together = stage.inline or (type(stage).run_many is not None and len(groups) > 1)
-
-        def landed(done: StageResult) -> None:
-            self._finish(name, stage, groups[done.job.key], done, kept, fatal, put_off=together)
-            flight.landed(done.job.key, done.error)
+        def finish(result: StageResult) -> None:
+            self._finish(step, groups[result.call.key], result, cacheable=cacheable, deferred=deferred)
+            if result.error is not None:
+                flight.fail(result.call.key, result.error)
             next(progress)
 
-        async with SingleFlight(self.keeper, list(groups), alone=not kept or stage.inline) as flight:
-            while flight.open:
-                if flight.mine:
-                    jobs = await self._jobs(name, stage, {key: groups[key] for key in flight.mine})
-                    await execute(stage, jobs, self.context, landed)
-                for key, found in await flight.others():
+        async with SingleFlight(self.answers, list(groups), shared=cacheable and not step.stage.inline) as flight:
+            while flight.pending:
+                if flight.leased:
+                    calls = await self._calls(step, {key: groups[key] for key in flight.leased})
+                    await execute(step.chain, calls, self.context, finish)
+                for key, result in await flight.results_of_others():
                     next(progress)
                     for record in groups[key]:
-                        if isinstance(found, KnownAnswer):
-                            self._take(name, stage, record, key, found, "shared")
+                        if isinstance(result, KnownAnswer):
+                            self._take(step.name, step.stage, record, key, result, "shared")
                         else:
-                            self._fail(name, record, found, fatal, StageTimes(time.time(), 0.0), key)
+                            self._fail(step, record, result, StageTimes(time.time(), 0.0), key)
 
-    def _progress(self, name: str, groups: Mapping[str, Sequence[Record]]) -> Iterator[None]:
-        """Tell each time that one more of the distinct answers is there."""
-        run, of = next(iter(groups.values()))[0].run, len(groups)
+    def _progress(self, step: Step, groups: Groups) -> Iterator[None]:
+        """Report each time that another one of the distinct answers is there."""
+        run, total = next(iter(groups.values()))[0].run, len(groups)
         for done in itertools.count(1):
-            self.emit(Event("stage_progress", run, time.time(), name, data={"done": done, "of": of}))
+            self.emit(Event("stage_progress", run, time.time(), step.name, data={"done": done, "of": total}))
             yield
 
-    async def _jobs(self, name: str, stage: Stage, groups: Mapping[str, Sequence[Record]]) -> list[StageCall]:
-        reads, other = set(stage.reads), fallback(stage)
-        while other is not None:
-            reads, other = reads | set(other.reads), fallback(other)
+    async def _calls(self, step: Step, groups: Groups) -> list[StageCall]:
+        """A call for each key, with the inputs of the first record that needs it."""
+        reads = {slot for alternative in step.chain for slot in alternative.stage.reads}
         leaders = {key: records[0] for key, records in groups.items()}
-        await self._fill([(r, slot) for r in leaders.values() for slot in reads if slot in r.slots])
-        return [self._job(name, key, r, [slot for slot in reads if slot in r.slots]) for key, r in leaders.items()]
+        await self._load([(r, slot) for r in leaders.values() for slot in reads if slot in r.slots])
+        return [self._call(step.name, key, r, [s for s in reads if s in r.slots]) for key, r in leaders.items()]
 
-    def _job(self, name: str, key: str, record: Record, slots: Sequence[str]) -> StageCall:
-        watch, inputs = Stopwatch(), {slot: record.slots[slot].value for slot in slots}
-        allowance = self.allowances.get(record.name)
-        return StageCall(key, inputs, self._call(name, record, watch), watch, allowance, self.live)
+    def _call(self, name: str, key: str, record: Record, slots: Sequence[str]) -> StageCall:
+        stopwatch = Stopwatch()
 
-    async def _fill(self, wanted: Sequence[tuple[Record, str]]) -> None:
-        """Read values that are known by address only. One that the store lost is computed again."""
-        absent = [(r, n) for r, n in wanted if not r.slots[n].loaded]
+        def token(text: str) -> None:
+            stopwatch.token()
+            event = Event("token", record.run, time.time(), name, record.id, data={"text": text})
+            self._loop.call_soon_threadsafe(self.emit, event)
+
+        call = Call(
+            name, record.id, token, self.stopped.is_set, record.sample, self.context.vectors, self.context.home, None,
+            self.host, partial(self._call_stage, name, record),
+        )  # fmt: skip
+        return StageCall(key, {slot: record.slots[slot].value for slot in slots}, call, stopwatch, self.live)
+
+    async def _load(self, slots: Sequence[tuple[Record, str]]) -> None:
+        """Load values that are known by address only. One that the store has lost is computed again."""
+        absent = [(record, name) for record, name in slots if not record.slots[name].loaded]
         if not absent:
             return
-        data = self.keeper.values([r.slots[n].address for r, n in absent])
+        data = self.answers.values([record.slots[name].address for record, name in absent])
         for record, name in absent:
             slot = record.slots[name]
             if slot.address in data:
                 slot.fill(data[slot.address])
             else:
-                await self._again(record, slot)
+                await self._compute_again(record, slot)
 
-    async def _again(self, record: Record, lost: Slot) -> None:
-        """Compute for one record an answer whose address is known but whose bytes were lost.
+    async def _compute_again(self, record: Record, lost: Slot) -> None:
+        """Compute for one record an answer whose address is known but whose bytes are lost.
 
-        The stage reads what it read then, also where a later stage has written the slot anew since.
+        The stage reads what it read then, also where a later stage has written the slot since.
         """
-        name = lost.stage
-        stage = self.stages[record.run, name]
-        span = next(s for s in reversed(record.spans) if s.stage == name and s.address == lost.address)
-        now = dict(record.slots)
+        step = Step(alternatives(lost.stage, self.stages[record.run, lost.stage]))
+        span = next(s for s in reversed(record.spans) if s.stage == lost.stage and s.address == lost.address)
+        current = dict(record.slots)
         record.slots.update(zip(span.reads, span.held, strict=False))
-        groups = self._group(name, stage, [record], True)
-        jobs = await self._jobs(name, stage, groups)
+        calls = await self._calls(step, self._group(step, [record]))
 
-        def landed(done: StageResult) -> None:
-            record.spans[:] = [one for one in record.spans if one is not span]
-            self._finish(name, stage, [record], done, _kept(stage, [record]), True)
+        def finish(result: StageResult) -> None:
+            record.spans[:] = [other for other in record.spans if other is not span]
+            self._finish(step, [record], result, cacheable=step.cacheable([record]))
 
-        await execute(stage, jobs, self.context, landed)
+        await execute(step.chain, calls, self.context, finish)
         if record.error is not None:
             raise record.error
-        record.slots = {**now, **{slot: value for slot, value in record.slots.items() if value.stage == name}}
-
-    def _call(self, name: str, record: Record, watch: Stopwatch) -> Call:
-        def token(text: str) -> None:
-            watch.piece()
-            event = Event("token", record.run, time.time(), name, record.id, data={"text": text})
-            self._loop.call_soon_threadsafe(self.emit, event)
-
-        return Call(
-            name, record.id, token, self.stopped.is_set, record.sample, self.context.vectors, self.context.home, None,
-            self.host, partial(self._call_stage, name, record),
-        )  # fmt: skip
+        record.slots = {**current, **{n: slot for n, slot in record.slots.items() if slot.stage == lost.stage}}
 
     async def _call_stage(self, name: str, record: Record, stage: Stage, inputs: Mapping[str, Any]) -> Outcome:
         """The outcome of a stage that the stage `name` calls itself, such as the model of a judge or an agent.
 
-        The call is looked up, gated and kept like any stage; no event reports it. What it cost is in the outcome's
+        The call is looked up, gated and stored like any stage; no event reports it. Its cost is in the outcome's
         usage (nothing, if the answer was known), which the caller adds to its own. Raises the error of the stage.
         """
         nested = Record.of(record.id, inputs, sample=record.sample)
         run = Run(Flow(stages={name: stage}, inputs=tuple(inputs)), [nested], id=record.run)
         executor = type(self)(self.context, [run], lambda event: None, self.host, stopped=self.stopped)
         try:
-            await executor.stage(name, stage, [nested])
+            await executor.run_stage(name, stage, [nested])
             if nested.error is not None:
                 raise nested.error
             slot = "answer" if nested.ended else stage.slot
             await executor.read([nested], [slot, f"{slot}/{name}"])
         finally:
-            executor.keeper.close()
+            executor.answers.close()
         answer = nested.slots.get(f"{slot}/{name}" if stage.gathered and not nested.ended else slot)
         if answer is None:
             raise StageError(f"{type(stage).__name__} returned no answer", stage=name)
@@ -235,32 +261,26 @@ class StageExecutor:
         return Outcome(answer.value, usage, span.verdict, notes=span.notes)
 
     def _finish(
-        self,
-        name: str,
-        stage: Stage,
-        records: Sequence[Record],
-        done: StageResult,
-        kept: bool,
-        fatal: bool,
-        *,
-        put_off: bool = False,
+        self, step: Step, records: Sequence[Record], result: StageResult, *, cacheable: bool, deferred: bool = False
     ) -> None:
-        """Keep a computed answer, and hand it to every record that waits for it."""
-        if done.outcome is None:
-            error = done.error or StageError("no answer", stage=name)
+        """Store a computed answer, and write it to every record that waits for it."""
+        key, times = result.call.key, result.times
+        error = result.error
+        if result.outcome is not None:
+            try:
+                answer = self.answers.add(
+                    key, result.outcome, times.seconds, cacheable=cacheable, deferred=deferred, stage=result.stage
+                )
+            except (TypeError, ValueError) as cause:
+                error = StageError(f"the answer is not plain data: {cause}", stage=step.name)
+        if error is not None:
             for record in records:
-                self._fail(name, record, error, fatal, done.times, done.job.key)
+                self._fail(step, record, error, times, key)
             return
-        try:
-            found = self.keeper.keep(done.job.key, done.outcome, done.times.seconds, kept, put_off=put_off, stage=name)
-        except (TypeError, ValueError) as error:
-            told = StageError(f"the answer is not plain data: {error}", stage=name)
-            for record in records:
-                self._fail(name, record, told, fatal, done.times, done.job.key)
-            return
+        stage = next(a.stage for a in step.chain if a.name == result.stage)
         for position, record in enumerate(records):
-            times = replace(done.times, loading=0.0) if position else done.times
-            self._take(name, stage, record, done.job.key, found, "shared" if position else "computed", times)
+            shared_times = replace(times, loading=0.0) if position else times
+            self._take(result.stage, stage, record, key, answer, "shared" if position else "computed", shared_times)
 
     def _take(
         self,
@@ -268,36 +288,37 @@ class StageExecutor:
         stage: Stage,
         record: Record,
         key: str,
-        found: KnownAnswer,
+        answer: KnownAnswer,
         state: State,
         times: StageTimes | None = None,
     ) -> None:
+        """Write an answer to a record."""
         read = _read(stage, record)
-        slot, written = "answer" if found.ends else stage.slot, found.slot(name)
-        same = next((s for s in read.values() if s.address == found.address and s.loaded), None)
+        slot, written = "answer" if answer.ends else stage.slot, answer.slot(name)
+        same = next((s for s in read.values() if s.address == answer.address and s.loaded), None)
         if same is not None and not written.loaded:
-            written.fill(same.data)  # it let pass what it read
-        record.feedback, record.instead = found.retry, written if found.retry else None
-        if not found.retry:
+            written.fill(same.data)  # the stage returned what it read
+        record.feedback, record.refusal = answer.retry, written if answer.retry else None
+        if not answer.retry:
             record.slots[f"{slot}/{name}" if stage.gathered else slot] = written
-        if found.ends:
+        if answer.ends:
             record.ended = name
         times = times or StageTimes(time.time(), 0.0)
         record.spans.append(
             Span(
-                name, state, times.started, times.seconds, key, found.address,
-                {n: s.address for n, s in read.items()}, found.usage, found.verdict, found.notes,
-                "", times.first_token, (*read.values(), written), found.seconds, times.loading,
+                name, state, times.started, times.seconds, key, answer.address,
+                {n: s.address for n, s in read.items()}, answer.usage, answer.verdict, answer.notes,
+                "", times.first_token, (*read.values(), written), answer.seconds, times.loading,
             )
         )  # fmt: skip
 
-    def _fail(self, name: str, record: Record, error: FlowError, fatal: bool, times: StageTimes, key: str) -> None:
-        if fatal:
+    def _fail(self, step: Step, record: Record, error: FlowError, times: StageTimes, key: str) -> None:
+        if step.fatal:
             record.error = error
-        read = _read(self.stages[record.run, name], record)
+        read = _read(step.stage, record)
         record.spans.append(
             Span(
-                name, "failed", times.started, times.seconds, key, reads={n: s.address for n, s in read.items()},
+                step.name, "failed", times.started, times.seconds, key, reads={n: s.address for n, s in read.items()},
                 notes=traceback_note(error), error=str(error), held=tuple(read.values()), loading=times.loading,
             )
         )  # fmt: skip
@@ -307,14 +328,9 @@ def _read(stage: Stage, record: Record) -> dict[str, Slot]:
     return {slot: record.slots[slot] for slot in stage.reads if slot in record.slots}
 
 
-def _kept(stage: Stage, records: Sequence[Record]) -> bool:
-    """Whether answers of this stage may be kept: random ones only under a seed or a sample number."""
-    return not stage.random or all(record.sample is not None for record in records)
-
-
-def by_run(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Run to its records; ids are unique within a run only."""
-    found: dict[str, list[Record]] = {}
+def _by_run(records: Sequence[Record]) -> Groups:
+    """Run id to its records; ids of records are unique within a run only."""
+    runs: Groups = {}
     for record in records:
-        found.setdefault(record.run, []).append(record)
-    return found
+        runs.setdefault(record.run, []).append(record)
+    return runs

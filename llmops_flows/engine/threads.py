@@ -1,4 +1,4 @@
-"""Threads for stages that block."""
+"""The threads in which blocking stages run."""
 
 from __future__ import annotations
 
@@ -12,35 +12,28 @@ from llmops_flows.calls.concurrency import FairSemaphore
 
 T = TypeVar("T")
 
-_MOST = 256
-"""Threads there may be: stages with places of their own need more than the workers. They start when needed."""
+_MAX_THREADS = 256
+"""Stages with a concurrency limit of their own may need more threads than workers. Threads start on demand."""
 
 
 class Threads:
-    """Runs blocking functions, at most `workers` of them at once.
-
-    Work that has found a place elsewhere (`placed`) is not held up here: its own limit counts.
-    """
+    """A thread pool with a semaphore of `workers`, for callers without a concurrency limit of their own."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._door = FairSemaphore()
+        self.semaphore = FairSemaphore()
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
-    async def run(self, work: Callable[[], T], *, placed: bool = False) -> T:
-        """What `work` returns, from a thread. Cancelling stops the waiting; a thread at work goes on by itself."""
-        async with self._door.place(None if placed else self.workers):
-            return await asyncio.get_running_loop().run_in_executor(self._threads(), work)
-
-    def _threads(self) -> ThreadPoolExecutor:
+    def start(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Run a function in a thread. Cancelling the future stops the waiting; a running function continues."""
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(max(_MOST, self.workers), thread_name_prefix="llmops-flows")
-            return self._pool
+                self._pool = ThreadPoolExecutor(max(_MAX_THREADS, self.workers), thread_name_prefix="llmops-flows")
+            return asyncio.get_running_loop().run_in_executor(self._pool, function)
 
     def close(self) -> None:
-        """Begin no more work."""
+        """Start no more functions."""
         with self._lock:
             if self._pool is not None:
                 self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Where an exception came from: the line of the user's own code for the message, the whole way for the trace."""
+"""Where an exception was raised: the user's own line for the message, the traceback below the engine for the trace."""
 
 from __future__ import annotations
 
@@ -10,39 +10,37 @@ from pathlib import Path
 
 from llmops_flows.core.errors import FlowError
 
-_ENGINE = str(Path(__file__).with_name("execute.py"))
+_CALLERS = tuple(str(Path(__file__).with_name(name)) for name in ("attempt.py", "execute.py"))
+"""The files that call a stage."""
 _INSTALLED = ("site-packages", "dist-packages")
 
 
 def user_frame(error: BaseException) -> str:
-    """`components/mine.py:12 in run`: the last line of somebody's own code on the way; "" where there is none.
+    """The innermost line of user code in the traceback, as `components/mine.py:12 in run`; "" without one.
 
-    Not one's own are this package, the standard library and what is installed.
+    User code is outside this package, the standard library and installed packages.
     """
-    found = ""
+    frame_text = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
-        if not file.startswith(("<", *_foreign())) and not any(name in file for name in _INSTALLED):
-            found = f"{_shown(file)}:{line} in {frame.f_code.co_name}"
-    return found
+        if not file.startswith(("<", *_library_folders())) and not any(name in file for name in _INSTALLED):
+            frame_text = f"{_relative(file)}:{line} in {frame.f_code.co_name}"
+    return frame_text
 
 
 def traceback_note(error: FlowError) -> dict[str, str]:
-    """For the notes of a trace: the traceback of an exception that nobody raised on purpose, and of its causes.
-
-    It begins where the engine called the stage.
-    """
+    """The note for a trace: the traceback of an unexpected exception and its causes, from the call of the stage on."""
     cause = error.__cause__
     if cause is None or not hasattr(error, "kind"):
         return {}
-    begin = step = cause.__traceback__
+    start = step = cause.__traceback__
     while step is not None:
-        begin = step.tb_next if step.tb_frame.f_code.co_filename == _ENGINE else begin
+        start = step.tb_next if step.tb_frame.f_code.co_filename in _CALLERS else start
         step = step.tb_next
-    return {"traceback": "".join(traceback.format_exception(type(cause), cause, begin))}
+    return {"traceback": "".join(traceback.format_exception(type(cause), cause, start))}
 
 
-def _shown(file: str) -> str:
+def _relative(file: str) -> str:
     try:
         return Path(file).relative_to(Path.cwd()).as_posix()
     except (ValueError, OSError):
@@ -50,6 +48,6 @@ def _shown(file: str) -> str:
 
 
 @cache
-def _foreign() -> tuple[str, ...]:
+def _library_folders() -> tuple[str, ...]:
     library = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent.parent))
-    return tuple(f"{place}{os.sep}" for place in library)
+    return tuple(f"{folder}{os.sep}" for folder in library)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from abc import ABC, abstractmethod
 from typing import Any
@@ -74,16 +75,19 @@ class LedgerContract(ABC):
         meters = [BudgetMeter(Budget(tokens=100), ledger, "one")]
         meters += [BudgetMeter(Budget(tokens=100), self.other(ledger), "one", new=False) for _ in range(3)]
 
-        def spend(meter: BudgetMeter) -> None:
+        async def spend(meter: BudgetMeter) -> None:
             for _ in range(5):
                 try:
-                    with meter.reserve_blocking(Amount(0, 10)) as payment:
-                        payment.sent = True
+                    async with meter.reserve(Amount(0, 10)) as reservation:
+                        reservation.sent = True
                         granted.append(meter.statement().tokens)
                 except BudgetExceeded:
                     return
 
-        run_in_threads([(spend, meter) for meter in meters for _ in range(2)])
+        async def spend_twice(meter: BudgetMeter) -> None:
+            await asyncio.gather(spend(meter), spend(meter))
+
+        run_in_threads([(asyncio.run, spend_twice(meter)) for meter in meters])
         assert len(granted) == 10 and max(granted) <= 100
         assert meters[0].statement().tokens == 100
 

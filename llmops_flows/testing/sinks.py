@@ -61,7 +61,7 @@ class SinkContract(ABC):
         with Runner(sinks=[sink]) as runner:
             running = [runner.start(flow, [Record.of("1", {"question": str(n)})]) for n in range(8)]
             for one in running:
-                one.outcome.result(30)
+                one.future.result(30)
         sink.close()
         assert "missed events" not in caplog.text
 

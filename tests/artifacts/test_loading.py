@@ -118,14 +118,14 @@ def test_who_is_warm_tells_of_no_load() -> None:
 
 
 def test_loads_side_by_side_and_within_each_other_count_once() -> None:
-    above = Loads()
-    loads = Loads(above)
+    parent = Loads()
+    loads = Loads(parent)
     loads.add(1.0, 3.0, True)
     loads.add(2.0, 4.0, False)
     loads.add(6.0, 7.0, True)
-    assert loads.stood(10.0) == above.stood(10.0) == 4.0
-    assert loads.stood(2.5) == 1.5
-    assert loads.loaded() == 3.0
+    assert loads.paused(10.0) == parent.paused(10.0) == 4.0
+    assert loads.paused(2.5) == 1.5
+    assert loads.own_seconds() == 3.0
 
 
 def test_the_totals_tell_what_was_loaded_by_whom() -> None:

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from llmops_flows.calls.circuit_breaker import Breaker
-from llmops_flows.calls.gate import Gate, Limits
+from llmops_flows.calls.gate import Gate, ServiceCall
 from llmops_flows.core.errors import BackendError
+from llmops_flows.core.limits import Limits
 from llmops_flows.testing.clock import FakeClock
 from tests.support.stub_services import Service, down
 
@@ -17,7 +18,7 @@ async def test_a_dead_backend_is_asked_five_times_and_then_once_per_cool_down(ga
     service, begun = Service(clock, down()), clock.now()
     for _ in range(1000):
         with pytest.raises(BackendError):
-            await gate.call("x", Limits(), service)
+            await gate.call(ServiceCall("x", Limits(), service))
         clock.time = max(clock.time, begun) + 0.06
     cool_downs = (clock.now() - begun) / 30
     assert cool_downs > 1 and len(service.at) <= 5 + cool_downs
@@ -27,9 +28,9 @@ async def test_while_it_rests_the_error_says_so_and_why(gate: Gate, clock: FakeC
     service = Service(clock, down(503))
     for _ in range(2):
         with pytest.raises(BackendError, match="answered 503"):
-            await gate.call("x", Limits(), service)
-    with pytest.raises(BackendError, match=r"x is left alone for 30 s: 5 requests in a row failed.*answered 503"):
-        await gate.call("x", Limits(), service)
+            await gate.call(ServiceCall("x", Limits(), service))
+    with pytest.raises(BackendError, match=r"x is not called for 30 s: 5 requests in a row failed.*answered 503"):
+        await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 5
 
 
@@ -37,29 +38,29 @@ async def test_a_backend_that_recovers_is_used_again(gate: Gate, clock: FakeCloc
     service = Service(clock, *[down()] * 5, "yes")
     for _ in range(2):
         with pytest.raises(BackendError):
-            await gate.call("x", Limits(), service)
+            await gate.call(ServiceCall("x", Limits(), service))
     clock.time += 31
-    assert await asyncio.gather(*(gate.call("x", Limits(), service) for _ in range(1))) == ["yes"]
-    assert await asyncio.gather(*(gate.call("x", Limits(), service) for _ in range(3))) == ["yes"] * 3
+    assert await asyncio.gather(*(gate.call(ServiceCall("x", Limits(), service)) for _ in range(1))) == ["yes"]
+    assert await asyncio.gather(*(gate.call(ServiceCall("x", Limits(), service)) for _ in range(3))) == ["yes"] * 3
 
 
 def test_one_probe_at_a_time_and_a_failed_one_starts_the_cool_down_anew() -> None:
     breaker = Breaker(failures=1, cool_down=30)
     breaker.failed(0, "no", since=0)
-    assert breaker.rests(10) == 20
-    assert breaker.rests(30) == 0 and breaker.begin()
-    assert breaker.rests(31) > 0
+    assert breaker.open_for(10) == 20
+    assert breaker.open_for(30) == 0 and breaker.start()
+    assert breaker.open_for(31) > 0
     breaker.failed(31, "no", since=30)
-    breaker.probed()
-    assert breaker.rests(32) == 29
+    breaker.end_probe()
+    assert breaker.open_for(32) == 29
 
 
 def test_a_probe_that_was_called_off_makes_room_for_another() -> None:
     breaker = Breaker(failures=1, cool_down=30)
     breaker.failed(0, "no", since=0)
-    assert breaker.begin()
-    breaker.probed()
-    assert breaker.rests(31) == 0
+    assert breaker.start()
+    breaker.end_probe()
+    assert breaker.open_for(31) == 0
 
 
 def test_failures_count_in_a_row_only() -> None:
@@ -67,23 +68,23 @@ def test_failures_count_in_a_row_only() -> None:
     for now in range(10):
         breaker.failed(now, "no", since=now)
         breaker.succeeded()
-    assert breaker.rests(10) == 0
+    assert breaker.open_for(10) == 0
 
 
 def test_many_turned_away_at_once_count_as_one() -> None:
     breaker = Breaker(failures=2, cool_down=30)
     for _ in range(20):
         breaker.failed(1, "busy", since=0, busy=True)
-    assert breaker.rests(1) == 0
+    assert breaker.open_for(1) == 0
     breaker.failed(3, "busy", since=2, busy=True)
-    assert breaker.rests(3) == 30
+    assert breaker.open_for(3) == 30
 
 
 async def test_a_backend_that_refuses_what_is_asked_is_alive(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(400, retryable=False))
     for _ in range(20):
         with pytest.raises(BackendError, match="answered 400"):
-            await gate.call("x", Limits(), service)
+            await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 20
 
 
@@ -91,5 +92,5 @@ async def test_a_key_that_nobody_accepts_is_not_tried_on_and_on(gate: Gate, cloc
     service = Service(clock, down(401, retryable=False))
     for _ in range(20):
         with pytest.raises(BackendError, match="answered 401"):
-            await gate.call("x", Limits(), service)
+            await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 5

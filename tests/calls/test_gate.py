@@ -7,22 +7,23 @@ import asyncio
 import pytest
 
 from llmops_flows.calls.concurrency import FairSemaphore
-from llmops_flows.calls.gate import Gate, Limits
+from llmops_flows.calls.gate import Gate, ServiceCall
 from llmops_flows.core.errors import BackendError
+from llmops_flows.core.limits import Limits
 from llmops_flows.testing.clock import FakeClock
 from tests.support.stub_services import Service, crowded, down
 
 
 async def test_a_failure_is_tried_again_after_a_growing_pause(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(), down(), "yes")
-    assert await gate.call("x", Limits(), service) == "yes"
+    assert await gate.call(ServiceCall("x", Limits(), service)) == "yes"
     assert [at - service.at[0] for at in service.at] == [0, 0.5, 1.5]
 
 
 async def test_three_requests_are_the_most_and_the_error_tells_it(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down())
-    with pytest.raises(BackendError, match=r"answered 500 \(asked 3 times\)"):
-        await gate.call("x", Limits(), service)
+    with pytest.raises(BackendError, match=r"answered 500 \(3 attempts\)"):
+        await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 3
 
 
@@ -30,27 +31,27 @@ async def test_three_requests_are_the_most_and_the_error_tells_it(gate: Gate, cl
 async def test_what_another_try_cannot_mend_is_not_tried_again(gate: Gate, clock: FakeClock, status: int) -> None:
     service = Service(clock, down(status, retryable=True))
     with pytest.raises(BackendError):
-        await gate.call("x", Limits(), service)
+        await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 1
 
 
 async def test_a_used_up_quota_is_not_tried_again(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(429, retryable=False, retry_after=1.0))
     with pytest.raises(BackendError):
-        await gate.call("x", Limits(), service)
+        await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 1
 
 
 async def test_a_mistake_in_the_code_is_not_tried_again(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, ZeroDivisionError("no"))
     with pytest.raises(ZeroDivisionError):
-        await gate.call("x", Limits(), service)
+        await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 1
 
 
 async def test_retry_after_is_waited_for(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(429, retry_after=20.0), "yes")
-    assert await gate.call("x", Limits(), service) == "yes"
+    assert await gate.call(ServiceCall("x", Limits(), service)) == "yes"
     assert service.at[1] - service.at[0] >= 20
 
 
@@ -59,10 +60,10 @@ async def test_retry_after_holds_for_every_call_to_that_backend(gate: Gate, cloc
 
     async def later(backend: str, service: Service) -> None:
         await clock.sleep(1)
-        await gate.call(backend, Limits(), service)
+        await gate.call(ServiceCall(backend, Limits(), service))
 
     begun = clock.now()
-    await asyncio.gather(gate.call("x", Limits(), first), later("x", second), later("y", elsewhere))
+    await asyncio.gather(gate.call(ServiceCall("x", Limits(), first)), later("x", second), later("y", elsewhere))
     assert second.at[0] - begun >= 20
     assert elsewhere.at[0] - begun == 1
 
@@ -71,33 +72,33 @@ async def test_a_retry_after_beyond_the_deadline_fails_at_once_and_says_what_was
     gate: Gate, clock: FakeClock
 ) -> None:
     service, begun = Service(clock, down(429, retry_after=600.0)), clock.now()
-    with pytest.raises(BackendError, match=r"asked to wait 600 s .*call has 60 s left.*limits\.timeout") as caught:
-        await gate.call("x", Limits(timeout=60), service)
+    with pytest.raises(BackendError, match=r"pause of 600 s .*call has 60 s left.*limits\.timeout") as caught:
+        await gate.call(ServiceCall("x", Limits(timeout=60), service))
     assert (caught.value.status, caught.value.retry_after, clock.now() - begun) == (429, 600.0, 0)
 
 
 async def test_the_next_calls_fail_at_once_too_until_the_service_may_be_asked(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(429, retry_after=600.0), "yes")
     for _ in range(3):
-        with pytest.raises(BackendError, match="asked to wait 600 s"):
-            await gate.call("x", Limits(timeout=60), service)
+        with pytest.raises(BackendError, match="requires a pause of 600 s"):
+            await gate.call(ServiceCall("x", Limits(timeout=60), service))
     assert len(service.at) == 1
     clock.time += 560
-    assert await gate.call("x", Limits(timeout=60), service) == "yes"
+    assert await gate.call(ServiceCall("x", Limits(timeout=60), service)) == "yes"
     assert service.at[1] - service.at[0] >= 600
 
 
 async def test_there_is_no_second_try_without_time_for_it(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down())
-    with pytest.raises(BackendError, match="asked 2 times"):
-        await gate.call("x", Limits(timeout=1.2), service)
+    with pytest.raises(BackendError, match="2 attempts"):
+        await gate.call(ServiceCall("x", Limits(timeout=1.2), service))
     assert len(service.at) == 2
 
 
 async def test_an_answer_that_was_begun_before_a_reader_is_not_begun_again(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(), "yes")
     with pytest.raises(BackendError):
-        await gate.call("x", Limits(), service, repeatable=lambda: False)
+        await gate.call(ServiceCall("x", Limits(), service, repeatable=lambda: False))
     assert len(service.at) == 1
 
 
@@ -107,7 +108,7 @@ async def test_an_answer_that_was_begun_before_a_reader_is_not_begun_again(gate:
 async def test_requests_keep_the_distance_that_the_rate_asks_for(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, "yes")
     limits = Limits(requests_per_minute=60, timeout=5)
-    await asyncio.gather(*(gate.call("x", limits, service) for _ in range(120)))
+    await asyncio.gather(*(gate.call(ServiceCall("x", limits, service)) for _ in range(120)))
     gaps = [b - a for a, b in zip(service.at, service.at[1:], strict=False)]
     assert min(gaps) >= 1.0
     assert 119 / (service.at[-1] - service.at[0]) >= 0.95
@@ -117,14 +118,14 @@ async def test_requests_keep_the_distance_that_the_rate_asks_for(gate: Gate, clo
 async def test_one_of_several_processes_keeps_to_its_share_of_the_rate(gate: Gate, clock: FakeClock) -> None:
     gate.processes = 4
     service = Service(clock, "yes")
-    await asyncio.gather(*(gate.call("x", Limits(requests_per_minute=60), service) for _ in range(3)))
+    await asyncio.gather(*(gate.call(ServiceCall("x", Limits(requests_per_minute=60), service)) for _ in range(3)))
     assert [round(at - service.at[0], 2) for at in service.at] == [0, 4.08, 8.16]
 
 
 async def test_waiting_in_our_own_queue_is_not_on_the_calls_time(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, "yes")
     limits = Limits(requests_per_minute=60, timeout=1)
-    assert await asyncio.gather(*(gate.call("x", limits, service) for _ in range(30))) == ["yes"] * 30
+    assert await asyncio.gather(*(gate.call(ServiceCall("x", limits, service)) for _ in range(30))) == ["yes"] * 30
 
 
 async def test_a_second_try_does_not_stand_in_the_queue_behind_those_who_have_not_begun(
@@ -132,13 +133,13 @@ async def test_a_second_try_does_not_stand_in_the_queue_behind_those_who_have_no
 ) -> None:
     service = Service(clock, down(), "yes")
     limits = Limits(requests_per_minute=60, timeout=5)
-    assert await asyncio.gather(*(gate.call("x", limits, service) for _ in range(50))) == ["yes"] * 50
+    assert await asyncio.gather(*(gate.call(ServiceCall("x", limits, service)) for _ in range(50))) == ["yes"] * 50
 
 
 async def test_backends_do_not_wait_for_each_other(gate: Gate, clock: FakeClock) -> None:
     service, begun = Service(clock, "yes"), clock.now()
     for name in ("x", "y"):
-        await gate.call(name, Limits(requests_per_minute=1), service)
+        await gate.call(ServiceCall(name, Limits(requests_per_minute=1), service))
     assert service.at == [begun, begun]
 
 
@@ -148,7 +149,7 @@ async def test_backends_do_not_wait_for_each_other(gate: Gate, clock: FakeClock)
 async def test_no_more_than_parallel_are_under_way_at_once() -> None:
     gate, places = Gate(), list[int]()
     attempt = crowded(places)
-    await asyncio.gather(*(gate.call("x", Limits(parallel=3), attempt) for _ in range(12)))
+    await asyncio.gather(*(gate.call(ServiceCall("x", Limits(parallel=3), attempt)) for _ in range(12)))
     assert max(places) == 3
 
 
@@ -163,16 +164,16 @@ async def test_one_of_several_processes_keeps_to_its_share_of_the_places() -> No
         await asyncio.sleep(0.01)
         inside -= 1
 
-    await asyncio.gather(*(gate.call("x", Limits(parallel=8), service, parallel=5) for _ in range(9)))
+    await asyncio.gather(*(gate.call(ServiceCall("x", Limits(parallel=8), service, parallel=5)) for _ in range(9)))
     assert most == 2
 
 
 async def test_the_door_is_open_to_the_next_after_a_cancel_at_any_moment() -> None:
     for moment in (0.0, 0.001, 0.01, 0.015):
-        door = FairSemaphore()
+        semaphore = FairSemaphore()
 
-        async def stay(door: FairSemaphore = door) -> None:
-            async with door.place(1):
+        async def stay(semaphore: FairSemaphore = semaphore) -> None:
+            async with semaphore.acquire(1):
                 await asyncio.sleep(0.01)
 
         tasks = [asyncio.create_task(stay()) for _ in range(4)]
@@ -180,18 +181,18 @@ async def test_the_door_is_open_to_the_next_after_a_cancel_at_any_moment() -> No
         tasks[0].cancel()
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(0.5), door.place(1):
+        async with asyncio.timeout(0.5), semaphore.acquire(1):
             pass
 
 
 async def test_somebody_who_is_let_in_and_cancelled_in_the_same_moment_leaves_the_place_to_the_next() -> None:
-    door, order = FairSemaphore(), list[str]()
+    semaphore, order = FairSemaphore(), list[str]()
 
     async def stay(name: str) -> None:
-        async with door.place(1):
+        async with semaphore.acquire(1):
             order.append(name)
 
-    async with door.place(1):
+    async with semaphore.acquire(1):
         second = asyncio.create_task(stay("second"))
         third = asyncio.create_task(stay("third"))
         await asyncio.sleep(0)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from llmops_flows import BackendError, DeadlineExceeded, Outcome, load_flow
+from llmops_flows.calls.event_loop import run_sync
 from llmops_flows.components.model.anthropic import Anthropic
 from llmops_flows.core.roles import Prices
 from llmops_flows.core.stage import Call
-from llmops_flows.engine.event_loop import run_sync
 from tests.support.http_server import StubResponse, StubServer
 
 KEY = "sk-ant-ABCDEFGHIJKLMNOP0123"

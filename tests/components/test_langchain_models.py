@@ -14,9 +14,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.tracers.base import BaseTracer
 
 from llmops_flows import BackendError, ConfigError, DeadlineExceeded, Flow, Outcome, Record, Runner, load_flow
+from llmops_flows.calls.event_loop import run_sync
 from llmops_flows.components.model.langchain import LangChainModel
 from llmops_flows.core.stage import Call
-from llmops_flows.engine.event_loop import run_sync
 from llmops_flows.integrations.langchain.runnable import FlowRunnable
 from tests.components.test_openai import KEY, USAGE, everything, piece, said
 from tests.support.http_server import StubResponse, StubServer

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from llmops_flows import BackendError, DeadlineExceeded, Flow, Outcome, Record, Runner, load_flow
+from llmops_flows.calls.event_loop import run_sync
 from llmops_flows.components.model.openai import OpenAI
 from llmops_flows.components.model.openai_compatible import OpenAICompatible
 from llmops_flows.components.model.openai_stream import supports_strict
 from llmops_flows.core.roles import Model, Prices
 from llmops_flows.core.stage import Call
-from llmops_flows.engine.event_loop import run_sync
 from llmops_flows.stores.memory_store import MemoryStore
 from tests.support.http_server import StubResponse, StubServer
 

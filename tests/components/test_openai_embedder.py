@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from llmops_flows import Flow, Record, Runner, Stage
 from llmops_flows.calls.budget import Budget
-from llmops_flows.calls.budget_meter import BudgetMeter, spending
-from llmops_flows.calls.gate import Limits
+from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.call_context import CallContext, call_context
+from llmops_flows.calls.gate import Gate
 from llmops_flows.components.embedder.openai import OpenAIEmbeddings
 from llmops_flows.components.embedder.sentence_transformers import SentenceTransformers
-from llmops_flows.core.errors import BackendError, BudgetExceeded, ConfigError, MissingExtra
+from llmops_flows.core.errors import (
+    BackendError,
+    BudgetExceeded,
+    ConfigError,
+    DeadlineExceeded,
+    MissingExtra,
+    StageError,
+)
+from llmops_flows.core.limits import Limits
 from llmops_flows.core.roles import Embedder, Prices
 from llmops_flows.stores.memory_store import MemoryLedger
 from llmops_flows.testing.embedders import EmbedderContract, WordVectors
@@ -119,24 +130,75 @@ def test_what_is_no_answer_of_the_protocol_is_told(body: bytes, kind: str, words
         OpenAIEmbeddings(base_url=server.url, limits=Limits(attempts=1)).embed(["x"])
 
 
-def test_every_request_is_paid_from_the_budget_and_none_begins_beyond_it(service: Service) -> None:
+def test_every_request_is_charged_to_the_budget_and_none_starts_beyond_it(service: Service) -> None:
     embedder = OpenAIEmbeddings(base_url=service.url, batch=1, prices=Prices(input=1000), limits=Limits(attempts=2))
-    purse = BudgetMeter(Budget(usd=0.5), MemoryLedger(), "one")
-    with spending(purse):
+    meter = BudgetMeter(Budget(usd=0.5), MemoryLedger(), "one")
+    with call_context(CallContext(Gate(), meter)):
         embedder.embed(["two words"] * 3)
-        assert purse.statement().usd == 0.003  # the service counts one token for each
+        assert meter.statement().usd == 0.003  # the service reports one token for each
         service.failing = 401
         with pytest.raises(BackendError):
             embedder.embed(["two words"])
-        assert purse.statement().usd == 0.003
+        assert meter.statement().usd == 0.003
         service.failing = 500
         with pytest.raises(BackendError):
             embedder.embed(["two words"])
-        assert purse.statement().unknown == 2 and 0.02 < purse.statement().usd < 0.3
-        asked = len(service.requests)
+        assert meter.statement().unknown == 2 and 0.02 < meter.statement().usd < 0.3
+        requests = len(service.requests)
         with pytest.raises(BudgetExceeded, match="used up"):
             embedder.embed(["long " * 200])
-    assert len(service.requests) == asked
+    assert len(service.requests) == requests
+
+
+def test_the_deadline_of_the_stage_call_ends_an_embedding() -> None:
+    started = time.monotonic()
+    context = call_context(CallContext(Gate(), deadline=started + 0.3))
+    with StubServer(StubResponse(hang=True)) as server, context, pytest.raises(DeadlineExceeded):
+        OpenAIEmbeddings(base_url=server.url).embed(["x"])
+    assert 0.25 < time.monotonic() - started < 2
+
+
+def test_cancelling_the_stage_call_ends_an_embedding() -> None:
+    cancelled = threading.Event()
+    threading.Timer(0.2, cancelled.set).start()
+    started = time.monotonic()
+    context = call_context(CallContext(Gate(), cancelled=cancelled.is_set))
+    with StubServer(StubResponse(hang=True)) as server, context, pytest.raises(StageError, match="cancelled"):
+        OpenAIEmbeddings(base_url=server.url).embed(["x"])
+    assert time.monotonic() - started < 2
+
+
+def test_embedders_keep_the_rate_and_the_breaker_of_their_service(service: Service) -> None:
+    embedder = OpenAIEmbeddings(base_url=service.url, batch=1, limits=Limits(requests_per_minute=600, attempts=1))
+    with call_context(CallContext(Gate(failures=2))):
+        started = time.monotonic()
+        embedder.embed(["a", "b", "c"])
+        assert time.monotonic() - started >= 0.2
+        service.failing = 500
+        for _ in range(2):
+            with pytest.raises(BackendError, match="500"):
+                embedder.embed(["x"])
+        with pytest.raises(BackendError, match="is not called for"):
+            embedder.embed(["x"])
+    assert len(service.requests) == 5
+
+
+def test_the_cost_of_embeddings_in_a_run_is_booked(service: Service) -> None:
+    class Embed(Stage):
+        writes = "documents"
+        embedder: OpenAIEmbeddings
+
+        def run(self, question: str) -> list[float]:
+            row: list[float] = self.embedder.embed([question])[0].tolist()
+            return row
+
+    embedder = OpenAIEmbeddings(base_url=service.url, prices=Prices(input=1000))
+    meter = BudgetMeter(Budget(usd=1), MemoryLedger(), "one")
+    with Runner(gate=Gate(), budget_meter=meter) as runner:
+        records = [Record.of(str(n), {"question": f"question {n}"}) for n in range(4)]
+        runner.run(Flow(stages={"embed": Embed(embedder=embedder)}), records)
+    assert all(record.error is None for record in records)
+    assert meter.statement().usd == 0.004
 
 
 def test_prices_come_from_the_list() -> None:

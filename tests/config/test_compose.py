@@ -81,7 +81,7 @@ def test_a_slot_that_nobody_writes_is_found_before_anything_runs() -> None:
         "pytest.main",
         "subprocess.Popen",
         "llmops_flows.config.files.paths.Path",
-        "llmops_flows.engine.event_loop.threading.Thread",
+        "llmops_flows.calls.event_loop.threading.Thread",
         "llmops_flows.components.model.llamacpp.os.system",
         "llmops_flows.engine.runner.ThreadPoolExecutor",
         "llmops_flows.engine.runner.Runner",

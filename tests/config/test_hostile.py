@@ -77,7 +77,7 @@ TARGETS = [
     "pytest.main",
     "ctypes.CDLL",
     "code.interact",
-    "llmops_flows.engine.event_loop.threading.Thread",
+    "llmops_flows.calls.event_loop.threading.Thread",
     "llmops_flows.config.files.paths.os.system",
     "llmops_flows.artifacts.lazy_import.load",
     "llmops_flows.engine.runner.Runner",

@@ -99,7 +99,7 @@ def test_a_run_stops_at_its_budget_and_continues_with_a_larger_one(
     assert code == 1, output
     assert 0.4 < service.usd <= 0.5
     assert spent(output) == pytest.approx(service.usd, rel=1e-4)
-    assert re.search(r"budget.usd=0.5 is used up: 0.\d+ spent, next call may cost 0.05\d*; what was answered", output)
+    assert re.search(r"budget.usd=0.5 is used up: 0.\d+ spent, next call may cost 0.05\d*; finished answers", output)
     saved = summary(tmp_path)
     assert saved["budget"]["usd"]["limit"] == 0.5
     assert saved["budget"]["usd"]["left"] == pytest.approx(0.5 - service.usd, abs=1e-6)

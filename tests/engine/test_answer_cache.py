@@ -17,8 +17,8 @@ from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.record import Slot
 from llmops_flows.core.store import Entry
-from llmops_flows.engine.answer_cache import AnswerCache
-from llmops_flows.engine.resilient_store import MOST_HELD, RETRY, ResilientStore
+from llmops_flows.engine.answers.answer_cache import AnswerCache
+from llmops_flows.engine.answers.resilient_store import MOST_HELD, RETRY, ResilientStore
 from llmops_flows.stores.memory_store import MemoryStore
 from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.clock import FakeClock
@@ -271,15 +271,15 @@ def test_an_answer_with_a_secret_is_never_written_and_that_is_told_once(
     store.close()
     assert (RUN_COUNTS["find"], RUN_COUNTS["say"]) == (1, 2)
     assert all(secret.encode() not in file.read_bytes() for file in tmp_path.iterdir())
-    assert caplog.text.count("'model' holds something that looks like a secret") == 1
+    assert caplog.text.count("'model' seems to contain a secret") == 1
 
 
 def test_a_secret_in_the_notes_is_not_written_either(caplog: pytest.LogCaptureFixture) -> None:
     store = MemoryStore()
     log = logging.getLogger("llmops_flows")
-    keeper = AnswerCache(store, CachePolicy(), lambda topic, text: log.warning(text))
+    answers = AnswerCache(store, CachePolicy(), lambda topic, text: log.warning(text))
     outcome = Outcome("fine", notes={"header": "Bearer abcdefghijklmnopqrstuvwxyz012345"})
-    keeper.keep("k", outcome, 0.1, True, put_off=False, stage="model")
+    answers.add("k", outcome, 0.1, cacheable=True, stage="model")
     assert store.entries(["k"]) == {}
     assert "secret" in caplog.text
 

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from llmops_flows import BackendError, Call, Flow, Record, Runner, Stage
-from llmops_flows.calls.gate import Gate, Limits
+from llmops_flows.calls.gate import Gate
 from llmops_flows.components.model.echo import Echo
+from llmops_flows.core.limits import Limits
 from llmops_flows.testing.clock import FakeClock
 from tests.support.http_models import span
 from tests.support.stub_stages import Find, Write, question_records

@@ -8,7 +8,7 @@ import pytest
 
 from llmops_flows.calls.budget import Ledger
 from llmops_flows.core.store import Store
-from llmops_flows.engine.resilient_store import ResilientStore
+from llmops_flows.engine.answers.resilient_store import ResilientStore
 from llmops_flows.stores.memory_store import MemoryLedger, MemoryStore
 from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.fakes import FailingStore

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from llmops_flows import Runner
-from llmops_flows.calls.gate import Gate, Limits
+from llmops_flows.calls.gate import Gate
+from llmops_flows.core.limits import Limits
 from llmops_flows.stores.sqlite_store import SQLiteStore
 from tests.support.http_models import Blocking, Chat, chat
 from tests.support.stub_stages import question_records

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from pydantic import model_validator
@@ -11,14 +11,14 @@ from pydantic import model_validator
 from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.calls.budget import Amount
-from llmops_flows.calls.budget_meter import paid
-from llmops_flows.calls.retry import backoff
+from llmops_flows.calls.call_context import call_service
 from llmops_flows.calls.service_errors import backend_error
 from llmops_flows.core.errors import BackendError, ConfigError, Problem
 from llmops_flows.core.limits import Limits
 from llmops_flows.core.roles import Embedder, Prices, Usage, Vectors, most_tokens
 from llmops_flows.core.stage import OPERATIONAL, Positive
 
+from ..model.service_model import backend_name, close_client
 from ..service_settings import api_key_problems, base_url_problems, price_problems, read_api_key, with_listed_prices
 
 _HINT = "; look at base_url, which ends in /v1 with most services"
@@ -60,50 +60,49 @@ class OpenAIEmbeddings(Embedder):
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         numpy = load("numpy", self.extra, type(self).__name__)
-        client = shared(self, self._load, close=lambda client: client.close())
+        client = shared(self, self._load, close=close_client)
         rows: list[list[float]] = []
         for start in range(0, len(texts), self.batch):
-            rows += self._request(client, [text or " " for text in texts[start : start + self.batch]])
+            rows += self._embed_batch(client, [text or " " for text in texts[start : start + self.batch]])
         vectors = numpy.asarray(rows, dtype="float32").reshape(len(rows), -1 if rows else self.dimensions or 1)
         return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
-    def _request(self, client: Any, texts: list[str]) -> list[list[float]]:
-        """The rows of one request, tried again where that can help; each try is paid for."""
-        max_cost = Amount.of(self.prices.max_cost(most_tokens(texts), 0))
-        for tries in range(1, self.limits.attempts + 1):
-            try:
-                with paid(max_cost) as settle:
-                    return self._ask(client, texts, settle)
-            except BackendError as error:
-                if not error.retryable or tries == self.limits.attempts:
-                    raise
-                time.sleep(max(backoff(tries), min(error.retry_after or 0.0, self.limits.timeout)))
-        raise AssertionError("unreachable")
+    def _embed_batch(self, client: Any, texts: list[str]) -> list[list[float]]:
+        rows, _ = call_service(
+            backend_name("openai", self.base_url, self.name),
+            self.limits,
+            partial(self._request, client, texts),
+            max_cost=Amount.of(self.prices.max_cost(most_tokens(texts), 0)),
+            cost=lambda answer: Amount.of(answer[1]) if answer[1] else None,
+        )
+        return rows
 
-    def _ask(self, client: Any, texts: list[str], settle: Callable[[Amount], Any]) -> list[list[float]]:
+    async def _request(self, client: Any, texts: list[str], seconds: float) -> tuple[list[list[float]], Usage]:
+        """The vectors of one request, and its usage (empty if the service reports none)."""
         openai = load("openai", self.extra)
-        chosen = {"dimensions": self.dimensions} if self.dimensions else {}
+        options: dict[str, Any] = {"dimensions": self.dimensions} if self.dimensions else {}
         try:
-            answer = client.embeddings.create(model=self.name, input=texts, encoding_format="float", **chosen)
+            answer = await client.embeddings.create(
+                model=self.name, input=texts, encoding_format="float", timeout=seconds + 1, **options
+            )
         except openai.OpenAIError as error:
             raise backend_error(error, self.name) from None
         except ValueError:
             raise BackendError(f"{self.name} sent no JSON{_HINT}") from None
-        if getattr(answer, "usage", None) is not None:
-            settle(Amount.of(self.prices.cost(Usage(input_tokens=answer.usage.prompt_tokens))))
+        reported = getattr(answer, "usage", None)
+        usage = Usage() if reported is None else self.prices.cost(Usage(input_tokens=reported.prompt_tokens))
         if not getattr(answer, "data", None):
-            raise BackendError(f"{self.name} sent no vectors{_HINT}")
-        found = sorted(answer.data, key=lambda item: item.index)
-        if len(found) != len(texts):
-            raise BackendError(f"{self.name} gave {len(found)} vectors for {len(texts)} texts")
-        return [item.embedding for item in found]
+            raise BackendError(f"{self.name} sent no vectors{_HINT}", usage=usage)
+        if len(answer.data) != len(texts):
+            raise BackendError(f"{self.name} sent {len(answer.data)} vectors for {len(texts)} texts", usage=usage)
+        return [item.embedding for item in sorted(answer.data, key=lambda item: item.index)], usage
 
     def _load(self) -> Any:
         for problem in self.problems():
             raise ConfigError(Problem(problem, key="embedder"))
-        return load("openai", self.extra, type(self).__name__).OpenAI(
+        return load("openai", self.extra, type(self).__name__).AsyncOpenAI(
             api_key=read_api_key(self.api_key_env) or "none",
             base_url=self.base_url,
-            timeout=self.limits.timeout,
+            timeout=None,  # the call gate keeps the deadline
             max_retries=0,
         )

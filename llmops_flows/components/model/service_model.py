@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from llmops_flows.artifacts.resources import shared
+from llmops_flows.calls.event_loop import background_loop
 from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.roles import Model, Prices, Usage
 from llmops_flows.core.stage import OPERATIONAL, Part
-from llmops_flows.engine.event_loop import background_loop
 
 from ..service_settings import api_key_problems, base_url_problems, price_problems, read_api_key, with_listed_prices
 
@@ -36,16 +36,22 @@ class Connection(Part):
 
     async def client(self, key: str, make: Callable[[], T]) -> T:
         """The client for a key, made once per process by `make`, outside the event loop (its import takes long)."""
-        return await asyncio.to_thread(shared, self, make, name=digest(key), close=_close)
+        return await asyncio.to_thread(shared, self, make, name=digest(key), close=close_client)
 
 
-def _close(client: Any) -> None:
-    """Close an asynchronous client on the loop that its connections live on; nobody waits for it."""
-    work = client.close()
+def close_client(client: Any) -> None:
+    """Close an asynchronous client on the background loop, where its connections live, without waiting."""
+    closing = client.close()
     try:
-        asyncio.run_coroutine_threadsafe(work, background_loop())
+        asyncio.run_coroutine_threadsafe(closing, background_loop())
     except RuntimeError:
-        work.close()
+        closing.close()
+
+
+def backend_name(provider: str, base_url: str | None, name: str) -> str:
+    """The name under which the call gate knows a model of a service."""
+    host = f"{urlsplit(base_url).netloc.rpartition('@')[2]}/" if base_url else ""
+    return f"{provider}/{host}{name}"
 
 
 class ServiceModel(Model):
@@ -84,8 +90,7 @@ class ServiceModel(Model):
 
     @property
     def backend(self) -> str:
-        place = f"{urlsplit(self.base_url).netloc.rpartition('@')[2]}/" if self.base_url else ""
-        return f"{self.provider}/{place}{self.name}"
+        return backend_name(self.provider, self.base_url, self.name)
 
     @cached_property
     def connection(self) -> Connection:

@@ -16,7 +16,7 @@ from llmops_flows.core.fingerprint import address, decode, digest, encode
 from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.core.redaction import has_secret
 from llmops_flows.core.store import Entry, Store
-from llmops_flows.engine.resilient_store import ResilientStore
+from llmops_flows.engine.answers.resilient_store import ResilientStore
 
 log = logging.getLogger("llmops_flows")
 _TEMPERATURE = re.compile(r"""['"]temperature['"]\s*[:,]\s*([0-9.]+)""")

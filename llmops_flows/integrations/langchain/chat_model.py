@@ -20,13 +20,13 @@ from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthr
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from llmops_flows.calls.event_loop import BackgroundRun
 from llmops_flows.core.errors import ConfigError
 from llmops_flows.core.events import Event
 from llmops_flows.core.flow import Flow
 from llmops_flows.core.limits import Limits
 from llmops_flows.core.record import Record
 from llmops_flows.core.roles import Model
-from llmops_flows.engine.event_loop import BackgroundRun
 from llmops_flows.engine.runner import Runner
 
 from .messages import answer_chunk, answer_message, chat_record, final_chunk
@@ -128,7 +128,7 @@ class ChatFlowModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         record, pieces = chat_record(messages), queue.SimpleQueue[str | None]()
         running = BackgroundRun(self._work(record, stop, kwargs, pieces.put))
-        running.outcome.add_done_callback(lambda _: pieces.put(None))
+        running.future.add_done_callback(lambda _: pieces.put(None))
         shown = 0
         try:
             while (piece := pieces.get()) is not None:
@@ -137,9 +137,9 @@ class ChatFlowModel(BaseChatModel):
                 if run_manager is not None:
                     run_manager.on_llm_new_token(piece, chunk=fresh)
                 yield fresh
-            running.outcome.result()
+            running.future.result()
         finally:
-            if not running.outcome.done():
+            if not running.future.done():
                 running.stop()
         yield final_chunk(record, shown)
 
@@ -158,7 +158,7 @@ class ChatFlowModel(BaseChatModel):
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         running = BackgroundRun(self._work(record, stop, kwargs, put))
-        running.outcome.add_done_callback(lambda _: put(None))
+        running.future.add_done_callback(lambda _: put(None))
         shown = 0
         try:
             while (piece := await pieces.get()) is not None:
@@ -167,9 +167,9 @@ class ChatFlowModel(BaseChatModel):
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(piece, chunk=fresh)
                 yield fresh
-            running.outcome.result()
+            running.future.result()
         finally:
-            if not running.outcome.done():
+            if not running.future.done():
                 running.cancel()
         yield final_chunk(record, shown)
 

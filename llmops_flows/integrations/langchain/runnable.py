@@ -182,14 +182,14 @@ class FlowRunnable(Runnable[Any, Answer]):
         live = self._live(record, pieces.put)
         sinks = (self._children({record.id: run_manager}, [record]), live)
         work = self.runner.start(self.flow, [record], **self._options(*sinks, config))
-        work.outcome.add_done_callback(lambda _: pieces.put(None))
+        work.future.add_done_callback(lambda _: pieces.put(None))
         try:
             while (piece := pieces.get()) is not None:
                 yield AddableDict(answer=piece)
         finally:
-            if not work.outcome.done():  # the reader has left, or was interrupted
+            if not work.future.done():  # the reader has left, or was interrupted
                 work.stop()
-        work.outcome.result()
+        work.future.result()
         yield from self._rest(record, live)
 
     async def _apieces(
