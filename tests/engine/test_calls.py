@@ -218,7 +218,7 @@ def test_a_dead_primary_costs_five_requests_and_one_per_cool_down_and_is_used_ag
                 answers.append(span(record).notes["model"])
                 if answers[-1] == "first":
                     break
-    assert len(dead.asked) <= 5 + 3
+    assert len(dead.requests) <= 5 + 3
     assert 60 <= clock.now() - begun <= 100
     assert set(answers[:-1]) == {"second"} and answers[-1] == "first"
 
