@@ -121,7 +121,7 @@ def test_why_and_replay_take_the_run_id_of_an_answer(place: Path, command: Run) 
     [
         (("why", "0", "retreive"), "did you mean 'retrieve'?"),
         (("why", "lst"), "did you mean 'last'?"),
-        (("why", "99"), "point 99 not data"),
+        (("why", "99"), "point 99 not found"),
         (("why",), "required: RUN"),
         (("why", "0", "--jsn"), "did you mean '--json'?"),
         (("replay", "multirun"), "the folder has no results.jsonl"),
