@@ -1,1 +1,1 @@
-"""What people read: tables, result files, the leaderboard, the HTML page."""
+"""Results for people: statistics, result files, leaderboard, comparison, tables and the HTML page."""

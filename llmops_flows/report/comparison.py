@@ -1,4 +1,4 @@
-"""Two variants side by side: which keys, texts, answers and scores differ, and where their runs part."""
+"""The comparison of two runs: the keys, texts, answers and scores that differ, and the first stage that differs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .saved_runs import SavedRun
 from .score_table import Difference, ScoreTable
 
 WrittenAddresses = Mapping[str, Mapping[str, str]]
-"""Row id to the address of what each stage wrote, in the order in which the stages ran."""
+"""Row id to the address that each stage wrote, in the order of execution."""
 
 _LONG = 60
 FIGURES = ("cost_usd", "seconds", "tokens")
@@ -26,7 +26,7 @@ FIGURES = ("cost_usd", "seconds", "tokens")
 
 @dataclass(frozen=True)
 class RowChange:
-    """One row whose answer or error is another one. `question` is the text of the question."""
+    """A row with a different answer or error. `question` is the text of the question."""
 
     id: str
     question: str
@@ -36,7 +36,7 @@ class RowChange:
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A measure's difference (second less first), and the ids of the questions that moved, the farthest first."""
+    """The difference of a metric (second minus first), and the questions that changed, the largest change first."""
 
     difference: Difference
     improved: tuple[str, ...]
@@ -45,16 +45,16 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The second variant against the first; what is equal is not told.
+    """The second run against the first; what is equal is left out.
 
     Attributes:
         config: config keys that differ, with both values. texts: key to the unified diff of a long text.
-        answers, errors: rows that were answered, or failed, otherwise.
-        only_first, only_second: ids of rows that only one of them has.
-        scores: metric to its movement. figures: the same of cost_usd, seconds, tokens per question (what an answer
-            costs and takes when nothing is known).
-        judged: metric to what TruLens says of its judges' scores (`integrations.trulens.run_diff`).
-        diverged_at: row id to the first stage that wrote something else; None without the traces of both runs.
+        answers, errors: rows with a different answer or error.
+        only_first, only_second: ids of rows that only one run has.
+        scores: metric to its change. figures: the same for cost_usd, seconds and tokens of an answer without the
+            cache.
+        judged: metric to the result of TruLens for the scores of its judges (`integrations.trulens.run_diff`).
+        diverged_at: row id to the first stage with another output; None without the traces of both runs.
     """
 
     first: str
@@ -73,20 +73,20 @@ class Comparison:
 
     @property
     def identical(self) -> bool:
-        """Whether nothing differs."""
+        """Whether the runs do not differ."""
         sections = (self.config, self.texts, self.answers, self.errors, self.only_first, self.only_second)
         return not any((*sections, self.scores, self.figures, self.diverged_at, self.judged))
 
     @property
     def stages(self) -> dict[str, int]:
-        """Stage to the number of rows that part there, the most first."""
+        """Stage to the number of rows in which it is the first to differ, the largest number first."""
         return dict(Counter((self.diverged_at or {}).values()).most_common())
 
 
 def compare(
     first: SavedRun, second: SavedRun, steps: tuple[WrittenAddresses, WrittenAddresses] | None = None
 ) -> Comparison:
-    """Everything in which two variants differ. steps: what their stages wrote, as `steps_of` finds it in traces."""
+    """All differences of two runs. steps: what the stages of each wrote, by `written_addresses`."""
     before, after = ({str(row.get("id")): row for row in variant.rows} for variant in (first, second))
     both = [id for id in before if id in after]
     found = differing_keys([first, second])
@@ -103,7 +103,7 @@ def compare(
 
 
 def written_addresses(traces: Iterable[Trace]) -> dict[str, dict[str, str]]:
-    """What each stage wrote for each row of a run, by address."""
+    """The address of what each stage wrote for each row of a run."""
     return {trace.record: {step.stage: step.address for step in trace.steps} for trace in traces}
 
 
@@ -120,15 +120,15 @@ def _is_text(axis: DifferingKey) -> bool:
     return any(isinstance(value, str) and ("\n" in value or len(value) > _LONG) for value in axis.values)
 
 
-def _prompts(first: SavedRun, second: SavedRun, told: Sequence[DifferingKey]) -> list[DifferingKey]:
-    """The texts behind options that differ: `prompt: v1, v2` alone does not say what was asked otherwise."""
-    known = {axis.key for axis in told}
+def _prompts(first: SavedRun, second: SavedRun, shown: Sequence[DifferingKey]) -> list[DifferingKey]:
+    """The prompt texts behind options that differ: `prompt: v1, v2` alone does not show them."""
+    known = {axis.key for axis in shown}
     configs = [{key: value for key, value in v.config.items() if key != "stages"} for v in (first, second)]
     return [axis for axis in differing_leaves(configs) if axis.key not in known and _written(axis)]
 
 
 def _written(axis: DifferingKey) -> bool:
-    """Whether an axis is a text that somebody wrote for the model, not a path."""
+    """Whether a key holds a text for the model, not a path."""
     return axis.key.startswith("prompt.") and any(isinstance(value, str) and " " in value for value in axis.values)
 
 
@@ -173,7 +173,7 @@ def _changed_metrics(table: ScoreTable, metrics: Iterable[str] | None = None) ->
     return changes
 
 
-# -- where the runs part ---------------------------------------------------------------------------------------------
+# -- the first stage that differs ------------------------------------------------------------------------------------
 
 
 def _parted(before: WrittenAddresses, after: WrittenAddresses, ids: Sequence[str]) -> dict[str, str]:
@@ -187,9 +187,9 @@ def _parted(before: WrittenAddresses, after: WrittenAddresses, ids: Sequence[str
 
 
 def first_divergence(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """The first stage that wrote something else, or that only one of the two runs has; None when they agree.
+    """The first stage with another output, or that only one of the two runs has; None if they are equal.
 
-    Stages that run side by side may end in any order: those that both have count in the order of the first run.
+    Stages that run in parallel may end in any order: those of both runs count in the order of the first run.
     """
     one = list(before)
     shared = iter([stage for stage in one if stage in after])

@@ -1,4 +1,4 @@
-"""In which config keys variants differ: each key once, a chosen option by its name."""
+"""The config keys in which runs differ: each key once, chosen options by their names."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ ABSENT = _Absent()
 
 @dataclass(frozen=True)
 class DifferingKey:
-    """A config key in which variants differ, with each variant's value (`ABSENT` where a config lacks the key)."""
+    """A config key in which runs differ, with the value of each run (`ABSENT` where its config lacks the key)."""
 
     key: str
     values: tuple[Any, ...]
 
-    def text(self, variant: int) -> str:
-        """A variant's value as one line."""
-        return one_line(self.values[variant])
+    def text(self, run: int) -> str:
+        """The value of a run, given by its position, as one line."""
+        return one_line(self.values[run])
 
 
 def differing_keys(variants: Sequence[SavedRun]) -> list[DifferingKey]:
-    """The keys that vary, each told once.
+    """The keys that differ, each once.
 
-    A group for which different options were chosen is one axis (`retriever`: bm25, hybrid); what the option alone
-    decides is not told again, nor is a value that another key takes over (`splitter.size` in
-    `retriever.splitter.size`, `retriever.k` in `stages.retrieve.k`).
+    A group with different chosen options is one key (`retriever`: bm25, hybrid). Keys that follow from the option
+    alone are left out, and so are copies of another key (`splitter.size` in `retriever.splitter.size`, `retriever.k`
+    in `stages.retrieve.k`).
     """
     if len(variants) < 2:
         return []
@@ -51,12 +51,12 @@ def differing_keys(variants: Sequence[SavedRun]) -> list[DifferingKey]:
             groups.append(_named(axis))
     own = [axis for axis in found if not axis.key.endswith(TARGET) and not _within(groups, axis)]
     ordered = sorted([*groups, *own], key=_depth)
-    told = [axis for n, axis in enumerate(ordered) if not any(_repeats(axis, higher) for higher in ordered[:n])]
-    return sorted(told, key=lambda axis: axis.key.partition(".")[0])
+    unique = [axis for n, axis in enumerate(ordered) if not any(_repeats(axis, higher) for higher in ordered[:n])]
+    return sorted(unique, key=lambda axis: axis.key.partition(".")[0])
 
 
 def differing_leaves(configs: Sequence[Mapping[str, Any]]) -> list[DifferingKey]:
-    """Every leaf in which configs differ, in the order in which the keys first occur."""
+    """Every leaf in which the configs differ, in the order of first occurrence."""
     flat = [dict(leaves(config)) for config in configs]
     keys = dict.fromkeys(key for one in flat for key in one)
     found = [DifferingKey(key, tuple(one.get(key, ABSENT) for one in flat)) for key in keys]
@@ -64,7 +64,7 @@ def differing_leaves(configs: Sequence[Mapping[str, Any]]) -> list[DifferingKey]
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Path and value of every leaf; a list of plain values is one leaf, elements of other lists go by number."""
+    """Path and value of every leaf. A list of plain values is one leaf; elements of other lists have their index."""
     if isinstance(config, Mapping) and config:
         for key, value in config.items():
             yield from leaves(value, f"{path}.{key}" if path else str(key))
@@ -88,17 +88,17 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _chosen(variants: Sequence[SavedRun]) -> list[DifferingKey]:
-    """The groups for which different options were chosen."""
+    """The groups with different chosen options."""
     groups = dict.fromkeys(group for variant in variants for group in variant.choices)
     found = [
         DifferingKey(group.replace("/", "."), tuple(v.choices.get(group, ABSENT) for v in variants)) for group in groups
     ]
-    found = [DifferingKey(axis.key, _short(axis.values)) for axis in found if len(set(axis.values)) > 1]
+    found = [DifferingKey(axis.key, _without_folder(axis.values)) for axis in found if len(set(axis.values)) > 1]
     return [axis for axis in found if axis.key != "flow"]
 
 
-def _short(options: Sequence[Any]) -> tuple[Any, ...]:
-    """Options without the folder that all of them lie in."""
+def _without_folder(options: Sequence[Any]) -> tuple[Any, ...]:
+    """The options without their common folder."""
     folders = {str(option).rpartition("/")[0] for option in options if option is not ABSENT}
     if len(folders) != 1 or folders == {""}:
         return tuple(options)
@@ -110,7 +110,7 @@ def _depth(axis: DifferingKey) -> int:
 
 
 def _within(groups: Sequence[DifferingKey], axis: DifferingKey) -> bool:
-    """Whether a key belongs to one of the groups, and differs only where the group's option does."""
+    """Whether a key belongs to one of the groups, and follows from its option."""
     return any(axis.key.startswith(f"{group.key}.") and _decides(group, axis) for group in groups)
 
 
@@ -121,7 +121,7 @@ def _decides(group: DifferingKey, axis: DifferingKey) -> bool:
 
 
 def _copied(key: str, variants: Sequence[SavedRun]) -> bool:
-    """Whether a key lies in a stage that is, in every variant, the part that stands elsewhere in the config."""
+    """Whether a key is in a stage that every run copies from another place of its config."""
     top, _, rest = key.partition(".")
     if top != "stages":
         return False
@@ -135,7 +135,7 @@ def _copied(key: str, variants: Sequence[SavedRun]) -> bool:
 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The parts that a stage may be taken from: `retriever`, `guardrail.output` …"""
+    """The config sections that a stage may be copied from: `retriever`, `guardrail.output` …"""
     for key, value in config.items():
         if key != "stages" and isinstance(value, Mapping):
             yield key, value
@@ -143,7 +143,7 @@ def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _named(axis: DifferingKey) -> DifferingKey:
-    """An axis of classes goes by the key of the part, and by the classes' own names."""
+    """A key of classes, named by the part and with the names of the classes."""
     names = [_snake(str(v).rpartition(".")[2]) if v is not ABSENT else v for v in axis.values]
     return DifferingKey(axis.key.removesuffix(f".{TARGET}"), tuple(names))
 
@@ -153,7 +153,7 @@ def _snake(name: str) -> str:
 
 
 def _repeats(axis: DifferingKey, earlier: DifferingKey) -> bool:
-    """Whether an axis tells the same as one that stands higher in the config."""
+    """Whether a key is a copy of one that is higher in the config."""
     if not all(_same(one, other) for one, other in zip(axis.values, earlier.values, strict=True)):
         return False
     return axis.key == earlier.key or axis.key.endswith(f".{earlier.key}")

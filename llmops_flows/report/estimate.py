@@ -1,4 +1,4 @@
-"""What computing answers will take and cost: as answers of the same stages did before, at today's prices."""
+"""Estimates of time and cost: from past answers of the same stages, at current prices."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llmops_flows.core.stage import Part, Stage
 
 @dataclass(frozen=True, slots=True)
 class PastAnswer:
-    """An answer that was computed once.
+    """A computed answer.
 
     Attributes:
-        place: the name of its stage in the flow. component: class of the stage. identity: all that decided it.
-        seconds: what computing it took. usage: its tokens and cost.
+        place: the name of its stage in the flow. component: class of the stage. identity: of the stage.
+        seconds: of computing it. usage: tokens and cost.
     """
 
     place: str
@@ -30,7 +30,7 @@ class PastAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PartialSum:
-    """A sum of what is known, and whether anything is not: where nothing of the kind was ever computed."""
+    """A sum of the known parts; incomplete where a part is unknown, since nothing like it was ever computed."""
 
     known: float = 0.0
     incomplete: bool = False
@@ -47,10 +47,10 @@ UNKNOWN = PartialSum(incomplete=True)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a number of answers will take.
+    """Time, tokens and cost of a number of answers.
 
     Attributes:
-        seconds: of work, one answer after another. tokens: read and written. usd: US dollars.
+        seconds: of work, one answer after another. tokens: input and output. usd: US dollars.
     """
 
     seconds: PartialSum = PartialSum()
@@ -70,7 +70,7 @@ class Estimate:
 
 
 class History:
-    """What answers took before: of the very same stage, else of stages of its class, else in its place."""
+    """Past answers: of the same stage, else of stages of its class, else of its place in the flow."""
 
     def __init__(self, past: Iterable[PastAnswer]) -> None:
         self._like: dict[tuple[str, str], list[PastAnswer]] = {}
@@ -83,12 +83,12 @@ class History:
         alike = self._of("identity", stage.identity) or self._of("component", component_name(stage))
         seconds = PartialSum(fmean(one.seconds for one in alike)) if alike else UNKNOWN
         if isinstance(stage, Model):
-            # A model reads and writes about what others did in its place, if they counted it.
+            # Other models in the same place have read and written about as many tokens.
             return Estimate(seconds, *_price(stage, alike or [o for o in self._of("place", place) if _tokens(o)]))
         if alike:
             cost = fmean(_figure(one, "cost_usd") for one in alike)
             return Estimate(seconds, PartialSum(fmean(map(_tokens, alike))), PartialSum(cost))
-        return Estimate(seconds, UNKNOWN, UNKNOWN) if _asks(stage) else Estimate(seconds)
+        return Estimate(seconds, UNKNOWN, UNKNOWN) if _calls_service(stage) else Estimate(seconds)
 
     def _of(self, kind: str, name: str) -> list[PastAnswer]:
         return self._like.get((kind, name), [])
@@ -104,10 +104,10 @@ def _price(model: Model, asked: list[PastAnswer]) -> tuple[PartialSum, PartialSu
     return PartialSum(read + written), PartialSum(model.prices.cost(usage)["cost_usd"])
 
 
-def _asks(part: Part) -> bool:
-    """Whether a part, or a part of it, calls a service."""
+def _calls_service(part: Part) -> bool:
+    """Whether a part, or one of its parts, calls a service."""
     inner = (getattr(part, name) for name in type(part).model_fields)
-    return hasattr(part, "limits") or any(_asks(one) for one in inner if isinstance(one, Part))
+    return hasattr(part, "limits") or any(_calls_service(one) for one in inner if isinstance(one, Part))
 
 
 def component_name(stage: Stage) -> str:
@@ -125,28 +125,28 @@ def _figure(one: PastAnswer, name: str) -> float:
 
 
 def format_count(figure: PartialSum) -> str:
-    """A count as a person says it: 320, 7.2 k, 1.4 M."""
+    """A count for people: 320, 7.2 k, 1.4 M."""
     value = figure.known
     for size, unit in ((1e6, " M"), (1e3, " k")):
         if value >= size:
-            return _said(figure, f"{value / size:.1f}{unit}")
-    return _said(figure, f"{value:.0f}")
+            return _with_unknown(figure, f"{value / size:.1f}{unit}")
+    return _with_unknown(figure, f"{value:.0f}")
 
 
 def format_usd(figure: PartialSum) -> str:
-    """US dollars, to the cent, or as small as they are."""
-    return _said(figure, f"${figure.known:.2f}" if figure.known >= 0.1 else f"${figure.known:.2g}")
+    """US dollars, in cents or with two significant digits."""
+    return _with_unknown(figure, f"${figure.known:.2f}" if figure.known >= 0.1 else f"${figure.known:.2g}")
 
 
 def format_duration(figure: PartialSum) -> str:
     """Seconds, minutes or hours."""
     for size, unit in ((3600, " h"), (60, " min")):
         if figure.known >= size:
-            return _said(figure, f"{figure.known / size:.1f}{unit}")
-    return _said(figure, f"{figure.known:.1f} s")
+            return _with_unknown(figure, f"{figure.known / size:.1f}{unit}")
+    return _with_unknown(figure, f"{figure.known:.1f} s")
 
 
-def _said(figure: PartialSum, known: str) -> str:
+def _with_unknown(figure: PartialSum, known: str) -> str:
     if figure.incomplete:
         return f"{known} + ?" if figure.known else "?"
     return known if figure.known else "-"

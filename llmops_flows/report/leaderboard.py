@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep as data: every variant with its scores, price, speed, errors and verdict."""
+"""The leaderboard of a sweep as data: every point with its scores, cost, latency, errors and verdict."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .saved_runs import SavedRun
 from .score_table import Difference, Score, ScoreTable
 from .statistics.intervals import quantile
 
-_UNSAID = "budget."
-"""Keys that set no variant apart: an unfinished sweep may go on with another budget, and its answers are the same."""
+_IGNORED_KEYS = "budget."
+"""Keys that are left out: a sweep may be resumed with another budget, and its answers are the same."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One variant on the board.
+    """One point on the leaderboard.
 
     Attributes:
-        rank: 1 for the best. index: the position of the run among those ranked.
-        values: its values of the config keys that vary, as text.
-        scores, against: metric to its mean, and to its difference to the baseline.
-        tied: no real difference to the best variant by the metric that sorts.
-        cost_usd, input_tokens, output_tokens: of all its questions, if nothing had been known.
-        p50, p95: seconds that an answer takes when nothing is known, scoring apart; None without answers.
+        rank: 1 for the best. index: the position of the run in the argument of `leaderboard`.
+        values: those of the config keys that differ, as text.
+        scores, against: metric to its mean, and to the difference to the baseline.
+        tied: no real difference to the best point by the sort metric.
+        cost_usd, input_tokens, output_tokens: of all questions, without the cache.
+        p50, p95: seconds of an answer without the cache and without scoring; None without answers.
         errors: rows that failed. rows: all rows. known_share: share of stage answers that were not computed.
-        stopped: it was worse than the best beyond doubt, and was not asked all questions.
+        stopped: it was clearly worse than the best one, and did not run all questions.
     """
 
     rank: int
@@ -58,7 +58,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All variants, the best first. `lost`: points without results, and why. `front`: what a search found best."""
+    """All points, the best first. `lost`: points without results, and why. `front`: the best ones of a search."""
 
     flow: str
     metric: str
@@ -72,84 +72,85 @@ class Leaderboard:
 
     @property
     def baseline_row(self) -> LeaderboardRow:
-        """The baseline's line."""
-        return next(line for line in self.rows if line.index == self.baseline)
+        """The row of the baseline."""
+        return next(row for row in self.rows if row.index == self.baseline)
 
 
 def leaderboard(
-    variants: Sequence[SavedRun],
+    runs: Sequence[SavedRun],
     *,
     sort: str | None = None,
     baseline: int = 0,
     lost: Mapping[str, str] | None = None,
     front: frozenset[str] = frozenset(),
 ) -> Leaderboard:
-    """Rank variants by a metric (the best first; those that were stopped early, then those without a score last).
+    """Rank runs by a metric: the best first, then those that stopped early, then those without a score.
 
-    baseline: the position of the variant that the others are compared with.
+    sort: the metric; by default, the first of `METRIC_ORDER` that was scored.
+    baseline: the position of the run that the others are compared with.
 
     Raises:
-        FlowError: no variant has the metric, or there is no such baseline.
+        FlowError: the metric or the baseline is unknown.
     """
-    table = ScoreTable(variants)
-    if not 0 <= baseline < len(variants):
-        raise FlowError(f"there is no variant {baseline} to compare with: they are numbered 0 to {len(variants) - 1}")
+    table = ScoreTable(runs)
+    if not 0 <= baseline < len(runs):
+        raise FlowError(f"unknown baseline {baseline}: the runs are numbered 0 to {len(runs) - 1}")
     scores = table.scores()
     metric = _metric(table, scores, sort)
     against = table.against(baseline)
-    order = sorted(range(len(variants)), key=lambda v: (*_rank(variants[v], scores[v].get(metric), metric), v))
+    order = sorted(range(len(runs)), key=lambda v: (*_rank(runs[v], scores[v].get(metric), metric), v))
     best = table.against(order[0], [metric] if metric else [])
-    varying = [axis for axis in differing_keys(variants) if not axis.key.startswith(_UNSAID)]
-    lines = tuple(
-        _line(place, v, variants[v], tuple(axis.text(v) for axis in varying), scores[v], against[v],
+    varying = [axis for axis in differing_keys(runs) if not axis.key.startswith(_IGNORED_KEYS)]
+    rows = tuple(
+        _row(place, v, runs[v], tuple(axis.text(v) for axis in varying), scores[v], against[v],
               tied=place == 1 or best[v][metric].verdict == "no real difference" if metric else False)
         for place, v in enumerate(order, 1)
     )  # fmt: skip
-    flow = str(variants[0].config.get("name") or variants[0].summary.get("flow") or "")
+    flow = str(runs[0].config.get("name") or runs[0].summary.get("flow") or "")
     metrics = tuple(
         sorted(table.metrics, key=lambda m: (m != metric, METRIC_ORDER.index(m) if m in METRIC_ORDER else 99, m))
     )
-    return Leaderboard(flow, metric, baseline, metrics, tuple(varying), lines, len(table.questions), lost or {}, front)
+    return Leaderboard(flow, metric, baseline, metrics, tuple(varying), rows, len(table.questions), lost or {}, front)
 
 
-def _metric(table: ScoreTable, scores: Sequence[Mapping[str, Score]], asked: str | None) -> str:
-    if asked is not None:
-        if asked not in table.metrics:
-            raise FlowError(f"no variant was scored by {asked!r}; {did_you_mean(asked, table.metrics)}")
-        return asked
-    there = [m for m in table.metrics if any(found[m].n for found in scores)]
-    return next((m for m in METRIC_ORDER if m in there), there[0] if there else "")
+def _metric(table: ScoreTable, scores: Sequence[Mapping[str, Score]], metric: str | None) -> str:
+    if metric is not None:
+        if metric not in table.metrics:
+            raise FlowError(f"no run has a score by {metric!r}; {did_you_mean(metric, table.metrics)}")
+        return metric
+    scored = [m for m in table.metrics if any(run_scores[m].n for run_scores in scores)]
+    return next((m for m in METRIC_ORDER if m in scored), scored[0] if scored else "")
 
 
-def _rank(variant: SavedRun, score: Score | None, metric: str) -> tuple[bool, bool, float]:
-    stopped = bool(variant.summary.get("stopped"))
+def _rank(run: SavedRun, score: Score | None, metric: str) -> tuple[bool, bool, float]:
+    stopped = bool(run.summary.get("stopped"))
     if score is None or score.mean is None:
         return True, stopped, 0.0
     return False, stopped, score.mean if lower_is_better(metric) else -score.mean
 
 
-def _line(
-    place: int, position: int, variant: SavedRun, varying: tuple[str, ...], scores: Mapping[str, Score],
+def _row(
+    place: int, position: int, run: SavedRun, varying: tuple[str, ...], scores: Mapping[str, Score],
     against: Mapping[str, Difference], *, tied: bool,
 ) -> LeaderboardRow:  # fmt: skip
-    totals = [answer_figures(variant, row) for row in variant.rows]
-    waits = [one["seconds"] for one, row in zip(totals, variant.rows, strict=True) if not row.get("error")]
+    totals = [answer_figures(run, row) for row in run.rows]
+    waits = [figures["seconds"] for figures, row in zip(totals, run.rows, strict=True) if not row.get("error")]
     return LeaderboardRow(
-        place, position, variant.name, variant.run, varying, scores, against, tied,
-        sum(one["cost_usd"] for one in totals),
-        sum(one["input_tokens"] for one in totals),
-        sum(one["output_tokens"] for one in totals),
+        place, position, run.name, run.run, varying, scores, against, tied,
+        sum(figures["cost_usd"] for figures in totals),
+        sum(figures["input_tokens"] for figures in totals),
+        sum(figures["output_tokens"] for figures in totals),
         quantile(waits, 0.5), quantile(waits, 0.95),
-        sum(1 for row in variant.rows if row.get("error")), len(variant.rows), known_share(variant.rows),
-        bool(variant.summary.get("stopped")),
+        sum(1 for row in run.rows if row.get("error")), len(run.rows), known_share(run.rows),
+        bool(run.summary.get("stopped")),
     )  # fmt: skip
 
 
-def answer_figures(variant: SavedRun, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row's answer costs and takes when nothing is known: cost_usd, tokens, seconds (scoring apart)."""
+def answer_figures(run: SavedRun, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Cost, tokens and seconds of the answer of a row without the cache and without scoring."""
     usage = row.get("full_usage") or row.get("usage") or {}
     took = row.get("took")
-    seconds = sum(s for stage, s in took.items() if variant.in_flow(stage)) if took else row.get("seconds") or 0.0
+    seconds = sum(s for stage, s in took.items() if run.in_flow(stage)) if took else row.get("seconds") or 0.0
     read, written = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
     return {
         "cost_usd": usage.get("cost_usd") or 0.0,
@@ -161,7 +162,7 @@ def answer_figures(variant: SavedRun, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known_share(rows: Sequence[Mapping[str, Any]]) -> float:
-    """The share of stage answers that were known (of an equal or a similar question), or computed for another."""
+    """The share of stage answers that were known, also from a similar question, or shared with another row."""
     states = [state for row in rows for state in (row.get("stages") or {}).values() if state != "skipped"]
     return sum(1 for state in states if state in ("known", "similar", "shared")) / len(states) if states else 0.0
 
@@ -169,65 +170,65 @@ def known_share(rows: Sequence[Mapping[str, Any]]) -> float:
 # -- as files --------------------------------------------------------------------------------------------------------
 
 
-def as_data(found: Leaderboard) -> dict[str, Any]:
-    """The board as plain data, for JSON."""
+def as_data(board: Leaderboard) -> dict[str, Any]:
+    """The leaderboard as plain data, for JSON."""
     return {
-        "flow": found.flow,
-        "metric": found.metric,
-        "baseline": found.baseline_row.name,
-        "questions": found.questions,
-        "lost": dict(found.lost),
-        "front": sorted(found.front, key=int),
-        "points": [_line_data(found, line) for line in found.rows],
+        "flow": board.flow,
+        "metric": board.metric,
+        "baseline": board.baseline_row.name,
+        "questions": board.questions,
+        "lost": dict(board.lost),
+        "front": sorted(board.front, key=int),
+        "points": [_row_data(board, row) for row in board.rows],
     }
 
 
-def _line_data(found: Leaderboard, line: LeaderboardRow) -> dict[str, Any]:
+def _row_data(board: Leaderboard, row: LeaderboardRow) -> dict[str, Any]:
     return {
-        "place": line.rank,
-        "name": line.name,
-        "run": line.run,
-        "config": {a.key: _value(a, line) for a in found.keys},
-        "scores": {metric: asdict(score) for metric, score in line.scores.items()},
-        "against_baseline": {metric: asdict(difference) for metric, difference in line.against.items()},
-        "as_good_as_the_best": line.tied,
-        **_figures(line),
+        "rank": row.rank,
+        "name": row.name,
+        "run": row.run,
+        "config": {a.key: _value(a, row) for a in board.keys},
+        "scores": {metric: asdict(score) for metric, score in row.scores.items()},
+        "against_baseline": {metric: asdict(difference) for metric, difference in row.against.items()},
+        "as_good_as_the_best": row.tied,
+        **_figures(row),
     }
 
 
-def _value(axis: DifferingKey, line: LeaderboardRow) -> Any:
-    value = axis.values[line.index]
+def _value(axis: DifferingKey, row: LeaderboardRow) -> Any:
+    value = axis.values[row.index]
     return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else None
 
 
-def _figures(line: LeaderboardRow) -> dict[str, Any]:
+def _figures(row: LeaderboardRow) -> dict[str, Any]:
     return {
-        "cost_usd": line.cost_usd, "input_tokens": line.input_tokens, "output_tokens": line.output_tokens,
-        "latency_p50": line.p50, "latency_p95": line.p95, "errors": line.errors, "rows": line.rows,
-        "known": line.known_share,
+        "cost_usd": row.cost_usd, "input_tokens": row.input_tokens, "output_tokens": row.output_tokens,
+        "latency_p50": row.p50, "latency_p95": row.p95, "errors": row.errors, "rows": row.rows,
+        "known": row.known_share,
     }  # fmt: skip
 
 
-def as_csv(found: Leaderboard) -> str:
-    """The board as CSV, a line each variant. Texts that a spreadsheet would take for a formula are quoted for it."""
+def as_csv(board: Leaderboard) -> str:
+    """The leaderboard as CSV, one line per point. Texts that a spreadsheet would run as a formula are quoted."""
     out = io.StringIO()
-    lines = [_flat(found, line) for line in found.rows]
+    lines = [_flat(board, row) for row in board.rows]
     writer = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
     writer.writeheader()
     writer.writerows({_inert(key): _inert(value) for key, value in line.items()} for line in lines)
     return out.getvalue()
 
 
-def _flat(found: Leaderboard, line: LeaderboardRow) -> dict[str, Any]:
-    flat: dict[str, Any] = {"place": line.rank, "name": line.name, "run": line.run}
-    flat |= {axis.key: text for axis, text in zip(found.keys, line.values, strict=True)}
-    for metric in found.metrics:
-        score, difference = line.scores[metric], line.against[metric]
+def _flat(board: Leaderboard, row: LeaderboardRow) -> dict[str, Any]:
+    flat: dict[str, Any] = {"rank": row.rank, "name": row.name, "run": row.run}
+    flat |= {axis.key: text for axis, text in zip(board.keys, row.values, strict=True)}
+    for metric in board.metrics:
+        score, difference = row.scores[metric], row.against[metric]
         flat |= {metric: score.mean, f"{metric}.low": score.low, f"{metric}.high": score.high, f"{metric}.n": score.n}
         flat |= {f"{metric}.difference": difference.mean, f"{metric}.difference.low": difference.low}
         flat |= {f"{metric}.difference.high": difference.high, f"{metric}.p": difference.adjusted}
         flat |= {f"{metric}.verdict": difference.verdict}
-    return flat | _figures(line)
+    return flat | _figures(row)
 
 
 def _inert(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: results.jsonl, summary.json and the config, whole or not at all, without secrets."""
+"""The output files of a run: results.jsonl, summary.json and config.json, written atomically and without secrets."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from llmops_flows.core.redaction import redact, redact_value
 from .summary import results_row
 
 FAILURE_FILE = "failure.txt"
-"""Why a point of a sweep has no results."""
+"""Holds the cause why a point of a sweep has no results."""
 SUMMARY_FILE = "summary.json"
-"""Where it lies, all else does too."""
+"""Written last: where it exists, the other files do."""
 
 
 def write_run(folder: Path, records: Sequence[Record], summary: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Write the three files into the folder. Raises OSError when that is not possible."""
+    """Write the three files into the folder. Raises OSError."""
     write_run_rows(folder, [results_row(record) for record in records], summary, config)
 
 
 def write_run_rows(
     folder: Path, rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any], config: Mapping[str, Any]
 ) -> None:
-    """`write` for rows as they stand in results.jsonl. The summary comes last: where it lies, all else does too."""
+    """`write_run` for rows as in results.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(redact_value(one), ensure_ascii=False) for one in rows]
+    lines = [json.dumps(redact_value(row), ensure_ascii=False) for row in rows]
     write_atomically(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
     write_json(folder / "config.json", config)
     write_json(folder / SUMMARY_FILE, summary)
@@ -37,12 +37,12 @@ def write_run_rows(
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a file of JSON, whole or not at all."""
+    """Write a JSON file atomically."""
     write_atomically(path, json.dumps(redact_value(value), indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def write_failure(folder: Path, cause: str) -> None:
-    """Say why there are no results. Results of an earlier run that lie there are not those of this one: they go."""
+    """Write the cause why there are no results, and remove those of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (SUMMARY_FILE, "results.jsonl"):
         (folder / name).unlink(missing_ok=True)
@@ -50,7 +50,7 @@ def write_failure(folder: Path, cause: str) -> None:
 
 
 def copy_run_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put what a point left on another disk into its folder here, the summary last, as `write_rows` does."""
+    """Write the files of a point that ran on another disk into its folder here, the summary last."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: name == SUMMARY_FILE):
         write_atomically(folder / Path(name).name, files[name])
@@ -59,7 +59,7 @@ def copy_run_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def relative_path(path: Path) -> Path:
-    """A path as people read it: relative where it lies below the current folder."""
+    """The path, relative where it is below the current folder."""
     try:
         return path.relative_to(Path.cwd())
     except ValueError:
@@ -67,7 +67,7 @@ def relative_path(path: Path) -> Path:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file, whole or not at all: half a one takes no room. Raises OSError, which names the file."""
+    """Write a file and rename it into place. Raises OSError with the path of the file."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)

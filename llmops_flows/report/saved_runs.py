@@ -1,4 +1,4 @@
-"""The variants of a sweep as plain data, read from the folders that they left behind."""
+"""Saved runs: the output folders of single runs and of the points of a sweep, read as plain data."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from llmops_flows.core.record import question_id
 from .run_files import FAILURE_FILE, SUMMARY_FILE
 
 _FILES = ("results.jsonl", "config.json", SUMMARY_FILE)
+SWEEPS_FOLDER = Path("multirun")
 _FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
 
 
@@ -22,13 +23,13 @@ class SavedRun:
     """One point of a sweep, or any single run.
 
     Attributes:
-        name: a short label, unique among the variants shown together.
-        run: the run's id ("" when it is not known).
+        name: a short label, unique among the runs that are shown together.
+        run: the id of the run ("" where it is unknown).
         config: the resolved config.
-        rows: the lines of results.jsonl, as `report.summary.row` makes them.
-        summary: what summary.json holds.
-        choices: config group to the option that was chosen for it, as far as that is known.
-        folder: where it was read from.
+        rows: the lines of results.jsonl, as `report.summary.results_row` makes them.
+        summary: the content of summary.json.
+        choices: config group to the chosen option, where known.
+        folder: the output folder.
     """
 
     name: str
@@ -40,7 +41,7 @@ class SavedRun:
     folder: Path | None = None
 
     def in_flow(self, stage: str) -> bool:
-        """Whether a stage is part of the flow; the others are evaluators, on which no answer waits."""
+        """Whether a stage is part of the flow. The others are evaluators, which do not delay an answer."""
         return stage.partition(".")[0] not in (self.config.get("evaluator") or {})
 
 
@@ -53,10 +54,10 @@ def row_question(row: Mapping[str, Any]) -> str:
 
 
 def read_run(folder: Path, name: str = "") -> SavedRun:
-    """The variant of an output folder (results.jsonl, config.json, summary.json; the first one must be there).
+    """The saved run of an output folder: results.jsonl, which must exist, config.json and summary.json.
 
     Raises:
-        FlowError: the folder holds no results, or a file of it cannot be read.
+        FlowError: the folder has no results, or one of its files cannot be read.
     """
     if (folder / FAILURE_FILE).is_file():
         raise FlowError(_file(folder, FAILURE_FILE, str.strip))
@@ -68,47 +69,47 @@ def read_run(folder: Path, name: str = "") -> SavedRun:
 
 
 def read_sweep(folder: Path) -> tuple[list[SavedRun], dict[str, str]]:
-    """The points of a sweep's folder in the order of their numbers; for those without results, what is wrong.
+    """The points in the folder of a sweep by number, and the cause for each point without results.
 
     Raises:
-        FlowError: the folder holds no point at all.
+        FlowError: no point has results.
     """
-    found, lost = [], {}
+    runs, failures = [], {}
     for point in point_folders(folder):
         try:
-            found.append(read_run(point))
+            runs.append(read_run(point))
         except FlowError as error:
-            lost[point.name] = str(error)
-    if not found:
-        told = "".join(f"\n  {name}: {why}" for name, why in lost.items())
-        raise FlowError(f"there is no finished point of a sweep in {str(folder)!r}; {_FIRST}{told}")
-    return found, lost
+            failures[point.name] = str(error)
+    if not runs:
+        causes = "".join(f"\n  {name}: {cause}" for name, cause in failures.items())
+        raise FlowError(f"no finished point of a sweep in {str(folder)!r}; {_FIRST}{causes}")
+    return runs, failures
 
 
 def latest_sweep(root: Path) -> Path:
-    """The folder of the sweep that was run last: `DATE/TIME` below `root`.
+    """The folder of the last sweep: `DATE/TIME` below `root`.
 
-    An earlier one that was gone on with since counts: its `multirun.yaml` was written then.
+    A sweep that was resumed later counts from then on: that is when its `multirun.yaml` was written.
 
     Raises:
-        FlowError: there is none.
+        FlowError: there is no sweep.
     """
     sweeps = [time for date in _folders(root) for time in _folders(date) if point_folders(time)]
     if not sweeps:
-        raise FlowError(f"there is no sweep in {str(root)!r}; {_FIRST}")
-    return max(sweeps, key=lambda path: (_begun(path), path.parent.name, path.name))
+        raise FlowError(f"no sweep in {str(root)!r}; {_FIRST}")
+    return max(sweeps, key=lambda path: (_started(path), path.parent.name, path.name))
 
 
-def _begun(read_sweep: Path) -> int:
-    """When a sweep was begun or gone on with; 0 where nothing tells."""
+def _started(sweep: Path) -> int:
+    """When a sweep was started or resumed; 0 where unknown."""
     try:
-        return (read_sweep / "multirun.yaml").stat().st_mtime_ns
+        return (sweep / "multirun.yaml").stat().st_mtime_ns
     except OSError:
         return 0
 
 
 def point_folders(folder: Path) -> list[Path]:
-    """The folders of a sweep's points in the order of their numbers, whatever lies in them."""
+    """The folders of the points of a sweep by number, with or without results."""
     return sorted((path for path in _folders(folder) if path.name.isdigit()), key=lambda path: int(path.name))
 
 
@@ -123,22 +124,19 @@ def _file(folder: Path, name: str, parse: Callable[[str], Any], *, missing: Any 
     try:
         return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise FlowError(f"there is no {name} in {str(folder)!r}: the run did not end, or is still at work") from error
+        raise FlowError(f"{name} not found in {str(folder)!r}: the run did not finish, or is still running") from error
     except (OSError, ValueError) as error:
-        raise FlowError(f"cannot read {str(path)!r}: {error}") from error
+        raise FlowError(f"{str(path)!r} cannot be read: {error}") from error
 
 
 def _choices(folder: Path) -> Mapping[str, Any]:
-    """Group to chosen option, from what Hydra wrote down."""
+    """Config group to chosen option, from hydra.yaml."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         written = (folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
-        found: Mapping[str, Any] = yaml.load(written, Loader=loader)["hydra"]["runtime"]["choices"]
+        choices: Mapping[str, Any] = yaml.load(written, Loader=loader)["hydra"]["runtime"]["choices"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return {}
-    return found
-
-
-SWEEPS_FOLDER = Path("multirun")
+    return choices

@@ -1,4 +1,4 @@
-"""What a run amounts to: scores with intervals, latency, tokens, cost, errors, and what was known or computed."""
+"""The summary of a run: scores with intervals, latency, tokens, cost, errors, and what was known or computed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _STATES = ("known", "similar", "computed", "shared", "skipped", "failed")
 def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, Any]:
     """Totals of a run as plain data.
 
-    An error is never a score: records that failed are left out of every mean and counted in `errors`, with their
-    causes (`unpaid`: the budget did not allow them); a metric that says nothing about any record has mean None.
-    Latency is seconds per answer, cost US dollars per answer (of what was computed in this run, scoring apart: that
-    is `judging`); `loading`, stage to seconds, is no part of it: a process loads a model or an index once. Intervals
+    Records that failed are left out of every mean and counted in `errors`, with their causes (`unpaid`: the budget
+    was exceeded). The mean of a metric without any score is None. Latency is seconds per answer, cost US dollars per
+    answer, both of what this run computed, without scoring (`judging`). `loading`, stage to seconds, is not part of
+    the latency: a process loads a model or an index once. Intervals
     are those of `statistics.intervals`.
     """
     failed = [record for record in records if record.error is not None]
@@ -57,7 +57,7 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
 
 
 def uncached_totals(records: Sequence[Record]) -> dict[str, Any]:
-    """What answering takes and costs where nothing is known: known answers count as they once did, scoring apart."""
+    """Latency and cost without the cache and without scoring: known answers count as when they were computed."""
     whole = [sum(max(s.took, s.seconds) for s in r.spans if not is_scoring(r, s)) for r in records]
     usage = Usage()
     for record in records:
@@ -66,33 +66,33 @@ def uncached_totals(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def is_scoring(record: Record, span: Span) -> bool:
-    """Whether a span is an evaluator's. One that wrote no scores failed or was skipped, and the answer stood."""
+    """Whether a span belongs to an evaluator: it wrote scores, or failed or was skipped without failing the record."""
     if f"scores/{span.stage}" in record.slots:
         return True
-    # A stage of a Fallback (its name has a dot) may fail, too, without harm to the answer.
+    # A stage of a Fallback (its name has a dot) may also fail without failing the record.
     return record.error is None and span.state in ("failed", "skipped") and "." not in span.stage
 
 
 def latency(record: Record) -> float:
-    """Seconds that answering took in this run, scoring apart."""
+    """Seconds of the answer in this run, without scoring."""
     return sum(span.seconds for span in record.spans if not is_scoring(record, span))
 
 
 def is_empty(record: Record) -> bool:
-    """Whether the answer says nothing."""
+    """Whether the answer is empty."""
     return not str(record.answer if record.answer is not None else "").strip()
 
 
 def loading(records: Sequence[Record]) -> dict[str, float]:
-    """Stage to the seconds in which it loaded, for all answers of the process, what it needs."""
-    found: dict[str, float] = {}
+    """Stage to the seconds of loading what it needs, once for all answers of the process."""
+    seconds: dict[str, float] = {}
     for span in (span for record in records for span in record.spans if span.loading):
-        found[span.stage] = found.get(span.stage, 0.0) + span.loading
-    return {stage: round(seconds, 3) for stage, seconds in found.items()}
+        seconds[span.stage] = seconds.get(span.stage, 0.0) + span.loading
+    return {stage: round(value, 3) for stage, value in seconds.items()}
 
 
 def computed_usage(record: Record, *, on_scores: bool) -> Usage:
-    """Tokens and cost of what was computed in this run: of the evaluators, or of all else."""
+    """Tokens and cost of what this run computed: of the evaluators, or of all other stages."""
     total = Usage()
     for span in record.spans:
         if span.state == "computed" and is_scoring(record, span) is on_scores:
@@ -101,12 +101,12 @@ def computed_usage(record: Record, *, on_scores: bool) -> Usage:
 
 
 def stages(records: Sequence[Record]) -> dict[str, dict[str, int]]:
-    """Stage to how often it was known, computed, shared, skipped, failed."""
-    found: dict[str, Counter[str]] = {}
+    """Stage to the number of records in each state."""
+    counts_of: dict[str, Counter[str]] = {}
     for record in records:
         for span in record.spans:
-            found.setdefault(span.stage, Counter())[span.state] += 1
-    return {name: {state: counts[state] for state in _STATES if counts[state]} for name, counts in found.items()}
+            counts_of.setdefault(span.stage, Counter())[span.state] += 1
+    return {name: {state: counts[state] for state in _STATES if counts[state]} for name, counts in counts_of.items()}
 
 
 def scores(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
@@ -147,15 +147,15 @@ def results_row(record: Record) -> dict[str, Any]:
 
 
 def stage_seconds(record: Record) -> dict[str, float]:
-    """Stage to the seconds that computing its answer takes, also where the answer was known."""
-    found: dict[str, float] = {}
+    """Stage to the seconds of computing its answer, also where the answer was known."""
+    seconds: dict[str, float] = {}
     for span in record.spans:
-        found[span.stage] = round(found.get(span.stage, 0.0) + max(span.took, span.seconds), 6)
-    return found
+        seconds[span.stage] = round(seconds.get(span.stage, 0.0) + max(span.took, span.seconds), 6)
+    return seconds
 
 
 def full_usage(record: Record) -> Usage:
-    """Tokens and cost of answering if nothing had been known, scoring apart: known answers as they once cost."""
+    """Tokens and cost without the cache and without scoring: known answers cost as when they were computed."""
     total = Usage()
     for span in record.spans:
         if not is_scoring(record, span):

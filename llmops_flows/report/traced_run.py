@@ -1,4 +1,4 @@
-"""A run as a variant, from its traces: for runs that left no output folder, and to see that one left the truth."""
+"""A saved run from its traces: for runs without an output folder, and to check the files of others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .saved_runs import SavedRun
 def run_from_traces(
     name: str, traces: Sequence[Trace], config: Mapping[str, Any] | None = None, *, run: str = ""
 ) -> SavedRun:
-    """The variant that the traces of one run tell of."""
+    """The run of these traces, which all belong to it."""
     choices = next((trace.choices for trace in traces), {})
     run = next((trace.run for trace in traces), run)
     return SavedRun(name, run, config or {}, [row_from_trace(trace) for trace in traces], choices=choices)
 
 
 def row_from_trace(trace: Trace) -> dict[str, Any]:
-    """The line of results.jsonl that a record left (`report.summary.row`)."""
+    """The line of results.jsonl for a record (`report.summary.results_row`)."""
     slots = {**trace.inputs, **trace.outputs}
     usage, took, seconds = Usage(), dict[str, float](), 0.0
     for step in trace.steps:
@@ -41,7 +41,7 @@ def row_from_trace(trace: Trace) -> dict[str, Any]:
 
 
 def _scoring(trace: Trace, step: Step) -> bool:
-    """Whether a step is an evaluator's (see `report.summary.scoring`)."""
+    """Whether a step is an evaluator's (see `report.summary.is_scoring`)."""
     if step.slot == "scores":
         return True
     return not trace.error and step.state in ("failed", "skipped") and "." not in step.stage

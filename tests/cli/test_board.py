@@ -90,7 +90,7 @@ def test_the_report_is_written_beside_the_points_and_opens(swept: Swept) -> None
     written = swept.folder / done.stdout.splitlines()[-1]
     assert written == swept.points()[0].parent / "report.html"
     shown = show(written)
-    assert shown.errors == () and "4 variants, 8 questions each" in re.sub(r"<[^>]*>", "", shown.html)
+    assert shown.errors == () and "4 points, 8 questions each" in re.sub(r"<[^>]*>", "", shown.html)
 
 
 def test_diff_names_the_key_and_the_first_stage_that_differs(swept: Swept) -> None:

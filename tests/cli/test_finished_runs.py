@@ -195,7 +195,7 @@ def test_the_traces_of_a_run_with_another_home_are_read(place: Path, command: Ru
 def test_a_point_without_results_does_not_stop_the_others(place: Path, command: Run) -> None:
     (points(place)[2] / "results.jsonl").unlink()
     code, out, err = command(place, "replay", str(points(place)[0].parent))
-    assert code == 1 and out.count("4 of 4 rows") == 3 and "point 2: there is no results.jsonl" in err
+    assert code == 1 and out.count("4 of 4 rows") == 3 and "point 2: results.jsonl not found" in err
 
 
 def test_a_path_in_the_config_of_a_foreign_folder_is_never_written(place: Path, command: Run) -> None:

@@ -200,5 +200,5 @@ def test_ages_are_parsed(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "1e5", "nan", "inf", "1 iB", "2 GBs", "٣GB x"])
 def test_an_invalid_size_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no size"):
+    with pytest.raises(ConfigError, match="is not a size"):
         amounts.parse_size(text, "max_size")

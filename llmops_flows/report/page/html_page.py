@@ -1,4 +1,4 @@
-"""The report of a sweep as one HTML page that needs nothing else: no network, and nothing in it can act."""
+"""The report of a sweep as one HTML page, which loads nothing and runs only its own script."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def render_page(variants: Sequence[SavedRun], board: Leaderboard) -> str:
     )
     filled = {
         "POLICY": policy,
-        "TITLE": html.escape(_printable(f"{board.flow or 'sweep'}: {plural(len(board.rows), 'variant')}")),
+        "TITLE": html.escape(_printable(f"{board.flow or 'sweep'}: {plural(len(board.rows), 'point')}")),
         "STYLE": style,
         "SCRIPT": script,
         "DATA": script_json(page_data(variants, board)),

@@ -85,9 +85,9 @@ def _bounded(board: Leaderboard, rows: list[str]) -> tuple[list[LeaderboardRow],
         lines[-1] = board.baseline_row
     cut = []
     if len(lines) < len(board.rows):
-        cut.append(f"the best {len(lines)} of {len(board.rows)} variants are shown; board --csv has all")
+        cut.append(f"the best {len(lines)} of {len(board.rows)} points are shown; board --csv has all of them")
     if len(columns) < len(rows):
-        cut.append(f"the first {len(columns)} of {len(rows)} answers of a variant are shown")
+        cut.append(f"the first {len(columns)} of {len(rows)} answers of a point are shown")
     return lines, columns, cut
 
 

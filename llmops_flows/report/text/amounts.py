@@ -1,4 +1,4 @@
-"""Sizes and ages as people write them: 2GB, 500 KiB, 90d, 12h."""
+"""Sizes and ages in text: 2GB, 500 KiB, 90d, 12h."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _UNITS = {"s": "s sec second", "m": "m min minute", "h": "h hour", "d": "d day",
 
 def parse_size(text: str, key: str) -> int:
     """Bytes: 2GB is 2,000,000,000, 2GiB is 2,147,483,648, a bare number counts bytes. Raises ConfigError."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None or (found[3] and not found[2]):
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
         hint = f"{key}=2GB, {key}=500MB, {key}=1.5GiB, or a number of bytes"
-        raise ConfigError(Problem(f"{text!r} is no size", key=key, where="command line", hint=hint))
-    number, unit, binary = found[1], found[2].lower(), bool(found[3])
+        raise ConfigError(Problem(f"{text!r} is not a size", key=key, where="command line", hint=hint))
+    number, unit, binary = match[1], match[2].lower(), bool(match[3])
     return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit])
 
 
 def parse_age(text: str, key: str) -> float:
     """Seconds: s, m (minutes), h, d, w, y (365.25 days). Raises ConfigError."""
-    found = _AGE.fullmatch(text.strip())
-    unit = found[2].lower() if found else ""
+    match = _AGE.fullmatch(text.strip())
+    unit = match[2].lower() if match else ""
     known = next((short for short, words in _UNITS.items() if unit in _words(words)), None)
-    if found is None or known is None:
+    if match is None or known is None:
         hint = f"{key}=90d, {key}=12h, {key}=2w; units are s, m (minutes), h, d, w, y"
-        raise ConfigError(Problem(f"{text!r} is no age", key=key, where="command line", hint=hint))
-    return float(found[1]) * _SECONDS[known]
+        raise ConfigError(Problem(f"{text!r} is not an age", key=key, where="command line", hint=hint))
+    return float(match[1]) * _SECONDS[known]
 
 
 def format_size(count: float) -> str:
-    """Bytes for people: 512 B, 1.5 kB, 2.0 GB."""
+    """Bytes as text: 512 B, 1.5 kB, 2.0 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -44,7 +44,7 @@ def format_size(count: float) -> str:
 
 
 def format_age(seconds: float) -> str:
-    """Seconds for people: 5 s, 3 min, 2 h, 41 d."""
+    """Seconds as text: 5 s, 3 min, 2 h, 41 d."""
     for limit, length, unit in ((120.0, 1.0, "s"), (7200.0, 60.0, "min"), (172_800.0, 3600.0, "h")):
         if seconds < limit:
             return f"{seconds / length:.0f} {unit}"

@@ -79,7 +79,7 @@ function cellAt(event) {
 
 function tellCell(v, q) {
   const found = outcome(v, q);
-  const said = !found ? "not asked" : found[1] >= 0 ? "error: " + words(found[1]) :
+  const said = !found ? "no row" : found[1] >= 0 ? "error: " + words(found[1]) :
     `${metricName(state.metric)} ${number(found[2 + state.metric])}: ${words(found[0]) || "no answer"}`;
   by("cell").textContent = cutText(`${D.variants[v].name} on ${D.questions[q][0]}: ${said}`.replace(/\s+/g, " "), 260);
 }
@@ -111,7 +111,7 @@ const textOf = (found) => (found === null ? "" : words(found[1] >= 0 ? found[1] 
 
 function side(letter, v, found, parts) {
   const style = found && found[1] >= 0 ? "said error" : "said";
-  const shown = found === null ? ["not asked"] : parts.length ? parts : ["no answer"];
+  const shown = found === null ? ["no row"] : parts.length ? parts : ["no answer"];
   return el("div", {}, el("h3", { text: `${letter}: ${called(v)}` }), el("p", { class: style, dir: "auto" }, ...shown));
 }
 
@@ -177,7 +177,7 @@ function joined(parts) {
 
 function drawChanged() {
   const { a, b, metric } = state;
-  if (a === b) return by("changed").replaceChildren(el("p", { class: "small", text: "A and B are the same variant." }));
+  if (a === b) return by("changed").replaceChildren(el("p", { class: "small", text: "A and B are the same point." }));
   const moved = [];
   let answers = 0;
   D.questions.forEach((_, q) => {

@@ -51,7 +51,7 @@ function options(select, entries, chosen) {
 }
 
 // -- what is chosen, kept in the page's address so that a view can be shared ------------------------------------------
-const state = { metric: D.metric, sort: "place", down: 1, x: "", y: "", a: D.baseline, b: 0, q: 0, whose: -1 };
+const state = { metric: D.metric, sort: "rank", down: 1, x: "", y: "", a: D.baseline, b: 0, q: 0, whose: -1 };
 
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
@@ -70,7 +70,7 @@ function readAddress() {
 function keepAddress() {
   const given = new URLSearchParams();
   for (const name of ["metric", "a", "b", "q"]) given.set(name, state[name]);
-  if (state.sort !== "place") given.set("sort", state.sort), given.set("down", state.down);
+  if (state.sort !== "rank") given.set("sort", state.sort), given.set("down", state.down);
   try {
     history.replaceState(null, "", "#" + given);
   } catch {

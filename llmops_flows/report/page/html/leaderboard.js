@@ -5,7 +5,7 @@ function boardColumns() {
   const m = state.metric;
   const plain = (head, value, shown, more) => ({ key: head, head, value, shown, ...more });
   const columns = [
-    plain("place", (v) => v, (v) => String(v + 1)),
+    plain("rank", (v) => v, (v) => String(v + 1)),
     plain("point", (v) => (Number.isNaN(+D.variants[v].name) ? D.variants[v].name : +D.variants[v].name),
       (v) => D.variants[v].name),
     ...D.axes.map((axis, n) => plain(axis, (v) => sortable(D.variants[v].values[n]),

@@ -39,7 +39,7 @@ function listen(id, name, act) {
   });
 }
 
-// The question whose score differs most between two variants.
+// The question whose score differs most between two points.
 function farthest(a, b) {
   const steps = D.questions.map((_, q) => Math.abs((scoreOf(b, q, state.metric) || 0) - (scoreOf(a, q, state.metric) || 0)));
   return Math.max(0, steps.indexOf(Math.max(0, ...steps)));
@@ -53,7 +53,7 @@ function start() {
   [state.x, state.y] = [across, state.metric < 0 ? "errors" : "m" + state.metric];
   readAddress();
   by("title").textContent = D.title;
-  by("subtitle").textContent = `${plural(D.variants.length, "variant")}, ${plural(D.questions.length, "question")} each, ${plural(D.metrics.length, "metric")}`;
+  by("subtitle").textContent = `${plural(D.variants.length, "point")}, ${plural(D.questions.length, "question")} each, ${plural(D.metrics.length, "metric")}`;
   by("said").replaceChildren(...D.said.map((text) => el("li", { text })));
   by("cut").replaceChildren(...D.cut.map((text) => el("li", { text })));
   options(by("metric"), D.metrics.map(([name], m) => [m, name]), state.metric);
@@ -61,7 +61,7 @@ function start() {
   const variants = D.variants.map((_, v) => [v, cutText(called(v), 90)]);
   options(by("a"), variants, state.a), options(by("b"), variants, state.b);
   options(by("q"), D.questions.map((_, q) => [q, questionName(q)]), state.q);
-  options(by("whose"), [[-1, "all variants"], ...variants], state.whose);
+  options(by("whose"), [[-1, "all points"], ...variants], state.whose);
   listen("metric", "metric", () => ((state.y = "m" + state.metric), (by("y").value = state.y), everything()));
   listen("x", "x", drawPlot), listen("y", "y", drawPlot), listen("whose", "whose", drawStages);
   for (const id of ["a", "b", "q"]) listen(id, id, chosen);

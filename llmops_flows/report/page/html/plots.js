@@ -53,7 +53,7 @@ function drawPlot() {
   const [width, height, left, bottom] = [960, 400, 62, 46];
   const plot = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": nameY + " against " + nameX });
   by("plot").replaceChildren(plot);
-  if (!points.length) return plot.append(draw("text", { x: 20, y: 30, text: "nothing to show" }));
+  if (!points.length) return plot.append(draw("text", { x: 20, y: 30, text: "no data" }));
   const sx = scale(points.map((p) => p.x), left, width - 20);
   const sy = scale(points.map((p) => p.y), height - bottom, 14);
   sx.ticks.forEach((tick) => plot.append(
@@ -106,8 +106,8 @@ function drawSpread() {
   const m = state.metric;
   const shown = D.variants.map((_, v) => v).slice(0, spread);
   by("more").hidden = D.variants.length <= spread;
-  by("more").textContent = `show all ${D.variants.length} variants`;
-  if (m < 0) return by("spreads").replaceChildren(el("p", { class: "small", text: "nothing was scored" }));
+  by("more").textContent = `show all ${D.variants.length} points`;
+  if (m < 0) return by("spreads").replaceChildren(el("p", { class: "small", text: "no answer has a score" }));
   const every = shown.map((v) => D.questions.map((_, q) => scoreOf(v, q, m)).filter((score) => score !== null));
   const flat = every.flat();
   const high = flat.reduce((most, score) => Math.max(most, score), 1);

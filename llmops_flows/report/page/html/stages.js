@@ -3,7 +3,7 @@ function drawStages() {
   const { names, states, variants } = D.stages;
   const chosen = state.whose < 0 ? variants : [variants[state.whose]];
   const sums = names.map((_, s) => states.concat("spent", "whole").map((_, n) => chosen.reduce((sum, v) => sum + v[s][n], 0)));
-  const heads = ["stage", "stage answers", "", ...states, "s spent", "s without reuse"];
+  const heads = ["stage", "stage answers", "", ...states, "seconds", "without the cache"];
   by("parts").tHead.replaceChildren(el("tr", {}, ...heads.map((text, n) =>
     el("th", { text, scope: "col", class: n === 0 || n === 2 ? "text" : null }))));
   by("parts").tBodies[0].replaceChildren(...names.map((name, s) => {
@@ -23,6 +23,6 @@ function drawStages() {
   }));
   by("states").replaceChildren(...states.map((one) => el("span", { class: "key" }, el("i", { class: "square " + one }), one)));
   const [spent, whole] = [0, 1].map((n) => sums.reduce((sum, one) => sum + one[states.length + n], 0));
-  const saved = whole > 0 ? `: ${share(1 - spent / whole)} of the work was not done twice` : "";
-  by("saved").textContent = `${spent.toFixed(1)} s of work, instead of ${whole.toFixed(1)} s${saved}.`;
+  const saved = whole > 0 ? `: ${share(1 - spent / whole)} of the work was reused` : "";
+  by("saved").textContent = `${spent.toFixed(1)} s of work instead of ${whole.toFixed(1)} s${saved}.`;
 }
