@@ -17,13 +17,13 @@ Results = Mapping[str, Any]
 
 
 def write_search_results(folder: Path, results: Results) -> None:
-    """Leave the results in a sweep's folder."""
+    """Write the results into the folder of the sweep."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SEARCH_FILE, results)
 
 
 def refuse_other_study(folder: Path, study: str) -> None:
-    """Raises ConfigError where points of another search, or of a sweep, lie in a folder: the numbers are the same."""
+    """Raises ConfigError where a folder holds points of another search or of a sweep, which have the same numbers."""
     try:
         other = str(json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))["study"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -31,12 +31,12 @@ def refuse_other_study(folder: Path, study: str) -> None:
     if other != study:
         what = f"{str(folder)!r} holds the points of {other}, which this search would overwrite"
         raise ConfigError(
-            Problem(what, "hydra.sweep.dir", hint="name another folder, or none: each search has its own")
+            Problem(what, "hydra.sweep.dir", hint="choose another folder, or leave it out: each search has its own")
         )
 
 
 def best_points(folder: Path) -> frozenset[str]:
-    """The names of the points in a sweep's folder that a search found best; none where there was no search."""
+    """The names of the best points of a search; empty for other sweeps."""
     try:
         found = json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))
         return frozenset(str(number) for number in found["best"])

@@ -32,20 +32,20 @@ def varying(*configs: dict[str, Any], choices: tuple[dict[str, str], ...] = ()) 
 # -- folders ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_points_of_a_sweep_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_points_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (0, 2, 10):
         save(tmp_path / str(number))
-    found, lost = read_sweep(tmp_path)
-    assert [variant.name for variant in found] == ["0", "2", "10"] and not lost
+    runs, failures = read_sweep(tmp_path)
+    assert [run.name for run in runs] == ["0", "2", "10"] and not failures
 
 
-def test_a_point_that_was_killed_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_killed_point_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
     save(tmp_path / "0")
     (tmp_path / "1").mkdir()
     (save(tmp_path / "2") / "results.jsonl").write_text('{"id": "a"')
-    found, lost = read_sweep(tmp_path)
-    assert [variant.name for variant in found] == ["0"]
-    assert "did not end" in lost["1"] and "cannot read" in lost["2"]
+    runs, failures = read_sweep(tmp_path)
+    assert [run.name for run in runs] == ["0"]
+    assert "did not finish" in failures["1"] and "cannot be read" in failures["2"]
 
 
 def test_the_last_sweep_is_the_latest_by_date_and_time(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_last_sweep_is_the_latest_by_date_and_time(tmp_path: Path) -> None:
     assert latest_sweep(tmp_path) == tmp_path / "2026-11-24" / "23-00-00"
 
 
-def test_a_sweep_that_was_gone_on_with_is_the_last_one(tmp_path: Path) -> None:
+def test_a_resumed_sweep_is_the_last_one(tmp_path: Path) -> None:
     for number, time in enumerate(("22-00-00", "23-00-00")):
         save(tmp_path / "2026-11-24" / time / "0")
         config = tmp_path / "2026-11-24" / time / "multirun.yaml"
@@ -64,7 +64,7 @@ def test_a_sweep_that_was_gone_on_with_is_the_last_one(tmp_path: Path) -> None:
     assert latest_sweep(tmp_path).name == "22-00-00"
 
 
-def test_without_a_sweep_it_is_said_how_to_make_one(tmp_path: Path) -> None:
+def test_without_a_sweep_the_error_says_how_to_run_one(tmp_path: Path) -> None:
     for ask in (latest_sweep, read_sweep):
         with pytest.raises(FlowError, match="run one first"):
             ask(tmp_path / "multirun")

@@ -19,7 +19,7 @@ SCORES = "scores."
 
 
 def format_search(folder: Path, results: Results, ended: str, seconds: float) -> str:
-    """The best point, or the Pareto front, what failed, and what can be done with it."""
+    """The best point or the Pareto front, the failed points, and the commands to continue with."""
     fine = [trial for trial in results["trials"] if trial["figures"] is not None]
     best = _ranked(results, [trial for trial in fine if trial["number"] in results["best"]])
     parts = [_board(folder, results)]
@@ -51,7 +51,7 @@ def _board(folder: Path, results: Results) -> str:
 
 
 def _ranked(results: Results, trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The first objective decides."""
+    """The trials by their first objective."""
     first = results["objectives"][0]
     return sorted(trials, key=lambda t: t["figures"][first["name"]], reverse=first["direction"] == "maximize")
 
@@ -60,16 +60,16 @@ def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> s
     names = [one["name"] for one in results["objectives"]]
     heads = [f"{one['name']} ({'more' if one['direction'] == 'maximize' else 'less'})" for one in results["objectives"]]
     rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
-    told = f"Pareto front: {len(best)} of {plural(count, 'point')}, none of which is beaten in everything by another"
-    return f"{told}\n\n{format_table(['point', '#', *heads], rows, stretch=1)}\n"
+    head = f"Pareto front: {len(best)} of {plural(count, 'point')}: no other point is better in all objectives"
+    return f"{head}\n\n{format_table(['point', '#', *heads], rows, stretch=1)}\n"
 
 
 def _best(best: Sequence[Mapping[str, Any]], count: int) -> str:
     ((name, figure),) = best[0]["figures"].items()
     others = ", ".join(str(trial["number"]) for trial in best[1:9]) + (" …" if len(best) > 9 else "")
-    told = f"best of {plural(count, 'point')} by {name}: {best[0]['number']} ({figure:.4g})"
-    equal = f"; as good: {others}" if others else ""
-    return f"{told}{equal}\n    {' '.join(best[0]['overrides'])}\n"
+    head = f"best of {plural(count, 'point')} by {name}: {best[0]['number']} ({figure:.4g})"
+    equal = f"; tied with it: {others}" if others else ""
+    return f"{head}{equal}\n    {' '.join(best[0]['overrides'])}\n"
 
 
 def _end(folder: Path, results: Results, best: Sequence[Mapping[str, Any]], ended: str, seconds: float) -> str:
