@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from .support.store_servers import postgres_server, redis_server
+
+__all__ = ["postgres_server", "redis_server"]  # fixtures
+
 QUIET = {
     "ANONYMIZED_TELEMETRY": "False",
     "HF_HUB_OFFLINE": "1",

@@ -17,18 +17,20 @@ from llmops_flows.core.stage import Call
 from llmops_flows.testing.embedders import WordVectors
 from llmops_flows.testing.retrievers import RetrieverContract
 from tests.support.required import missing
-from tests.support.store_servers import PostgresServer
+from tests.support.store_servers import StoreServer
 
 EXTENSIONS = [*Path("/usr/share").glob("postgresql*/**/vector.control")]
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
     if not EXTENSIONS:
         missing("pgvector", "pgvector is not installed")
-    with PostgresServer() as engine:
-        yield engine.url
-        release_all()
+    server: StoreServer = request.getfixturevalue("postgres_server")
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE vectors")
+    yield server.url.removesuffix("postgres") + "vectors"
+    release_all()
 
 
 @pytest.fixture(autouse=True)

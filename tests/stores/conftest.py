@@ -1,4 +1,4 @@
-"""What several tests of the SQLite store share."""
+"""Fixtures for tests of the SQLite store."""
 
 from __future__ import annotations
 

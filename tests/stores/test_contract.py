@@ -1,4 +1,4 @@
-"""The shipped stores keep the contract of stores."""
+"""The shipped stores and ledgers satisfy their contracts."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ class TestSQLiteStore(MaintainedStoreContract):
         return SQLiteStore(self.path)
 
 
-class TestUnfailing(StoreContract):
+class TestResilientStore(StoreContract):
     def store(self) -> Store:
         return ResilientStore(FailingStore(MemoryStore()), lambda topic, text: None)

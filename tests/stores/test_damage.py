@@ -1,4 +1,4 @@
-"""A damaged SQLite store: what is lost is told and computed again, the rest is kept."""
+"""A damaged SQLite store reports what is lost, and keeps the rest."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.store_rows import execute_sql, make_rows
 
 
 @pytest.mark.parametrize("places", [120, pytest.param(500, marks=pytest.mark.slow)])
-def test_damage_anywhere_gives_no_wrong_answer_and_no_crash(tmp_path: Path, places: int) -> None:
-    """Flip, zero or cut off the file or its log: what comes back is right, and the store goes on taking rows."""
+def test_damage_anywhere_causes_no_wrong_answer_and_no_crash(tmp_path: Path, places: int) -> None:
+    """Flip or zero bits of the file or its log, or truncate it: what is read is correct, and new rows are stored."""
     entries, values = make_rows(80)
     whole = tmp_path / "whole"
     origin = SQLiteStore(whole / "store.sqlite")
     for key, entry in entries.items():
         origin.put({key: entry}, {entry.address: values[entry.address]})
-    chance, found, silent = random.Random(15), 0, 0
+    chance, visible, harmless = random.Random(15), 0, 0
     for n in range(places):
         folder = tmp_path / str(n)
         shutil.copytree(whole, folder)  # while it is open: with the log of its last writes
@@ -39,10 +39,10 @@ def test_damage_anywhere_gives_no_wrong_answer_and_no_crash(tmp_path: Path, plac
             known, data = {}, {}
         assert all(entries[key] == entry for key, entry in known.items()), what
         assert all(values[address] == value for address, value in data.items()), what
-        found += len(known) < len(entries) or len(data) < len(values)
-        silent += len(known) == len(entries) and len(data) == len(values)
+        visible += len(known) < len(entries) or len(data) < len(values)
+        harmless += len(known) == len(entries) and len(data) == len(values)
         fresh = digest(b"fresh")
-        for _ in range(2):  # the first may find out that the file is no database any more
+        for _ in range(2):  # the first attempt may find that the file is damaged
             try:
                 store.put({"fresh": Entry(fresh)}, {fresh: b"fresh"})
                 break
@@ -52,23 +52,23 @@ def test_damage_anywhere_gives_no_wrong_answer_and_no_crash(tmp_path: Path, plac
         store.close()
         shutil.rmtree(folder)
     origin.close()
-    assert found > places * 0.2  # the harm was real
-    assert found + silent == places
+    assert visible > places * 0.2
+    assert visible + harmless == places
 
 
 def test_verify_names_what_was_lost(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(5)
     store.put(entries, values)
-    one, two, *_ = entries
-    execute_sql(path, "UPDATE entries SET meta = ? WHERE key = ?", b"{}", one)
-    execute_sql(path, "UPDATE contents SET data = ? WHERE address = ?", b"other", entries[two].address)
-    found = store.verify()
-    assert set(found.lost) == {one, entries[two].address, two}
-    assert "seal" in found.lost[one].why and "value is lost" in found.lost[two].why
+    first, second, *_ = entries
+    execute_sql(path, "UPDATE entries SET meta = ? WHERE key = ?", b"{}", first)
+    execute_sql(path, "UPDATE contents SET data = ? WHERE address = ?", b"other", entries[second].address)
+    lost = store.verify().lost
+    assert set(lost) == {first, entries[second].address, second}
+    assert "seal" in lost[first].why and "value is lost" in lost[second].why
     assert store.verify() == VerificationReport(3, 4, {})
 
 
-def test_damaged_rows_are_misses_counted_and_told_once(
+def test_damaged_rows_are_unknown_counted_and_logged_once(
     store: SQLiteStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     entries, values = make_rows(3)
@@ -82,8 +82,8 @@ def test_damaged_rows_are_misses_counted_and_told_once(
 
 
 @pytest.mark.parametrize("places", [40, pytest.param(500, marks=pytest.mark.slow)])
-def test_verify_finds_damage_anywhere_and_repair_keeps_what_can_be_read(tmp_path: Path, places: int) -> None:
-    """What `verify` calls good is good; after `repair` nothing is damaged, and one bad place costs a few rows."""
+def test_verify_finds_damage_anywhere_and_repair_keeps_readable_rows(tmp_path: Path, places: int) -> None:
+    """`verify` reports every loss; after `repair` nothing is damaged, and one damaged place costs a few rows."""
     entries, values = make_rows(150, size=400)
     origin = SQLiteStore(tmp_path / "whole" / "store.sqlite")
     for key, entry in entries.items():
@@ -95,12 +95,12 @@ def test_verify_finds_damage_anywhere_and_repair_keeps_what_can_be_read(tmp_path
         shutil.copytree(tmp_path / "whole", folder)
         what = damage_file(folder / "store.sqlite", chance)
         store = SQLiteStore(folder / "store.sqlite")
-        told = [store.verify(repair=False), store.verify(), store.verify()]
+        reports = [store.verify(repair=False), store.verify(), store.verify()]
         known, data = store.entries(list(entries)), store.values(list(values))
         assert all(entries[key] == entry for key, entry in known.items()), what
         assert all(values[address] == value for address, value in data.items()), what
-        assert bool(told[0].lost) == bool(told[1].lost) and not told[2].lost, what
-        assert told[1].lost or (len(known), len(data)) == (150, 150), what  # what is gone was named
+        assert bool(reports[0].lost) == bool(reports[1].lost) and not reports[2].lost, what
+        assert reports[1].lost or (len(known), len(data)) == (150, 150), what
         if not what.startswith("cut"):
             shares.append(len(known) / 150)
         store.close()
@@ -108,7 +108,7 @@ def test_verify_finds_damage_anywhere_and_repair_keeps_what_can_be_read(tmp_path
     assert sorted(shares)[len(shares) // 5] > 0.9
 
 
-def test_a_damaged_file_is_named_and_only_repair_changes_it(store: SQLiteStore, path: Path) -> None:
+def test_a_damaged_file_is_reported_and_only_repair_changes_it(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(100, size=1000)
     for key, entry in entries.items():
         store.put({key: entry}, {entry.address: values[entry.address]})
@@ -124,7 +124,7 @@ def test_a_damaged_file_is_named_and_only_repair_changes_it(store: SQLiteStore, 
     assert len(list(path.parent.glob("*.broken-*"))) == 1
 
 
-def test_what_a_budget_has_spent_outlives_the_damage(store: SQLiteStore, path: Path) -> None:
+def test_the_account_of_a_budget_survives_a_repair(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(100, size=1000)
     store.change("sweep", lambda kept: (b"spent", None))
     store.put(entries, values)
@@ -135,14 +135,14 @@ def test_what_a_budget_has_spent_outlives_the_damage(store: SQLiteStore, path: P
     assert store.change("sweep", lambda kept: (None, kept)) == b"spent"
 
 
-def test_a_run_that_meets_the_damage_keeps_what_can_be_read(store: SQLiteStore, path: Path) -> None:
+def test_a_run_that_finds_damage_keeps_readable_rows(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(200, size=1000)
     store.put(entries, values)
     store.close()
     data = path.read_bytes()
     where = len(data) // 2 // 4096 * 4096
     path.write_bytes(data[:where] + bytes(3 * 4096) + data[where + 3 * 4096 :])
-    for _ in range(2):  # the first may find out
+    for _ in range(2):  # the first attempt may find the damage
         try:
             known = store.entries(list(entries))
             break

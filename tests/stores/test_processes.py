@@ -1,4 +1,4 @@
-"""Many processes, one store: nothing is lost, nobody is locked out, and work is done once."""
+"""Many processes share one SQLite store: nothing is lost, no process is locked out, and work is done once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_rows(path: Path, process: int, count: int, gate: Barrier, report: Path
 
 
 def read_rows(path: Path, process: int, count: int, gate: Barrier, report: Path) -> None:
-    """Read what the writers write; whatever is known must be whole."""
+    """Read what the writers write, and check that each known value is complete."""
     store, seen = SQLiteStore(path), 0
     gate.wait(60)
     names = [f"{writer}.{n}" for writer in range(process) for n in range(count)]
@@ -52,7 +52,7 @@ def read_rows(path: Path, process: int, count: int, gate: Barrier, report: Path)
 
 
 @pytest.mark.parametrize(("writers", "count"), [(3, 150), pytest.param(8, 2000, marks=pytest.mark.slow)])
-def test_nothing_that_many_processes_write_is_lost(tmp_path: Path, writers: int, count: int) -> None:
+def test_concurrent_writes_are_all_stored(tmp_path: Path, writers: int, count: int) -> None:
     path, gate = tmp_path / "store.sqlite", spawn.Barrier(writers + 2)
     jobs = [(write_rows, n) for n in range(writers)] + [(read_rows, writers)]
     reports = [tmp_path / f"report{n}.json" for n in range(len(jobs))]
@@ -68,19 +68,19 @@ def test_nothing_that_many_processes_write_is_lost(tmp_path: Path, writers: int,
     for process in processes:
         process.join(100)
     assert [process.exitcode for process in processes] == [0] * len(processes)
-    told = [json.loads(report.read_text()) for report in reports]
-    assert told[-1]["seen"] == writers * count
+    results = [json.loads(report.read_text()) for report in reports]
+    assert results[-1]["seen"] == writers * count
     names = [f"{writer}.{n}" for writer in range(writers) for n in range(count)]
     assert len(store.entries(names)) == writers * count
     copy = SQLiteStore(tmp_path / "while.sqlite")
     assert copy.verify().lost == {}
     copy.close()
     store.close()
-    rate = writers * count / max(report["seconds"] for report in told[:-1])
+    rate = writers * count / max(report["seconds"] for report in results[:-1])
     print(f"{rate:.0f} transactions/s", file=sys.stderr)
 
 
-def open_anew(folder: Path, rounds: int, gate: Barrier, report: Path) -> None:
+def open_new_stores(folder: Path, rounds: int, gate: Barrier, report: Path) -> None:
     for n in range(rounds):
         gate.wait(60)
         store = SQLiteStore(folder / f"{n}.sqlite")
@@ -89,9 +89,9 @@ def open_anew(folder: Path, rounds: int, gate: Barrier, report: Path) -> None:
     report.write_text("done")
 
 
-def test_processes_that_make_a_store_at_once_do_not_lock_each_other_out(tmp_path: Path) -> None:
+def test_processes_that_create_a_store_at_once_do_not_lock_each_other_out(tmp_path: Path) -> None:
     gate, reports = spawn.Barrier(4), [tmp_path / f"report{n}" for n in range(4)]
-    processes = [spawn.Process(target=open_anew, args=(tmp_path, 40, gate, report)) for report in reports]
+    processes = [spawn.Process(target=open_new_stores, args=(tmp_path, 40, gate, report)) for report in reports]
     for process in processes:
         process.start()
     for process in processes:
@@ -102,33 +102,33 @@ def test_processes_that_make_a_store_at_once_do_not_lock_each_other_out(tmp_path
 # -- single flight ---------------------------------------------------------------------------------------------------
 
 
-def asking(log: Path, *, pause: float, fails: bool = False) -> Flow:
+def counted_flow(log: Path, *, pause: float, fails: bool = False) -> Flow:
     prompt = ChatPrompt(messages=[{"role": "user", "content": "{question}"}])
     return Flow(stages={"prompt": prompt, "model": CountedModel(log=log, pause=pause, fails=fails)})
 
 
 def ask(path: Path, log: Path, threads: int, gate: Barrier | None, report: Path, pause: float, fails: bool) -> None:
-    """Ask the same question in several threads at once; report what came."""
-    flow = asking(log, pause=pause, fails=fails)
-    found: list[str] = []
+    """Ask the same question in several threads at once, and write the answers to a file."""
+    flow = counted_flow(log, pause=pause, fails=fails)
+    answers: list[str] = []
 
-    def one() -> None:
+    def ask_once() -> None:
         [record] = runner.run(flow, [Record.of("1", {"question": "How long?"})])
-        found.append(str(record.error) if record.error else record.answer)
+        answers.append(str(record.error) if record.error else record.answer)
 
     with Runner(store=SQLiteStore(path)) as runner:
         if gate is not None:
             gate.wait(60)
-        together = [threading.Thread(target=one) for _ in range(threads)]
-        for thread in together:
+        workers = [threading.Thread(target=ask_once) for _ in range(threads)]
+        for thread in workers:
             thread.start()
-        for thread in together:
+        for thread in workers:
             thread.join()
-    report.write_text(json.dumps(found))
+    report.write_text(json.dumps(answers))
 
 
-def everybody(tmp_path: Path, *, fails: bool) -> tuple[list[str], list[str]]:
-    """What 16 threads of 4 processes were told, and the calls that were made for it."""
+def answers_and_calls(tmp_path: Path, *, fails: bool) -> tuple[list[str], list[str]]:
+    """The answers that 16 threads in each of 4 processes received, and the calls that were made."""
     gate, log = spawn.Barrier(4), tmp_path / "calls"
     reports = [tmp_path / f"report{n}" for n in range(4)]
     processes = [
@@ -143,19 +143,19 @@ def everybody(tmp_path: Path, *, fails: bool) -> tuple[list[str], list[str]]:
 
 
 def test_sixty_four_threads_of_four_processes_make_one_call(tmp_path: Path) -> None:
-    told, made = everybody(tmp_path, fails=False)
+    answers, made = answers_and_calls(tmp_path, fails=False)
     assert len(made) == 1
-    assert told == ["said How long?"] * 64
+    assert answers == ["said How long?"] * 64
 
 
-def test_the_leaders_error_reaches_all(tmp_path: Path) -> None:
-    told, made = everybody(tmp_path, fails=True)
+def test_the_error_of_the_leader_reaches_every_waiter(tmp_path: Path) -> None:
+    answers, made = answers_and_calls(tmp_path, fails=True)
     assert len(made) == 1
-    assert len(told) == 64
-    assert all("the service is out of luck" in text for text in told)
+    assert len(answers) == 64
+    assert all("the service is out of luck" in text for text in answers)
 
 
-def test_when_the_leader_is_killed_one_more_call_is_made_at_once(tmp_path: Path) -> None:
+def test_after_the_leader_is_killed_one_more_call_is_made_at_once(tmp_path: Path) -> None:
     path, log = tmp_path / "store.sqlite", tmp_path / "calls"
     leader = spawn.Process(target=ask, args=(path, log, 1, None, tmp_path / "never", 60.0, False))
     leader.start()
@@ -167,6 +167,6 @@ def test_when_the_leader_is_killed_one_more_call_is_made_at_once(tmp_path: Path)
     leader.join()
     begun = time.monotonic()
     ask(path, log, 8, None, tmp_path / "report", 0.2, False)
-    assert time.monotonic() - begun < 5  # and not the half minute that a lease lasts
+    assert time.monotonic() - begun < 5  # a lease lasts half a minute
     assert json.loads((tmp_path / "report").read_text()) == ["said How long?"] * 8
     assert len(logged_calls(log)) == 2

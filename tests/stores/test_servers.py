@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL as stores, against real servers that the tests start for themselves."""
+"""The Redis and PostgreSQL stores, against real servers."""
 
 from __future__ import annotations
 
@@ -29,37 +29,34 @@ from llmops_flows.testing.fakes import CountedModel, logged_calls
 from llmops_flows.testing.ledgers import LedgerContract
 from llmops_flows.testing.stores import MaintainedStoreContract
 from tests.support.budget_race import race
-from tests.support.store_servers import PostgresServer, RedisServer, StoreServer
+from tests.support.store_servers import StoreServer
 
 spawn = multiprocessing.get_context("spawn")
-KINDS: dict[str, tuple[type[StoreServer], type[ServerStoreConfig], str]] = {
-    "redis": (RedisServer, Redis, "REDIS_URL"),
-    "postgres": (PostgresServer, Postgres, "DATABASE_URL"),
-}
-SECRET = "what all machines of a test are given"
+CONFIGS: dict[str, type[ServerStoreConfig]] = {"redis": Redis, "postgres": Postgres}
+SECRET = "the secret of all machines of a test"
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+@pytest.fixture(scope="module", params=list(CONFIGS))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def engine(kind: str) -> Iterator[StoreServer]:
-    with KINDS[kind][0]() as running:
-        yield running
+def server(kind: str, request: pytest.FixtureRequest) -> StoreServer:
+    server: StoreServer = request.getfixturevalue(f"{kind}_server")
+    return server
 
 
 @pytest.fixture
-def config(kind: str, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerStoreConfig:
-    """A namespace of its own for each test."""
-    _, part, url_env = KINDS[kind]
-    monkeypatch.setenv(url_env, engine.url)
+def config(kind: str, server: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerStoreConfig:
+    """A separate namespace for each test."""
+    monkeypatch.setenv(server.url_env, server.url)
     monkeypatch.setenv("LLMOPS_FLOWS_SEAL", SECRET)
-    return part(url_env=url_env, namespace=uuid.uuid4().hex, timeout=5, key=tmp_path / "deep" / "key")
+    namespace = uuid.uuid4().hex
+    return CONFIGS[kind](url_env=server.url_env, namespace=namespace, timeout=5, key=tmp_path / "deep" / "key")
 
 
-def elsewhere(config: ServerStoreConfig, **changes: object) -> ServerStoreConfig:
+def with_changes(config: ServerStoreConfig, **changes: object) -> ServerStoreConfig:
     return type(config)(**{**config.model_dump(), **changes})
 
 
@@ -111,12 +108,12 @@ def put(store: Store, key: str, data: bytes) -> Entry:
     return entry
 
 
-# -- whose rows are believed -----------------------------------------------------------------------------------------
+# -- which rows are accepted -----------------------------------------------------------------------------------------
 
 
-def test_namespaces_know_nothing_of_each_other(config: ServerStoreConfig, store: Any) -> None:
+def test_namespaces_share_nothing(config: ServerStoreConfig, store: Any) -> None:
     put(store, "k", b"ours")
-    other = elsewhere(config, namespace=config.namespace + ".other").open()
+    other = with_changes(config, namespace=config.namespace + ".other").open()
     assert other.entries(["k"]) == {} and other.values([digest(b"ours")]) == {}
     assert store.lease(["k"], "a", seconds=30)["k"].granted and other.lease(["k"], "b", seconds=30)["k"].granted
     other.evict(max_bytes=0)
@@ -124,14 +121,14 @@ def test_namespaces_know_nothing_of_each_other(config: ServerStoreConfig, store:
     other.close()
 
 
-def test_machines_with_one_secret_share_and_others_leave_their_rows_alone(
+def test_machines_with_one_secret_share_rows_that_other_machines_neither_read_nor_drop(
     config: ServerStoreConfig, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = put(store, "k", b"ours")
-    same = elsewhere(config, key=tmp_path / "another machine").open()
+    same = with_changes(config, key=tmp_path / "another machine").open()
     assert same.entries(["k"]) == {"k": entry}
     same.close()
-    monkeypatch.setenv("LLMOPS_FLOWS_SEAL", "a secret of somebody else")
+    monkeypatch.setenv("LLMOPS_FLOWS_SEAL", "the secret of another team")
     stranger = config.open()
     assert stranger.entries(["k"]) == {}
     put(stranger, "k", b"theirs")
@@ -139,19 +136,21 @@ def test_machines_with_one_secret_share_and_others_leave_their_rows_alone(
     assert store.entries(["k"]) == {"k": entry}
 
 
-def test_without_a_secret_a_machine_makes_a_key_of_its_own(
+def test_without_a_secret_a_machine_creates_its_own_key(
     config: ServerStoreConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LLMOPS_FLOWS_SEAL")
-    one, two = config.open(), config.open()
-    entry = put(one, "k", b"ours")
-    assert two.entries(["k"]) == {"k": entry}
+    first, second = config.open(), config.open()
+    entry = put(first, "k", b"ours")
+    assert second.entries(["k"]) == {"k": entry}
     assert config.key.stat().st_mode & 0o777 == 0o600
-    one.close()
-    two.close()
+    first.close()
+    second.close()
 
 
-def test_a_short_secret_and_a_missing_url_are_told(config: ServerStoreConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_secret_and_a_missing_url_are_refused(
+    config: ServerStoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LLMOPS_FLOWS_SEAL", "short")
     with pytest.raises(ConfigError, match="fewer than 16 characters"):
         config.open()
@@ -161,23 +160,23 @@ def test_a_short_secret_and_a_missing_url_are_told(config: ServerStoreConfig, mo
         config.open()
 
 
-def test_a_store_travels_to_workers_without_its_url_or_secret(store: Any) -> None:
+def test_a_pickled_store_has_neither_its_url_nor_its_secret(store: Any) -> None:
     entry = put(store, "k", b"ours")
     data = pickle.dumps(store)
     assert b"127.0.0.1" not in data and SECRET.encode() not in data
-    travelled = pickle.loads(data)
-    assert travelled.entries(["k"]) == {"k": entry}
-    travelled.close()
+    unpickled = pickle.loads(data)
+    assert unpickled.entries(["k"]) == {"k": entry}
+    unpickled.close()
 
 
-class Forger:
-    """Somebody who has the server's password, but not the key."""
+class Attacker:
+    """Changes rows with the server's password, but without the key."""
 
     def __init__(self, store: Any, kind: str, url: str) -> None:
         self.store, self.kind, self.url = store, kind, url
 
-    def rewrite(self, table: str, source: str, target: str) -> None:
-        """Put the row of one name in the place of another's."""
+    def copy_row(self, table: str, source: str, target: str) -> None:
+        """Overwrite the row of one name with the row of another."""
         if self.kind == "redis":
             kind = {"entries": "e", "contents": "v", "leases": "l"}[table]
             client, name = self.store._client, self.store._name
@@ -196,30 +195,30 @@ class Forger:
             )
 
 
-def test_rows_in_another_place_are_refused(store: Any, kind: str, engine: Any) -> None:
-    forger = Forger(store, kind, engine.url)
+def test_copied_rows_are_ignored(store: Any, kind: str, server: StoreServer) -> None:
+    attacker = Attacker(store, kind, server.url)
     one, two = put(store, "one", b"1"), put(store, "two", b"2")
-    forger.rewrite("entries", "one", "two")
+    attacker.copy_row("entries", "one", "two")
     assert store.entries(["one", "two"]) == {"one": one}
     assert store.counters["bad_seal"] == 1
     two = put(store, "two", b"2")
-    forger.rewrite("contents", one.address, two.address)
+    attacker.copy_row("contents", one.address, two.address)
     assert store.values([one.address, two.address]) == {one.address: b"1"}
     assert store.counters["bad_value"] == 1
-    assert store.entries(["two"]) == {}  # its value is lost: it is computed again
+    assert store.entries(["two"]) == {}  # its value is lost
     put(store, "two", b"2")
-    forger.rewrite("entries", "one", "two")
+    attacker.copy_row("entries", "one", "two")
     assert set(store.verify(repair=False).lost) == {"two"}
 
 
-def test_a_forged_lease_holds_nobody_up(store: Any, kind: str, engine: Any) -> None:
+def test_a_forged_lease_does_not_block(store: Any, kind: str, server: StoreServer) -> None:
     store.lease(["one", "two"], "them", seconds=20)
-    Forger(store, kind, engine.url).rewrite("leases", "one", "two")
-    found = store.lease(["one", "two"], "me", seconds=20)
-    assert not found["one"].granted and found["two"].granted
+    Attacker(store, kind, server.url).copy_row("leases", "one", "two")
+    leases = store.lease(["one", "two"], "me", seconds=20)
+    assert not leases["one"].granted and leases["two"].granted
 
 
-def test_what_is_large_comes_back(store: Any) -> None:
+def test_large_values_are_stored(store: Any) -> None:
     data = os.urandom(20_000_000)
     entry = put(store, "large", data)
     assert store.values([entry.address]) == {entry.address: data}
@@ -228,42 +227,42 @@ def test_what_is_large_comes_back(store: Any) -> None:
 # -- a lost connection -----------------------------------------------------------------------------------------------
 
 
-def asking(log: Path, *, pause: float = 0.0) -> Flow:
+def counted_flow(log: Path, *, pause: float = 0.0) -> Flow:
     prompt = ChatPrompt(messages=[{"role": "user", "content": "{question}"}])
     return Flow(stages={"prompt": prompt, "model": CountedModel(log=log, pause=pause)})
 
 
-def test_a_server_that_restarts_is_no_trouble(store: Any, engine: StoreServer) -> None:
+def test_a_server_restart_raises_no_error(store: Any, server: StoreServer) -> None:
     entry = put(store, "k", b"kept")
-    engine.stop()
-    engine.start()
+    server.stop()
+    server.start()
     assert store.entries(["k"]) == {"k": entry}
     assert store.values([entry.address]) == {entry.address: b"kept"}
     assert store.lease(["l"], "me", seconds=30)["l"].granted
 
 
-def test_a_server_that_is_away_costs_no_answer_and_learns_them_when_it_is_back(
-    config: ServerStoreConfig, engine: StoreServer, tmp_path: Path
+def test_while_the_server_is_down_answers_are_computed_and_stored_later(
+    config: ServerStoreConfig, server: StoreServer, tmp_path: Path
 ) -> None:
-    flow, log = asking(tmp_path / "calls", pause=0.05), tmp_path / "calls"
+    flow, log = counted_flow(tmp_path / "calls", pause=0.05), tmp_path / "calls"
     store = config.open()
     with Runner(store=store) as runner:
-        away = threading.Timer(0.15, engine.stop)
-        away.start()
+        stop = threading.Timer(0.15, server.stop)
+        stop.start()
         records = [Record.of(str(n), {"question": f"question {n}"}) for n in range(12)]
-        told = [runner.run(flow, [record])[0].answer for record in records]
-        away.join()
+        answers = [runner.run(flow, [record])[0].answer for record in records]
+        stop.join()
         with pytest.raises(StoreError, match=config.url_env):
             store.entries(["k"])
-        assert told == [f"said question {n}" for n in range(12)]
+        assert answers == [f"said question {n}" for n in range(12)]
         assert len(logged_calls(log)) == 12
-        engine.start()
+        server.start()
         assert runner.context.vectors is not None
         runner.context.vectors.flush()
     with Runner(store=store) as later:
         again = [record.answer for record in later.run(flow, records)]
-    assert again == told
-    assert len(logged_calls(log)) == 12  # what was computed meanwhile is known
+    assert again == answers
+    assert len(logged_calls(log)) == 12  # answers computed meanwhile were stored
     store.close()
 
 
@@ -271,23 +270,23 @@ def test_a_server_that_is_away_costs_no_answer_and_learns_them_when_it_is_back(
 
 
 def ask(config: ServerStoreConfig, log: Path, threads: int, gate: Barrier, report: Path) -> None:
-    """Ask the same 10 questions in several threads at once; report what came."""
-    flow, found = asking(log, pause=0.3), []
+    """Ask the same 10 questions in several threads at once, and write the answers to a file."""
+    flow, answers = counted_flow(log, pause=0.3), []
     store = config.open()
 
-    def one() -> None:
+    def ask_all() -> None:
         records = [Record.of(str(n), {"question": f"question {n}"}) for n in range(10)]
-        found.extend(str(record.error or record.answer) for record in runner.run(flow, records))
+        answers.extend(str(record.error or record.answer) for record in runner.run(flow, records))
 
     with Runner(store=store) as runner:
         gate.wait(60)
-        together = [threading.Thread(target=one) for _ in range(threads)]
-        for thread in together:
+        workers = [threading.Thread(target=ask_all) for _ in range(threads)]
+        for thread in workers:
             thread.start()
-        for thread in together:
+        for thread in workers:
             thread.join()
     store.close()
-    report.write_text(json.dumps(found))
+    report.write_text(json.dumps(answers))
 
 
 def test_processes_compute_each_answer_once(config: ServerStoreConfig, tmp_path: Path) -> None:
@@ -298,12 +297,12 @@ def test_processes_compute_each_answer_once(config: ServerStoreConfig, tmp_path:
         process.start()
     for process in processes:
         process.join(60)
-    told = [text for report in reports for text in json.loads(report.read_text())]
+    answers = [text for report in reports for text in json.loads(report.read_text())]
     assert sorted(logged_calls(log)) == sorted(f"question {n}" for n in range(10))
-    assert sorted(set(told)) == sorted(f"said question {n}" for n in range(10)) and len(told) == 60
+    assert sorted(set(answers)) == sorted(f"said question {n}" for n in range(10)) and len(answers) == 60
 
 
-def test_a_forked_child_uses_the_store_without_harm(store: Any) -> None:
+def test_a_forked_child_does_not_disturb_the_parent(store: Any) -> None:
     entry = put(store, "k", b"kept")
     child = os.fork()
     if child == 0:
@@ -319,7 +318,7 @@ def test_a_forked_child_uses_the_store_without_harm(store: Any) -> None:
 
 
 def test_an_evicted_answer_is_computed_again(config: ServerStoreConfig, tmp_path: Path) -> None:
-    flow, log = asking(tmp_path / "calls"), tmp_path / "calls"
+    flow, log = counted_flow(tmp_path / "calls"), tmp_path / "calls"
     store: Any = config.open()
     stop = threading.Event()
 
@@ -342,10 +341,10 @@ def test_an_evicted_answer_is_computed_again(config: ServerStoreConfig, tmp_path
     store.close()
 
 
-# -- a budget that processes share -----------------------------------------------------------------------------------
+# -- a budget shared by processes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_processes_that_are_killed_never_spend_more_than_there_is(config: ServerStoreConfig, tmp_path: Path) -> None:
+def test_killed_processes_never_exceed_the_budget(config: ServerStoreConfig, tmp_path: Path) -> None:
     race(tmp_path, config, processes=4, threads=16, kills=4, usd=60)

@@ -1,4 +1,4 @@
-"""Many processes that race for the same keys compute each of them once, whichever store they share."""
+"""Processes that need the same keys at once compute each of them once, in every store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_processes_that_race_for_a_hundred_keys_compute_each_once(tmp_path: Path
 
 @pytest.mark.slow
 def test_eight_processes_compute_each_once_in_every_store() -> None:
-    with stores() as found:
-        for name, store in found.items():
+    with stores() as configs:
+        for name, store in configs.items():
             made, _ = measure(store, RACERS)
             assert made == EACH_ONCE, name

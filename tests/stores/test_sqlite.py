@@ -1,4 +1,4 @@
-"""The SQLite store and its file, its key and its room, whatever befalls them."""
+"""The SQLite store: its file, its key and its size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.store_rows import execute_sql, make_rows
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
-def test_a_store_in_a_folder_that_can_only_be_read_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_in_a_read_only_folder_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     entries, values = make_rows(3)
     origin = SQLiteStore(tmp_path / "home" / "store.sqlite")
     origin.put(entries, values)
@@ -36,7 +36,7 @@ def test_a_store_in_a_folder_that_can_only_be_read_is_read(tmp_path: Path, caplo
     store.close()
 
 
-def test_what_is_known_is_read_from_a_disk_without_any_room_and_written_to_when_there_is(tmp_path: Path) -> None:
+def test_a_store_on_a_full_disk_is_read_and_written_again_when_there_is_space(tmp_path: Path) -> None:
     entries, values = make_rows(3)
     with small_disk(tmp_path / "disk") as disk:
         origin = SQLiteStore(disk / "store.sqlite")
@@ -56,13 +56,13 @@ def test_what_is_known_is_read_from_a_disk_without_any_room_and_written_to_when_
         store.close()
 
 
-def test_a_folder_that_can_only_be_read_and_holds_no_store_is_told(tmp_path: Path) -> None:
+def test_a_read_only_folder_without_a_store_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     with read_only(tmp_path / "home"), pytest.raises(StoreError, match=r"store\.sqlite"):
         SQLiteStore(tmp_path / "home" / "store.sqlite").entries(["x"])
 
 
-def test_a_file_that_is_removed_while_open_is_made_anew(store: SQLiteStore, path: Path) -> None:
+def test_a_file_that_is_removed_while_open_is_created_again(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(2)
     store.put(entries, values)
     for file in path.parent.glob("store.sqlite*"):
@@ -75,9 +75,7 @@ def test_a_file_that_is_removed_while_open_is_made_anew(store: SQLiteStore, path
     other.close()
 
 
-def test_a_file_that_is_replaced_while_open_is_read_from_then_on(
-    store: SQLiteStore, path: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_is_replaced_while_open_is_reopened(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
     entries, values = make_rows(2)
     store.put(entries, values)
     store.backup(tmp_path / "copy.sqlite")
@@ -91,17 +89,17 @@ def test_a_file_that_is_replaced_while_open_is_read_from_then_on(
     assert store.entries([*entries, "more"]) == {**entries, **more}
 
 
-def test_a_file_that_is_no_database_is_moved_aside(path: Path) -> None:
-    path.write_bytes(b"this is no database" * 100)
+def test_a_file_that_is_not_a_database_is_moved_aside(path: Path) -> None:
+    path.write_bytes(b"this is not a database" * 100)
     store = SQLiteStore(path)
     store.put(*make_rows(1))
     assert store.counters["replaced"] == 1
     [aside] = path.parent.glob("*.broken-*")
-    assert aside.read_bytes().startswith(b"this is no database")
+    assert aside.read_bytes().startswith(b"this is not a database")
     store.close()
 
 
-def test_two_handles_that_find_the_damage_replace_the_file_once(path: Path) -> None:
+def test_two_stores_that_find_the_damage_replace_the_file_once(path: Path) -> None:
     stores = [SQLiteStore(path), SQLiteStore(path)]
     entries, values = make_rows(40)
     for store in stores:
@@ -142,7 +140,7 @@ def test_a_file_of_a_newer_version_is_left_alone(store: SQLiteStore, path: Path)
     assert execute_sql(path, "SELECT count(*) FROM entries") == [(1,)]
 
 
-def test_a_file_of_an_older_version_is_brought_up_to_date(store: SQLiteStore, path: Path) -> None:
+def test_a_file_of_an_older_version_is_migrated(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(3)
     store.put(entries, values)
     store.close()
@@ -155,7 +153,7 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(store: SQLiteStore, pa
     assert execute_sql(path, "PRAGMA application_id") == [(APPLICATION,)]
 
 
-def test_a_forked_child_uses_the_store_without_harm(store: SQLiteStore) -> None:
+def test_a_forked_child_does_not_disturb_the_parent(store: SQLiteStore) -> None:
     entries, values = make_rows(2)
     store.put(entries, values)
     child = os.fork()
@@ -185,7 +183,7 @@ def test_only_its_owner_can_read_the_key(store: SQLiteStore, path: Path) -> None
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_a_damaged_key_is_told_with_what_to_do(store: SQLiteStore, path: Path) -> None:
+def test_the_error_for_a_damaged_key_has_a_hint(store: SQLiteStore, path: Path) -> None:
     store.put(*make_rows(1))
     store.close()
     path.with_name("store.sqlite.key").write_bytes(b"short")
@@ -193,7 +191,7 @@ def test_a_damaged_key_is_told_with_what_to_do(store: SQLiteStore, path: Path) -
         store.entries(["x"])
 
 
-def test_without_its_key_nothing_of_a_store_is_believed(store: SQLiteStore, path: Path) -> None:
+def test_without_its_key_every_row_of_a_store_is_ignored(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(3)
     store.put(entries, values)
     store.close()
@@ -203,7 +201,7 @@ def test_without_its_key_nothing_of_a_store_is_believed(store: SQLiteStore, path
     assert store.entries(list(entries)) == entries
 
 
-def test_a_backup_is_whole_with_its_key(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
+def test_a_backup_has_the_key(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
     entries, values = make_rows(50)
     store.put(entries, values)
     target = tmp_path / "safe" / "copy.sqlite"
@@ -215,17 +213,17 @@ def test_a_backup_is_whole_with_its_key(store: SQLiteStore, path: Path, tmp_path
     copy.close()
 
 
-# -- room ------------------------------------------------------------------------------------------------------------
+# -- size ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_evicted_gives_its_room_back(store: SQLiteStore, path: Path) -> None:
+def test_eviction_shrinks_the_file(store: SQLiteStore, path: Path) -> None:
     store.put(*make_rows(200, size=20_000))
     store.evict(max_bytes=0)
     assert path.stat().st_size < 200_000
     assert store.stats() == StoreStats(0, 0, 0, 0.0, 0.0, {}, {}, {})
 
 
-def test_what_is_read_counts_as_used(store: SQLiteStore, path: Path) -> None:
+def test_a_read_entry_counts_as_used(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(3)
     store.put(entries, values)
     read, *_ = entries
@@ -235,7 +233,7 @@ def test_what_is_read_counts_as_used(store: SQLiteStore, path: Path) -> None:
     assert store.entries(list(entries)) == {read: entries[read]}
 
 
-def test_eviction_of_a_damaged_row_is_no_trouble(store: SQLiteStore, path: Path) -> None:
+def test_a_damaged_row_is_evicted(store: SQLiteStore, path: Path) -> None:
     store.put(*make_rows(3))
     execute_sql(path, "UPDATE entries SET used = 'never'")
     store.entries(list(make_rows(3)[0]))

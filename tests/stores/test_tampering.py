@@ -1,4 +1,4 @@
-"""Whoever can write to the file of a SQLite store, but has not its key, is not believed."""
+"""Rows that were written to a SQLite store without its key are ignored."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bits(value: object) -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
-def test_every_changed_bit_of_every_table_is_refused(store: SQLiteStore, path: Path, table: str, column: str) -> None:
+def test_every_changed_bit_of_every_table_is_detected(store: SQLiteStore, path: Path, table: str, column: str) -> None:
     key, text = digest("key"), b"an answer"
     address = digest(text)
     store.put({key: Entry(address, b'{"seconds":1}')}, {address: text})
@@ -42,11 +42,11 @@ def test_every_changed_bit_of_every_table_is_refused(store: SQLiteStore, path: P
     store.release([key], "owner", error=b'{"message":"no"}')
     db = sqlite3.connect(path, isolation_level=None)
     db.text_factory = bytes
-    [kept] = db.execute(f"SELECT * FROM {table}").fetchall()
+    [row] = db.execute(f"SELECT * FROM {table}").fetchall()
     [(value,)] = db.execute(f"SELECT {column} FROM {table}").fetchall()
     typed = "CAST(? AS TEXT)" if column in ("key", "address", "owner") else "?"
     texts = {"entries": 2, "contents": 1, "leases": 2}[table]
-    places = ", ".join("CAST(? AS TEXT)" if n < texts else "?" for n in range(len(kept)))
+    places = ", ".join("CAST(? AS TEXT)" if n < texts else "?" for n in range(len(row)))
     for changed in bits(value):
         db.execute(f"UPDATE {table} SET {column} = {typed}", (changed,))
         names = [changed.decode("utf-8", "replace")] if isinstance(changed, bytes) and typed != "?" else []
@@ -57,12 +57,12 @@ def test_every_changed_bit_of_every_table_is_refused(store: SQLiteStore, path: P
         else:
             assert all(lease.granted for lease in store.lease([key, *names], "another", seconds=0.0).values())
         db.execute(f"DELETE FROM {table}")
-        db.execute(f"INSERT INTO {table} VALUES ({places})", kept)
+        db.execute(f"INSERT INTO {table} VALUES ({places})", row)
     db.close()
     assert store.counters["replaced"] == 0
 
 
-def test_swapped_rows_are_refused(store: SQLiteStore, path: Path) -> None:
+def test_swapped_rows_are_ignored(store: SQLiteStore, path: Path) -> None:
     entries, values = make_rows(2)
     store.put(entries, values)
     (a, one), (b, two) = entries.items()
@@ -75,7 +75,7 @@ def test_swapped_rows_are_refused(store: SQLiteStore, path: Path) -> None:
     assert store.values([one.address, two.address]) == {two.address: values[two.address]}
 
 
-def test_rows_of_another_store_are_refused(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
+def test_rows_of_another_store_are_ignored(store: SQLiteStore, path: Path, tmp_path: Path) -> None:
     entries, values = make_rows(2)
     store.put(*make_rows(0))
     other = SQLiteStore(tmp_path / "other.sqlite")
@@ -91,7 +91,7 @@ def test_rows_of_another_store_are_refused(store: SQLiteStore, path: Path, tmp_p
 
 
 @pytest.mark.parametrize("odd", [None, 7, 1.5, "text", b"", b"bytes"])
-def test_values_of_an_odd_type_are_refused(store: SQLiteStore, path: Path, odd: object) -> None:
+def test_values_of_another_type_are_ignored(store: SQLiteStore, path: Path, odd: object) -> None:
     entries, values = make_rows(1)
     [key] = entries
     for table, column in COLUMNS:
@@ -100,7 +100,7 @@ def test_values_of_an_odd_type_are_refused(store: SQLiteStore, path: Path, odd: 
         try:
             execute_sql(path, f"UPDATE {table} SET {column} = ?", odd)
         except sqlite3.IntegrityError:
-            continue  # the table itself refuses
+            continue  # a constraint of the table
         assert set(store.entries([key])) <= {key}
         assert store.values([entries[key].address]).get(entries[key].address, b"") in (b"", *values.values())
         assert store.lease([key], "another", seconds=0.0)

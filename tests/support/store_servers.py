@@ -1,4 +1,4 @@
-"""Real servers for the tests of stores, each on a free port of loopback, gone when the block ends."""
+"""Real Redis and PostgreSQL servers for tests, each on a free loopback port and started once per session."""
 
 from __future__ import annotations
 
@@ -10,26 +10,34 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .required import missing
 
-PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *map(Path, os.get_exec_path())]
-POSTGRES = next((folder for folder in reversed(PROGRAMS) if (folder / "initdb").is_file()), None)
+PROGRAM_FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *map(Path, os.get_exec_path())]
+POSTGRES = next((folder for folder in reversed(PROGRAM_FOLDERS) if (folder / "initdb").is_file()), None)
 REDIS = shutil.which("redis-server")
 
 
 class StoreServer:
-    """A server that can be stopped, killed and started again on its port, with what it held."""
+    """A server that can be killed and started again on the same port with the same data."""
 
     name = ""
+    url_env = ""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir="/tmp"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
 
     def start(self) -> None:
         raise NotImplementedError
@@ -47,7 +55,7 @@ class StoreServer:
 
 
 class RedisServer(StoreServer):
-    """Keeps every write at once, as a server would that is meant to keep it."""
+    """A Redis server that writes every command to disk before it responds."""
 
     name = "redis"
     url_env = "REDIS_URL"
@@ -63,16 +71,16 @@ class RedisServer(StoreServer):
         self.process = subprocess.Popen(
             [REDIS, *options, "--appendfsync", "always", "--dir", str(self.folder)], stdout=subprocess.DEVNULL
         )
-        _listening(self.port)
+        _wait_until_listening(self.port)
 
     def stop(self) -> None:
-        """Killed, not asked."""
+        """Kill the server."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
 
 
 class PostgresServer(StoreServer):
-    """A cluster of its own, run by a user that is not root."""
+    """A PostgreSQL cluster in a temporary folder, run by a user other than root."""
 
     name = "postgres"
     url_env = "DATABASE_URL"
@@ -82,11 +90,11 @@ class PostgresServer(StoreServer):
             missing("postgresql", "PostgreSQL is not installed")
         super().__init__()
         account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
         if account:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.options: dict[str, Any] = {"cwd": self.folder, "timeout": 60, "check": True, **quiet, **who}
+        self.options: dict[str, Any] = {"cwd": self.folder, "timeout": 60, "check": True, **quiet, **user}
         self._run("initdb", "-U", "flows", "-A", "trust", "-N")
 
     @property
@@ -98,7 +106,7 @@ class PostgresServer(StoreServer):
         self._run("pg_ctl", "-o", settings, "-l", str(self.folder / "log"), "-w", "start")
 
     def stop(self) -> None:
-        """At once: whoever is connected is cut off."""
+        """Stop the server at once, with open connections."""
         self._run("pg_ctl", "-m", "immediate", "stop")
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -106,7 +114,7 @@ class PostgresServer(StoreServer):
         subprocess.run([POSTGRES / program, "-D", self.folder / "data", *arguments], **self.options)
 
 
-def _listening(port: int) -> None:
+def _wait_until_listening(port: int) -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         try:
@@ -115,3 +123,15 @@ def _listening(port: int) -> None:
         except OSError:
             time.sleep(0.02)
     raise TimeoutError(f"no server listens on port {port}")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[StoreServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[StoreServer]:
+    with PostgresServer() as server:
+        yield server
