@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SEVERAL = "several values are given for a single run"
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'")
+_NO_MATCH = re.compile(r"(?:In '(.+?)': )?Could not override '(.+?)'")
 FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, TypeError, AssertionError)
 """What composing raises when a user made a mistake. Hydra checks some of what users write by assert."""
 
@@ -250,6 +251,12 @@ def error_problems(error: BaseException) -> list[Problem]:
                 "add -m to run each of them; write key=[a,b] for a list, key='a,b' for text",
             )
         ]
+    unmatched = _NO_MATCH.search(str(cause))
+    if unmatched is not None:
+        file, group = unmatched[1], unmatched[2]
+        hint = f"write `- /{group}: OPTION`, without `override`" if file else f"add it: +{group}=OPTION"
+        what = f"there is nothing to override: no file chooses an option of {group!r}"
+        return [Problem(what, group, f"{file}.yaml" if file else COMMAND_LINE, hint)]
     lines = [
         line
         for line in str(cause).splitlines()

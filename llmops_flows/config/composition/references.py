@@ -10,6 +10,8 @@ from typing import Any
 from llmops_flows.core.errors import Problem
 from llmops_flows.text.suggestions import did_you_mean, unknown_reference_hint
 
+from ..files.groups import is_group, options
+
 Path = tuple[str, ...]
 MOST_TEXT = 2_000_000
 MOST_VALUES = 20_000
@@ -105,8 +107,11 @@ class References:
             elif missing is None:
                 self.broken[path] = Problem(f"${{{name}}} has no value", ".".join(path))
             elif missing[0]:
-                what = f"${{{name}}} not found: unknown key {missing[0]!r}"
-                self.broken[path] = Problem(what, ".".join(path), hint=unknown_reference_hint(*missing))
+                what, hint = f"${{{name}}} not found: unknown key {missing[0]!r}", unknown_reference_hint(*missing)
+                if not place and is_group(missing[0]):
+                    what = f"${{{name}}} not found: no option of the group {missing[0]!r} is chosen"
+                    hint = f"+{missing[0]}=OPTION; choose from: {', '.join(options(missing[0]))}"
+                self.broken[path] = Problem(what, ".".join(path), hint=hint)
 
     def _steps(self, name: str, path: Path) -> Path:
         name = name.replace("[", ".").replace("]", "")

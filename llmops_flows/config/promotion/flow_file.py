@@ -30,17 +30,26 @@ class Reference(str):
 
 @dataclass(frozen=True)
 class FlowFile:
-    """The file: its name, the flow that it rests on, the options that it chooses, the values that it sets."""
+    """A flow file.
+
+    Attributes:
+        base: the flow that it extends.
+        chosen: group to option, in place of the base's.
+        added: group to option, for groups that the base does not choose from.
+        values: the values that it sets.
+    """
 
     name: str
     base: str
     chosen: Mapping[str, str]
+    added: Mapping[str, str]
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, comments: Iterable[str] = ()) -> str:
         """What stands in the file."""
         told = ("".join(c for c in " ".join(line.split()) if c.isprintable()) for line in comments)
         lines = ["# @package _global_", *(f"# {line}" for line in told), "defaults:", f"  - {self.base}"]
+        lines += [f"  - /{group}: {option}" for group, option in sorted(self.added.items())]
         lines += [f"  - override /{group}: {option}" for group, option in sorted(self.chosen.items())]
         return "\n".join([*lines, "  - _self_", "", _yaml({"name": self.name, **self.values})])
 

@@ -83,8 +83,9 @@ def promote(
     default = compose([f"flow={base}"])
     wanted = flow_only(config)
     chosen = {g: o for g, o in choices.items() if g in wanted and default.choices.get(g, o) != o}
-    _check_options(chosen)
-    file, composed, rest = _made(FlowFile(name, base, chosen), wanted)
+    added = {g: o for g, o in choices.items() if g in wanted and g not in default.raw}
+    _check_options({**chosen, **added})
+    file, composed, rest = _made(FlowFile(name, base, chosen, added), wanted)
     _check(rest, config, composed)
     text = file.text(comments)
     _check_text(text)
@@ -92,10 +93,10 @@ def promote(
     stages = {**dict(experiment.flow.leaves()), **experiment.evaluators}
     known = identities or {}
     changed = tuple(n for n, stage in stages.items() if known.get(n, stage.identity) != stage.identity)
-    left = {k: config[k] for k in APART if k not in _UNSAID and config.get(k) and config[k] != default.plain.get(k)}
+    left = {k: config[k] for k in APART if k not in _UNSAID and config.get(k) and config[k] != default.loose[0].get(k)}
     null = tuple(key for key, value in _leaves(file.values) if value is None and not _has(config, key))
     own = tuple(_own(composed.plain))
-    return Promotion(path, text, base, _options(composed, chosen), own, left, changed, null)
+    return Promotion(path, text, base, _options(composed, {**chosen, **added}), own, left, changed, null)
 
 
 def _made(file: FlowFile, wanted: Values) -> tuple[FlowFile, Composed, list[Unlike]]:
