@@ -10,6 +10,7 @@ from llmops_flows.core.fingerprint import address
 
 from .experiment import Experiment, RunSettings
 from .questions import Questions
+from .tracing import tracer_fields
 
 
 def experiment_identity(experiment: Experiment) -> str:
@@ -23,7 +24,7 @@ def part_identities(experiment: Experiment) -> dict[str, str]:
     return {
         **{f"stages.{name}": stage.identity for name, stage in experiment.flow.leaves()},
         **{f"evaluator.{name}": stage.identity for name, stage in experiment.evaluators.items()},
-        **{f"tracer.{name}": part.configuration for name, part in experiment.tracers.items()},
+        **{f"tracer.{name}": address(tracer_fields(part)) for name, part in experiment.tracers.items()},
         "flow": experiment.flow.identity,
         "cache": experiment.cache.identity,
         "questions": _questions(settings),
@@ -40,7 +41,7 @@ def part_details(experiment: Experiment, name: str) -> Any:
     if group == "evaluator":
         return experiment.evaluators[key].fingerprint()
     if group == "tracer":
-        return experiment.tracers[key].fingerprint(include_operational=True)
+        return tracer_fields(experiment.tracers[key])
     if group == "cache":
         return experiment.cache.fingerprint()
     if group == "questions":

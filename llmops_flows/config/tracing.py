@@ -20,6 +20,11 @@ def is_listener(part: Part) -> bool:
     return isinstance(part, (LocalTracer, Sink))
 
 
+def tracer_fields(part: Part) -> dict[str, Any]:
+    """The class and the fields of a tracer as plain data. Unlike a fingerprint, it reads no file that a field names."""
+    return {"class": type(part).__qualname__, **part.model_dump(mode="json")}
+
+
 def sinks(
     config: Mapping[str, Any],
     tracers: Mapping[str, Part],

@@ -9,6 +9,8 @@ from llmops_flows.components.store.memory import Memory
 from llmops_flows.config.experiment import Experiment
 from llmops_flows.config.experiment_identity import experiment_identity, question_rows
 from llmops_flows.config.questions import records
+from llmops_flows.config.tracing import tracer_fields
+from llmops_flows.core.fingerprint import address
 from llmops_flows.core.record import Record
 from llmops_flows.engine.plan import PlanCheck
 from llmops_flows.engine.run import Run
@@ -60,9 +62,9 @@ def new_run(point: Point) -> Run:
 
 def runner_key(experiment: Experiment) -> str:
     """Identifies what experiments must have in common to share a runner: store, cache, tenant, home, tracers."""
-    components = [experiment.cache, experiment.store, *experiment.tracers.values()]
-    configurations = [component.configuration if component is not None else "" for component in components]
-    return "\n".join([*configurations, experiment.settings.tenant, str(experiment.settings.home)])
+    cache, store = experiment.cache.configuration, experiment.store.configuration if experiment.store else ""
+    tracers = [tracer_fields(tracer) for tracer in experiment.tracers.values()]
+    return address([cache, store, tracers, experiment.settings.tenant, str(experiment.settings.home)])
 
 
 def store_key(batch: Sequence[Point]) -> str | None:

@@ -113,7 +113,7 @@ def _beyond(ours: HydraConfigLoader, overrides: list[str], keys: list[str], know
 
 
 def _follows(problem: Problem) -> bool:
-    return problem.what.startswith(("not a component", MISSING, NO_FLOW, "${"))
+    return problem.what.startswith(("not a component", MISSING, NOTHING, NO_FLOW, "${"))
 
 
 def _alone(ours: HydraConfigLoader, overrides: list[str], keys: list[str], key: str) -> list[Problem]:

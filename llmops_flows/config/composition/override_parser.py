@@ -1,10 +1,12 @@
-"""Parsing of one override by the grammar of Hydra."""
+"""Parsing of overrides by the grammar of Hydra."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 
 from llmops_flows.core.errors import ConfigError, Problem
@@ -16,37 +18,34 @@ COMMAND_LINE = "command line"
 
 
 def parse_override(text: str) -> tuple[Any, Problem | None]:
-    """An override taken apart, or the fault of one that cannot be read."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
+    """A parsed override, or the problem of one that cannot be read."""
     try:
         return OverridesParser.create().parse_override(text), None
     except (HydraException, RecursionError, ValueError, AssertionError) as error:
         reason = (str(error).splitlines() or ["it nests too deep"])[0]
         hint = "write key=value; quote a value that holds commas, brackets, = or quotes: 'key=\"the text\"'"
-        return None, Problem(f"this override cannot be read: {reason}", key=text[:200], where=COMMAND_LINE, hint=hint)
+        what = f"this override cannot be read: {reason}"
+        return None, Problem(what, key=text[:200], where=COMMAND_LINE, hint=hint)
 
 
 def expand_globs(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `glob(…)` written out: Hydra's own looks at the first level of a group only."""
-    return [_expanded(o) if "=glob(" in o and not is_free_text(o) else o for o in overrides]
+    """The overrides with each `glob(…)` replaced by the options it matches, those in subfolders too.
+
+    Hydra's own `glob` matches the first level of a group only.
+
+    Raises:
+        ConfigError: a glob matches nothing.
+    """
+    return [_expand_glob(o) if "=glob(" in o and not is_free_text(o) else o for o in overrides]
 
 
-def _expanded(override: str) -> str:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Glob
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_override(override)
-    except HydraException:
-        return override  # told with everything else that is wrong
-    group, wanted = parsed.key_or_group, parsed._value
-    known = options(group)
-    if not isinstance(wanted, Glob):
-        return override
-    found = wanted.filter(known)
-    if not found:
-        hint = f"there are {', '.join(known)}"
-        raise ConfigError(Problem("nothing matches", key=override, where="command line", hint=hint))
-    return f"{group}={','.join(found)}"
+def _expand_glob(override: str) -> str:
+    parsed, problem = parse_override(override)
+    if problem is not None or not isinstance(parsed._value, Glob):
+        return override  # what cannot be read is reported with all other problems
+    choices = options(parsed.key_or_group)
+    matches = parsed._value.filter(choices)
+    if not matches:
+        hint = f"choose from: {', '.join(choices)}"
+        raise ConfigError(Problem("nothing matches", key=override, where=COMMAND_LINE, hint=hint))
+    return f"{override.partition('=')[0]}={','.join(matches)}"
