@@ -83,7 +83,7 @@ def run_batch(
 
     An interrupt writes the answers that are complete. `check` compares what the points compute with the plan.
     """
-    runs, addresses = [new_run(point) for point in points], [experiment_identity(point.valid) for point in points]
+    runs, identities = [new_run(point) for point in points], [experiment_identity(point.valid) for point in points]
     try:
         runner.run_all(runs)
     except KeyboardInterrupt:
@@ -92,8 +92,8 @@ def run_batch(
         raise
     if check is not None:
         check.add(runs, store_key(points))
-    for point, run, address in zip(points, runs, addresses, strict=True):
-        yield write_results(point, folder, run, run.records, address)
+    for point, run, identity in zip(points, runs, identities, strict=True):
+        yield write_results(point, folder, run, run.records, identity)
 
 
 def write_complete(point: Point, folder: Path, run: Run, complete: Sequence[Record]) -> None:
