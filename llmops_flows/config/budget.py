@@ -1,4 +1,4 @@
-"""From a budget in a config to the purse that calls are paid from: a run's own, or one that a whole sweep shares."""
+"""The budget meter of an experiment: its own, or the one that all points of a sweep share."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FREE = ("local", "llamacpp")
 
 
 def budget_meter(experiment: Experiment, store: Any) -> BudgetMeter | None:
-    """What an experiment's calls are paid from: its sweep's account, or one of its own; None where it has no budget.
+    """The meter that an experiment's calls reserve from; None without a budget.
 
     Raises:
         StoreError: the store with the sweep's account cannot be reached.
-        BudgetExceeded: it has no such account.
+        BudgetExceeded: the account does not exist.
     """
     budget = experiment.settings.budget
     if not budget.limited:
@@ -39,10 +39,12 @@ def budget_meter(experiment: Experiment, store: Any) -> BudgetMeter | None:
 
 
 def with_account(experiment: Experiment, account: str) -> Experiment:
-    """A point of a sweep, paid from its account. Raises ConfigError: it has a budget, and there is no account."""
+    """A point of a sweep that shares this budget account. Raises ConfigError: it has a budget and no account."""
     if experiment.settings.budget.limited and not account:
-        hint = "leave hydra/sweeper out (a launcher may stay), or the budget"
-        raise ConfigError(Problem("the points of this sweep cannot share a budget", key="budget", hint=hint))
+        hint = "remove hydra/sweeper (a launcher is fine), or remove the budget"
+        raise ConfigError(
+            Problem("the points of a sweep by hydra/sweeper cannot share a budget", key="budget", hint=hint)
+        )
     return replace(experiment, account=account)
 
 
@@ -53,24 +55,27 @@ def account_ledger(store: Any) -> Ledger:
 
 def budget_warnings(experiment: Experiment) -> list[str]:
     """A sentence for each model that the budget cannot limit, or does not allow a single call."""
-    budget, found = experiment.settings.budget, dict[str, None]()
+    budget, warnings = experiment.settings.budget, dict[str, None]()
     if not budget.limited:
         return []
     for model in _models([*(stage for _, stage in experiment.flow.leaves()), *experiment.evaluators.values()]):
         cost = Amount.of(model.max_cost({}))
         if budget.usd is not None and not cost.usd and model.backend and model.provider not in FREE:
             hint = "give prices.input and prices.output of the model (USD per million tokens)"
-            found[f"budget.usd={budget.usd:g} does not limit {model.name}, which has no price: {hint}"] = None
+            warnings[f"budget.usd={budget.usd:g} does not limit {model.name}, which has no price: {hint}"] = None
         for name, limit in budget.limits():
             if getattr(cost, name) > limit:
-                given, most = f"budget.{name}={getattr(budget, name):.15g}", format_amount(name, getattr(cost, name))
-                why = f"which may cost {most} (max_tokens={model.max_tokens}): only what is known is answered"
-                found[f"{given} does not allow one call of {model.name}, {why}"] = None
-    return list(found)
+                setting, max_cost = (
+                    f"budget.{name}={getattr(budget, name):.15g}",
+                    format_amount(name, getattr(cost, name)),
+                )
+                why = f"which may cost {max_cost} (max_tokens={model.max_tokens}): only cached answers are given"
+                warnings[f"{setting} does not allow one call of {model.name}, {why}"] = None
+    return list(warnings)
 
 
 def _models(node: Any) -> Iterator[Model]:
-    """Every model among parts, and in them."""
+    """Every model in a config value, components within components included."""
     if isinstance(node, Model):
         yield node
     if isinstance(node, Part):
@@ -78,5 +83,5 @@ def _models(node: Any) -> Iterator[Model]:
     elif isinstance(node, Mapping):
         yield from _models(list(node.values()))
     elif isinstance(node, (list, tuple)):
-        for one in node:
-            yield from _models(one)
+        for inner in node:
+            yield from _models(inner)

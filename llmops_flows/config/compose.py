@@ -1,4 +1,4 @@
-"""`compose`: a config from overrides, or every fault of the overrides and files at once."""
+"""Compose a config from overrides, or report every problem of the overrides and files."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ def compose(overrides: Sequence[str] = (), *, owner: bool = False, typed: bool =
 
     Args:
         overrides: as typed; free text (`question=`) needs no quoting.
-        owner: they come from the command line itself, which alone may set `hydra.*`.
-        typed: False where they are in Hydra's grammar already, their free text quoted.
+        owner: they are typed by the owner of the process, who alone may set `hydra.*`.
+        typed: False if their free text is quoted for Hydra's grammar already.
 
     Raises:
-        ConfigError: with every fault of the overrides and files, not only the first.
+        ConfigError: with every problem of the overrides and files.
     """
     from .checks.diagnosis import FAILURES, diagnose, refused_overrides
     from .composition.quoting import quote_overrides
 
     listed = quote_overrides(overrides) if typed else list(overrides)
-    ours = config_loader()
+    loader = config_loader()
     try:
         problems = refused_overrides(listed, owner=owner)
         if problems:
             raise ConfigError(problems)
-        return compose_with(ours, listed)
+        return compose_with(loader, listed)
     except FAILURES as error:
-        raise ConfigError(diagnose(ours, listed, error, owner=owner)) from None
+        raise ConfigError(diagnose(loader, listed, error, owner=owner)) from None

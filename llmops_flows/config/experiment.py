@@ -89,7 +89,7 @@ def build_experiment(composed: Composed) -> Experiment:
     from .composition.provenance import locate_problems
     from .composition.unused_overrides import unused_part_problems
 
-    config, problems = composed.loose
+    config, problems = composed.resolvable
     problems = [*problems, *unused_part_problems(composed)]
     try:
         experiment = build_resolved(config, stage_keys=composed.stage_keys, choices=composed.choices)

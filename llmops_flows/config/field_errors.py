@@ -1,4 +1,4 @@
-"""pydantic's findings as faults: each at its key, with the nearest name of a field, however deep."""
+"""Problems of component fields: what pydantic rejects, at the key it came from, with the nearest field name."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ NO_FLOW = "no flow was chosen"
 NOTHING = "no option is chosen"
 MISSING = "a value is required"
 _WORDS = {
-    "tuple_type": "input should be a list: [a,b]",
-    "list_type": "input should be a list: [a,b]",
-    "path_type": "input should be the path of a file or folder",
+    "tuple_type": "must be a list: [a,b]",
+    "list_type": "must be a list: [a,b]",
+    "path_type": "must be the path of a file or folder",
 }
-"""What pydantic says in words of Python, in words of a config."""
+"""Messages of pydantic in the terms of a config."""
 
 
 def field_problems(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Problem]:
-    """pydantic's findings as faults. `given` are the fields of `cls` as they were given, at `key`."""
+    """The problems that pydantic reports. `given` holds the fields of `cls` as they were given, at `key`."""
     problems: dict[str, Problem] = {}
-    for found in error.errors(include_url=False):
-        steps = found["loc"]
-        unknown, missing = found["type"] == "extra_forbidden", found["type"] == "missing"
+    for detail in error.errors(include_url=False):
+        steps = detail["loc"]
+        unknown, missing = detail["type"] == "extra_forbidden", detail["type"] == "missing"
         path = _path(steps, given, last=unknown or missing)
         place = ".".join([key, *path] if key else path)
         if place in problems:
@@ -45,66 +45,65 @@ def field_problems(error: ValidationError, cls: type[BaseModel], key: str, given
         elif missing:
             problems[place] = Problem(MISSING, key=place, hint=f"{place}=VALUE")
         else:
-            problems[place] = Problem(_wrong(found), key=place)
+            problems[place] = Problem(_message(detail), key=place)
     return list(problems.values())
 
 
 def component_problems(cls: type[BaseModel], given: Mapping[str, Any], key: str) -> dict[str, list[Problem]]:
-    """Fields that hold a component which is none, each with its faults."""
-    found = {}
+    """The fields that should hold components and do not, each with its problems."""
+    problems = {}
     for name, value in given.items():
         field = cls.model_fields.get(name)
-        problems = list(_bare(list(_plain(field.annotation)), value, f"{key}.{name}")) if field is not None else []
-        if problems:
-            found[name] = problems
-    return found
+        if field is not None:
+            problems[name] = list(_component_problems(list(_plain(field.annotation)), value, f"{key}.{name}"))
+    return {name: listed for name, listed in problems.items() if listed}
 
 
-def _bare(kinds: list[Any], value: Any, key: str, beside: Sequence[str] = ()) -> Iterator[Problem]:
+def _component_problems(kinds: list[Any], value: Any, key: str, siblings: Sequence[str] = ()) -> Iterator[Problem]:
     if isinstance(value, Part):
         return
     if any(isinstance(kind, type) and issubclass(kind, Part) for kind in kinds):
         if isinstance(value, Mapping):
-            yield not_a_component(value, key, beside)
+            yield not_a_component(value, key, siblings)
     elif isinstance(value, (Mapping, list)):
         names = [str(name) for name in value] if isinstance(value, Mapping) else []
         for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
-            below = [found for kind in kinds for found in _below(kind, step)]
-            yield from _bare(below, inner, f"{key}.{step}", [name for name in names if name != step])
+            inner_kinds = [inner_kind for kind in kinds for inner_kind in _below(kind, step)]
+            yield from _component_problems(inner_kinds, inner, f"{key}.{step}", [n for n in names if n != step])
 
 
-def not_a_component(value: Any, key: str, beside: Sequence[str] = ()) -> Problem:
-    """The fault of something that should be a component and is none; `beside` are the names it stands beside."""
+def not_a_component(value: Any, key: str, siblings: Sequence[str] = ()) -> Problem:
+    """The problem of a value that should be a component. `siblings` are the other names in the same mapping."""
     what = f"not a component: {TARGET} is missing" if isinstance(value, Mapping) else "not a component"
     if not isinstance(value, Mapping):
         hint = f"a component is a mapping with {TARGET}"
         if nearest(key.rpartition(".")[2], ["defaults"]):
             hint = f"did you mean 'defaults'? {hint}"
-        return Problem(f"{what}: it is {value!r}"[:300], key=key, hint=hint)
+        return Problem(f"{what}: {value!r}"[:300], key=key, hint=hint)
     if not value:
         return Problem(f"{NOTHING} for {key!r}", key=key, hint=f"choose an option: {key.partition('.')[0]}=NAME")
-    sibling = nearest(key.rpartition(".")[2], beside)
+    sibling = nearest(key.rpartition(".")[2], siblings)
     if sibling:
         return Problem(what, key=key, hint=f"did you mean {sibling!r}?")
-    meant = nearest(TARGET, [str(name) for name in value])
-    hint = f"it has {meant!r}: did you mean {TARGET!r}?" if meant else f"name its class: {TARGET}: package.module.Class"
+    slip = nearest(TARGET, [str(name) for name in value])
+    hint = f"{slip!r}: did you mean {TARGET!r}?" if slip else f"name its class: {TARGET}: package.module.Class"
     return Problem(what, key=key, hint=hint)
 
 
-def _wrong(found: Any) -> str:
-    shown = found.get("input")
-    if found["type"] == "model_type" and isinstance(shown, Part):
-        role = found["ctx"]["class_name"]
-        return f"must be {'an' if role[0] in 'AEIO' else 'a'} {role}, got {type(shown).__name__}"
-    plain = isinstance(shown, (str, int, float, bool, type(None)))
-    message = str(found["msg"]).removeprefix("Value error, ")
-    message = _WORDS.get(str(found["type"]), message)
-    what = message[:1].lower() + message[1:]
-    return what + (f"; it is {shown!r}"[:300] if plain else "")
+def _message(detail: Any) -> str:
+    """The message of an error of pydantic."""
+    value = detail.get("input")
+    if detail["type"] == "model_type" and isinstance(value, Part):
+        role = detail["ctx"]["class_name"]
+        return f"must be {'an' if role[0] in 'AEIO' else 'a'} {role}, got {type(value).__name__}"
+    message = _WORDS.get(str(detail["type"]), str(detail["msg"]).removeprefix("Value error, "))
+    message = message[:1].lower() + message[1:]
+    message = message.replace("input should be", "must be", 1)
+    return message + (f", got {value!r}"[:300] if isinstance(value, (str, int, float, bool, type(None))) else "")
 
 
 def _path(steps: Sequence[int | str], given: Any, *, last: bool) -> list[str]:
-    """The steps that lead somewhere in what was given; pydantic adds names of union members, which mean nothing.
+    """The steps that exist in the given values; pydantic adds names of union members.
 
     `last`: the last step counts even where nothing was given.
     """
@@ -120,12 +119,12 @@ def _path(steps: Sequence[int | str], given: Any, *, last: bool) -> list[str]:
 
 
 def _owners(cls: type[BaseModel], steps: Sequence[int | str]) -> list[type[BaseModel]]:
-    """The models that the last step is a field of (or should be), found through the annotations of the fields."""
-    here: list[Any] = [cls]
+    """The models that have the last step as a field, or should have it, by the annotations of their fields."""
+    kinds: list[Any] = [cls]
     for step in steps[:-1]:
-        # A step that leads nowhere is the name of a union's member.
-        here = [inner for outer in here for inner in _below(outer, step)] or here
-    models = [t for t in here if isinstance(t, type) and issubclass(t, BaseModel)]
+        # A step that is not a field is the name of a union member.
+        kinds = [inner for outer in kinds for inner in _below(outer, step)] or kinds
+    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return models if models or len(steps) > 1 else [cls]
 
 
@@ -143,7 +142,7 @@ def _below(outer: Any, step: int | str) -> Iterator[Any]:
 
 
 def _plain(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation stands for: unions, aliases and notes taken away."""
+    """The types that an annotation stands for, without unions, aliases and metadata."""
     if hasattr(annotation, "__value__"):
         yield from _plain(annotation.__value__)
     elif get_origin(annotation) is Annotated:

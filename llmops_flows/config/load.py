@@ -1,4 +1,4 @@
-"""From a name to something that runs: `load_flow` for apps, `opened` for the command line."""
+"""Load a flow by its name: `load_flow` for applications, `load_experiment` and `open_runner` for the command line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def load_flow(name: str, *overrides: str) -> FlowRunnable:
-    """A flow as a LangChain Runnable, with parts swapped by overrides as on the command line.
+    """A flow as a LangChain Runnable, configured by overrides as on the command line.
 
-    Example: `load_flow("rag_support", "model=openai", "retriever.k=8")`. Evaluators do not run. A pickle of it holds
-    its config; whoever reads the pickle loads models of his own, with keys from his own environment.
+    Example: `load_flow("rag_support", "model=openai", "retriever.k=8")`. Evaluators do not run. A pickle of the flow
+    contains its config; the process that reads it loads its own models, with keys from its own environment.
 
     Raises:
-        ConfigError: with everything that is wrong with the config.
+        ConfigError: with every problem of the config.
         MissingExtra: LangChain is not installed.
     """
     from llmops_flows.artifacts.lazy_import import load
@@ -35,10 +35,10 @@ def load_flow(name: str, *overrides: str) -> FlowRunnable:
     from .compose import compose
 
     load("langchain_core", "langchain", "load_flow")
-    for given in (name, *overrides):
-        if not isinstance(given, str):
-            hint = 'each stands by itself: load_flow("rag_support", "model=echo", "retriever.k=8")'
-            raise ConfigError(Problem(f"flow and overrides are texts, and {given!r:.60} is none", hint=hint))
+    for argument in (name, *overrides):
+        if not isinstance(argument, str):
+            hint = 'pass each override by itself: load_flow("rag_support", "model=echo", "retriever.k=8")'
+            raise ConfigError(Problem(f"flow and overrides must be strings, got {argument!r:.60}", hint=hint))
     return _runnable(compose((f"flow={name}", *overrides)))
 
 
@@ -46,26 +46,26 @@ def _runnable(composed: Composed) -> FlowRunnable:
     from llmops_flows.integrations.langchain.runnable import FlowRunnable
 
     experiment = build_experiment(composed)
-    return FlowRunnable(experiment.flow, make_runner(experiment), lambda: (_again, _pickled(composed)))
+    return FlowRunnable(experiment.flow, make_runner(experiment), lambda: (_unpickle, _pickle(composed)))
 
 
-def _pickled(composed: Composed) -> tuple[Any, ...]:
-    """What a pickle of a loaded flow holds: its config as it is written, whose references each reader resolves.
+def _pickle(composed: Composed) -> tuple[Any, ...]:
+    """The content of a flow's pickle: its unresolved config, so that each reader resolves the references.
 
     Raises:
-        ConfigError: the config holds a key in clear.
+        ConfigError: the config contains a secret in plain text.
     """
     from llmops_flows.core.fingerprint import encode
     from llmops_flows.core.redaction import has_secret
 
     if has_secret(encode(composed.raw)):
         hint = "put it into an environment variable and name the variable: model.api_key_env=MY_KEY"
-        raise ConfigError(Problem("the config holds what looks like a key, which no pickle is to hold", hint=hint))
+        raise ConfigError(Problem("a config with a secret cannot be pickled", hint=hint))
     return composed.raw, composed.overrides, composed.choices
 
 
-def _again(raw: dict[str, Any], overrides: tuple[str, ...], choices: dict[str, str]) -> FlowRunnable:
-    """A loaded flow from its pickle."""
+def _unpickle(raw: dict[str, Any], overrides: tuple[str, ...], choices: dict[str, str]) -> FlowRunnable:
+    """The flow of a pickle."""
     from omegaconf import OmegaConf
 
     from .composition.composed import Composed
@@ -76,9 +76,9 @@ def _again(raw: dict[str, Any], overrides: tuple[str, ...], choices: dict[str, s
 
 
 def load_experiment(*overrides: str, owner: bool = False) -> Experiment:
-    """The experiment that overrides describe. Raises ConfigError with everything that is wrong.
+    """The experiment that overrides describe. Raises ConfigError with every problem.
 
-    `owner`: the overrides come from the command line itself, which alone may set `hydra.*`.
+    `owner`: the overrides are typed by the owner of the process, who alone may set `hydra.*`.
     """
     from .compose import compose
 
@@ -93,7 +93,7 @@ def make_runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     from .checks import unwritable_folders
 
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
-    running = Runner(
+    runner = Runner(
         store=store,
         home=experiment.settings.home,
         sinks=[*tracing.sinks(experiment.config, experiment.tracers, store, experiment.choices), *sinks],
@@ -101,26 +101,26 @@ def make_runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
         tenant=experiment.settings.tenant,
         budget_meter=budget.budget_meter(experiment, store),
     )
-    unwritable_folders.warn_about_unwritable_folders(experiment, running)
-    return running
+    unwritable_folders.warn_about_unwritable_folders(experiment, runner)
+    return runner
 
 
 @contextmanager
 def open_runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Iterator[tuple[Runner, Flow]]:
     """A runner and its flow; everything is closed at the end."""
-    with make_runner(experiment, sinks) as running:
+    with make_runner(experiment, sinks) as runner:
         try:
-            yield running, experiment.flow
+            yield runner, experiment.flow
         finally:
-            for sink in running.sinks:
-                _close(sink, running)
-            if running.context.vectors is not None:
-                running.context.vectors.close()
+            for sink in runner.sinks:
+                _close(sink, runner)
+            if runner.context.vectors is not None:
+                runner.context.vectors.close()
 
 
-def _close(sink: Sink, running: Runner) -> None:
-    """A sink that cannot end well is told like one that cannot listen: the answers stand."""
+def _close(sink: Sink, runner: Runner) -> None:
+    """Close a sink. An error is reported like one in `on`: the answers are not affected."""
     try:
         sink.close()
     except Exception as error:
-        running.report(sink, error)
+        runner.report(sink, error)

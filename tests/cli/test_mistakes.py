@@ -41,7 +41,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("defaults: [{override /prompt: chat/v}]\n", ["x.yaml:1", "did you mean 'chat/v1'?"]),
         ("defaults: [{override /modl: echo}]\n", ["x.yaml:1", "did you mean 'model'?"]),
         ("defaults: [nowhere]\n", ["x.yaml:1", "'nowhere'"]),
-        ("defaults: [3]\n", ["x.yaml:1", "3 is no entry"]),
+        ("defaults: [3]\n", ["x.yaml:1", "3 is not an entry"]),
         ("questions:\n  limt: 3\n", ["x.yaml:2", "did you mean 'limit'?"]),
         ("model:\n  _target_: os.system\n", ["x.yaml:2", "trusted package"]),
         ("tenant: ${tenat}\n", ["x.yaml:1", "did you mean 'tenant'"]),
@@ -147,7 +147,7 @@ def test_a_wrong_value_is_told_where_it_was_typed(capsys: pytest.CaptureFixture[
     found = told(capsys, "check", "flow=rag_support", "retriever=hybrid", "documents=/nowhere", "splitter.size=-1")
     assert found.startswith("2 errors")
     assert "- documents (override documents=/nowhere): file or folder not found: '/nowhere'" in found
-    assert "- splitter.size (override splitter.size=-1): input should be greater than 0" in found
+    assert "- splitter.size (override splitter.size=-1): must be greater than 0" in found
 
 
 def test_a_root_config_of_ones_own_that_lacks_what_flows_need_is_told(
@@ -157,7 +157,7 @@ def test_a_root_config_of_ones_own_that_lacks_what_flows_need_is_told(
     for words in (RUN, ("check", "flow=chat")):
         found = told(capsys, *words)
         assert found.startswith("1 error in the config") and "Could not override" not in found
-        assert "(conf/llmops_flows.yaml): a file of this name is the root config, in place of the shipped one" in found
+        assert "(conf/llmops_flows.yaml): a file of this name replaces the shipped root config" in found
         assert "it lacks model, embedder" in found and "rename it" in found and "conf/flow/NAME.yaml" in found
 
 
@@ -188,8 +188,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixtu
 def test_mistakes_are_told_in_words_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert "add -m to run each of them" in told(capsys, "flow=chat", "model=echo,extractive", "question=hi")
     assert "add -m to run each of them" in told(capsys, "flow=chat", "model=echo", "samples=range(1,3)", "question=hi")
-    assert "should be a list: [a,b]; it is 'a'" in told(capsys, *RUN, "tags=a")
-    assert "should be the path of a file or folder" in told(
+    assert "must be a list: [a,b], got 'a'" in told(capsys, *RUN, "tags=a")
+    assert "must be the path of a file or folder" in told(
         capsys, "flow=rag_support", "retriever=bm25", "retriever.documents=[a]"
     )
 
@@ -211,7 +211,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(capsys: pytest.Captur
 
 def test_a_home_that_names_no_folder_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a folder is required" in told(capsys, "check", "flow=chat", "model=echo", "home=")
-    assert "it is None" in told(capsys, "check", "flow=chat", "model=echo", "home=null")
+    assert "got None" in told(capsys, "check", "flow=chat", "model=echo", "home=null")
 
 
 def test_commands_that_read_one_config_refuse_unknown_options(capsys: pytest.CaptureFixture[str]) -> None:

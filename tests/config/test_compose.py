@@ -127,7 +127,7 @@ def test_a_config_is_the_same_whether_hydras_own_part_is_composed_or_not(overrid
     without, whole = compose(overrides), compose([*overrides, "hydra.job.name=x"], owner=True)
     assert list(without.raw.items()) == list(whole.raw.items())
     assert without.choices == whole.choices
-    assert without.loose == whole.loose == resolve_leniently(whole.config)
+    assert without.resolvable == whole.resolvable == resolve_leniently(whole.config)
 
 
 @pytest.mark.parametrize(

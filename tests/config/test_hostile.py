@@ -294,7 +294,7 @@ def test_only_the_command_line_sets_hydra_keys(work: Path) -> None:
 
 @pytest.mark.parametrize("given", [["model=echo"], 3, None])
 def test_what_is_no_text_is_no_override(given: Any) -> None:
-    with pytest.raises(ConfigError, match=r"flow and overrides are texts, and .* is none\n.*load_flow\("):
+    with pytest.raises(ConfigError, match=r"flow and overrides must be strings, got .*\n.*load_flow\("):
         load_flow("chat", given)
 
 

@@ -12,7 +12,7 @@ from llmops_flows.config.questions import records
 from llmops_flows.core.record import Record
 from tests.support.file_damage import read_only, small_disk
 
-LINE = "new traces, answers and indexes cannot be kept in"
+LINE = "new traces, answers and indexes cannot be stored in"
 
 
 def run(home: Path, *overrides: str) -> list[Record]:

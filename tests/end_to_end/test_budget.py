@@ -137,7 +137,7 @@ def test_jobs_of_the_basic_sweeper_share_a_budget(flows: Flows, service: Service
     ("overrides", "message"),
     [
         (("budget.usdd=5",), "did you mean 'usd'?"),
-        (("budget.usd=-5",), "budget.usd (override budget.usd=-5): input should be greater than or equal to 0"),
+        (("budget.usd=-5",), "budget.usd (override budget.usd=-5): must be greater than or equal to 0"),
         (("-m", "budget.usd=1,2"), "all points of a sweep share one budget"),
         (("-m", "budget.usd=1,2", "hydra/sweeper=basic"), "all points of a sweep share one budget"),
         (("-m", "budget.usd=1", "store=sqlite,memory"), "a budget needs one store"),

@@ -1,4 +1,4 @@
-"""Whether what a run keeps has a place: told before it begins, once for all that would lie in the same folder."""
+"""Warns before a run about folders that cannot be written, once for everything that would be in the same folder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _TOPICS = {"traces": ("TraceSink",), "answers": ("store read", "store write"), "
 
 
 def warn_about_unwritable_folders(experiment: Experiment, runner: Runner) -> None:
-    """Say which parts of a run cannot be kept, and why; the parts themselves then say nothing more of it."""
+    """Log what cannot be stored and why, and keep the runner from warning about it again."""
     for folder, parts in _folders(experiment).items():
         cause = unwritable(folder)
         if not cause:
             continue
-        what = f"new {_listed(parts)} cannot be kept in {str(folder)!r} ({cause}): nothing of them outlasts this run"
+        what = f"new {_listed(parts)} cannot be stored in {str(folder)!r} ({cause}) and are lost after this run"
         log.warning("%s; %s", what, DISK_HINT)
         runner.warned.update(topic for part in parts for topic in _TOPICS[part])
         if "indexes" in parts:
@@ -38,15 +38,15 @@ def _listed(words: list[str]) -> str:
 
 
 def _folders(experiment: Experiment) -> dict[Path, list[str]]:
-    """Folder to what is kept there."""
+    """Folder to what is stored there."""
     files = {
         "traces": [getattr(tracer, "path", None) for tracer in experiment.tracers.values()],
         "answers": [getattr(experiment.store, "path", None)],
     }
-    found: dict[Path, list[str]] = {}
+    folders: dict[Path, list[str]] = {}
     for part, paths in files.items():
         for folder in {path.parent for path in paths if path is not None}:
-            found.setdefault(folder, []).append(part)
+            folders.setdefault(folder, []).append(part)
     if experiment.settings.home is not None:
-        found.setdefault(experiment.settings.home, []).append("indexes")
-    return found
+        folders.setdefault(experiment.settings.home, []).append("indexes")
+    return folders

@@ -1,4 +1,4 @@
-"""A folder of options as Hydra sees it: every file is read strictly, and nothing outside the folder is reached."""
+"""A folder of config groups as a source for Hydra. Files are read strictly, and nothing outside the folder is read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..files.paths import ROOT
 from . import hydra_policy
 
 HEADER = 512
-"""How much of a file Hydra reads as its header: `# @package` must stand in it."""
+"""How many characters Hydra reads as the header of a file, which may contain `# @package`."""
 
 
 class ConfigFolder(ConfigSource):
-    """`folder://PATH`. A file with faults counts as empty, so that everything else can still be looked at.
+    """`folder://PATH`. A file with problems counts as empty, so that all other files are still checked.
 
-    `provider` is "project", "command line", "llmops_flows", or the name of a plugin, which may not touch Hydra.
+    `provider` is "project", "command line", "llmops_flows", or the name of a plugin. Plugins may not set `hydra.*`.
     """
 
     def __init__(self, provider: str, path: str) -> None:
@@ -34,7 +34,7 @@ class ConfigFolder(ConfigSource):
         self.dropped: dict[str, set[int]] = {}
 
     def __deepcopy__(self, memo: dict[int, object]) -> ConfigFolder:
-        """Hydra copies the sources for every composing; what they found is asked for afterwards."""
+        """Itself: Hydra copies the sources each time it composes, and the problems are read afterwards."""
         return self
 
     @staticmethod
@@ -47,13 +47,13 @@ class ConfigFolder(ConfigSource):
         return self.provider not in hydra_policy.OWN
 
     def file(self, config_path: str) -> Path | None:
-        """Where an option lies; None for a name that leads out of the folder."""
+        """The path of an option; None for a name outside the folder."""
         path = PurePosixPath(config_path if config_path.endswith(".yaml") else f"{config_path}.yaml")
         if path.is_absolute() or ".." in path.parts or "\0" in str(path) or len(str(path)) > 200:
             return None
         return self.root / path
 
-    def page(self, config_path: str) -> yaml_file.YamlDocument:
+    def document(self, config_path: str) -> yaml_file.YamlDocument:
         file = self.file(config_path)
         assert file is not None
         return yaml_file.read(file)
@@ -61,29 +61,29 @@ class ConfigFolder(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
-        page = self.page(config_path)
+        document = self.document(config_path)
         header: Mapping[str, str | None] = {"package": None}
-        problems = list(page.problems)
+        problems = list(document.problems)
         try:
-            header = self._get_header_dict(page.text[:HEADER])
+            header = self._get_header_dict(document.text[:HEADER])
         except ValueError as error:
-            problems.append(Problem(f"the header cannot be read: {error}", where=f"{page.name}:1"))
+            problems.append(Problem(f"the header cannot be read: {error}", where=f"{document.name}:1"))
         if not problems:
             problems = [
-                *_defaults(page, root=config_path == ROOT),
-                *(_lacks(page, self.root) if config_path == ROOT else ()),
-                *hydra_policy.file_problems(page, header.get("package"), foreign=self.foreign),
+                *_defaults(document, root=config_path == ROOT),
+                *(_missing_from_root(document, self.root) if config_path == ROOT else ()),
+                *hydra_policy.file_problems(document, header.get("package"), foreign=self.foreign),
             ]
         self.problems[config_path] = tuple(problems)
         return ConfigResult(
             provider=self.provider,
             path=f"{self.scheme()}://{self.path}",
-            config=OmegaConf.create({} if problems else self._kept(config_path, page.data)),
+            config=OmegaConf.create({} if problems else self._without_dropped(config_path, document.data)),
             header=dict(header),
         )
 
-    def _kept(self, config_path: str, data: dict[str, Any]) -> dict[str, Any]:
-        """The data without the entries of its defaults list that are known to be wrong."""
+    def _without_dropped(self, config_path: str, data: dict[str, Any]) -> dict[str, Any]:
+        """The data without the entries of its defaults list that have problems."""
         dropped = self.dropped.get(config_path)
         if not dropped:
             return data
@@ -107,56 +107,56 @@ class ConfigFolder(ConfigSource):
             return False
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        found: list[str] = []
+        names: list[str] = []
         for file in sorted((self.root / config_path).iterdir()):
             if not file.name.startswith("."):
-                self._list_add_result(found, f"{config_path}/{file.name}".lstrip("/"), file.name, results_filter)
-        return sorted(set(found))
+                self._list_add_result(names, f"{config_path}/{file.name}".lstrip("/"), file.name, results_filter)
+        return sorted(set(names))
 
 
-def _defaults(page: yaml_file.YamlDocument, *, root: bool) -> Iterator[Problem]:
-    """What is wrong with the form of a defaults list, which Hydra tells without a line."""
-    listed = page.data.get("defaults", [])
+def _defaults(document: yaml_file.YamlDocument, *, root: bool) -> Iterator[Problem]:
+    """Problems in the form of a defaults list, which Hydra reports without a line."""
+    listed = document.data.get("defaults", [])
     if not isinstance(listed, list):
-        yield Problem("`defaults` must be a list", key="defaults", where=_line(page, "defaults"))
+        yield Problem("`defaults` must be a list", key="defaults", where=_line(document, "defaults"))
         return
-    if root and listed and "_self_" not in listed and len(page.data) > 1:
+    if root and listed and "_self_" not in listed and len(document.data) > 1:
         slip = nearest("_self_", [item for item in listed if isinstance(item, str)])
-        what = "the list does not say when the file's own values count"
+        what = "the defaults list lacks `_self_`, which says when the values of this file count"
         hint = f"{slip!r}: did you mean '_self_'?" if slip else "add `- _self_`"
-        yield Problem(what, "defaults", _line(page, "defaults"), hint)
+        yield Problem(what, "defaults", _line(document, "defaults"), hint)
     for number, item in enumerate(listed):
-        where = _line(page, "defaults", str(number))
+        where = _line(document, "defaults", str(number))
         if isinstance(item, dict) and len(item) == 1:
             [value] = item.values()
             if value is None or isinstance(value, str):
                 continue
             if isinstance(value, list) and all(isinstance(v, str) for v in value):
                 continue
-            yield Problem(f"an option is named by text, not by {value!r}", key="defaults", where=where)
+            yield Problem(f"an option must be a name, got {value!r}", key="defaults", where=where)
         elif not isinstance(item, str):
             hint = "write `- group: option` or `- _self_`"
-            yield Problem(f"{item!r} is no entry of a defaults list", key="defaults", where=where, hint=hint)
+            yield Problem(f"{item!r} is not an entry of a defaults list", key="defaults", where=where, hint=hint)
 
 
-def _lacks(page: yaml_file.YamlDocument, folder: Path) -> Iterator[Problem]:
-    """What a root config of somebody's own lacks: it takes the shipped one's place, whatever it was meant for."""
+def _missing_from_root(document: yaml_file.YamlDocument, folder: Path) -> Iterator[Problem]:
+    """A problem if the root config of a project, which replaces the shipped one, lacks keys or groups of it."""
     if folder.resolve() == paths.data_dir("conf").resolve():
         return
     shipped = paths.data_dir("conf") / f"{ROOT}.yaml"
-    wanted = yaml_file.read(shipped).data
-    missing = [name for name in _groups(wanted) if name not in _groups(page.data)]
-    missing += [name for name in wanted if name not in page.data]
+    required = yaml_file.read(shipped).data
+    missing = [name for name in _groups(required) if name not in _groups(document.data)]
+    missing += [name for name in required if name not in document.data]
     if missing:
-        what = f"a file of this name is the root config, in place of the shipped one; it lacks {_few(missing)}"
-        own = "what is yours goes into conf/flow/NAME.yaml or conf/GROUP/OPTION.yaml"
-        hint = f"rename it: {own}; or begin with a copy of {yaml_file.display_path(shipped)}"
-        yield Problem(what, where=page.name, hint=hint)
+        what = f"a file of this name replaces the shipped root config; it lacks {_few(missing)}"
+        hint = "rename it to conf/flow/NAME.yaml or conf/GROUP/OPTION.yaml, or start from a copy of "
+        hint += yaml_file.display_path(shipped)
+        yield Problem(what, where=document.name, hint=hint)
 
 
-def _few(names: list[str], most: int = 6) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _few(names: list[str], limit: int = 6) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _groups(data: Mapping[str, Any]) -> list[str]:
@@ -164,6 +164,6 @@ def _groups(data: Mapping[str, Any]) -> list[str]:
     return [str(name) for item in data.get("defaults") or () if isinstance(item, dict) for name in item]
 
 
-def _line(page: yaml_file.YamlDocument, *steps: str) -> str:
-    found = page.node(list(steps))
-    return f"{page.name}:{found[1]}" if found else page.name
+def _line(document: yaml_file.YamlDocument, *steps: str) -> str:
+    node = document.node(list(steps))
+    return f"{document.name}:{node[1]}" if node else document.name

@@ -19,7 +19,7 @@ _MAX_STEPS = 10
 
 def explain(key: str, composed: Composed) -> Iterator[str]:
     """The lines of an explanation. Raises ConfigError: the config has no such key."""
-    plain = composed.loose[0]
+    plain = composed.resolvable[0]
     known = list(dict.fromkeys([*config_keys(plain), *config_keys(composed.raw)]))
     if key not in known and not origins(key, composed):
         raise ConfigError(Problem(f"unknown key {key!r}", hint=did_you_mean(key, _siblings(key, known))))

@@ -1,4 +1,4 @@
-"""Hydra's config loader over our folders, with what it may load checked; touches no global state of Hydra's."""
+"""Hydra's config loader over our folders. It checks what it loads and changes no global state of Hydra."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ _lock = threading.Lock()
 
 
 class Repository(ConfigRepository):
-    """Takes `prompt: chat/v1` as the option `chat/v1` of the group `prompt`, as every command line does.
+    """Reads `prompt: chat/v1` as the option `chat/v1` of the group `prompt`, as the command line does.
 
-    Hydra 1.4 takes it in a defaults list as the option `v1` of a group `prompt/chat`, which nothing can override.
+    Hydra 1.4 reads it in a defaults list as the option `v1` of a group `prompt/chat`, which nothing can override.
     """
 
     def _create_defaults_list(self, config_path: str, defaults: Any) -> Any:
-        found = super()._create_defaults_list(config_path, defaults)
-        entries: list[Any] = list(found)
+        entries: list[Any] = list(super()._create_defaults_list(config_path, defaults))
         for default in entries:
             if getattr(default, "normalized_shorthand", False):
                 default.value = f"{default.group.removeprefix(f'{default.original_group}/')}/{default.value}"
@@ -46,15 +45,15 @@ class Repository(ConfigRepository):
 
 
 class HydraConfigLoader(ConfigLoaderImpl):
-    """Composes configs. Every way to a config goes through `_load_configuration_impl`, in Hydra 1.3 and 1.4 alike.
+    """Composes configs. Every load goes through `_load_configuration_impl`, in Hydra 1.3 and 1.4 alike.
 
     Attributes:
-        strict: raise when a file has faults or Hydra's own config is not as it may be; else they are only kept.
-        found: faults of the files that the last composing read.
+        strict: raise ConfigError for problems of files and of `hydra.*`; otherwise only collect them.
+        file_problems: problems of the files that the last config was composed from, and of `hydra.*`.
     """
 
     strict: bool = True
-    found: tuple[Problem, ...] = ()
+    file_problems: tuple[Problem, ...] = ()
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
@@ -70,32 +69,32 @@ class HydraConfigLoader(ConfigLoaderImpl):
         try:
             config = super()._load_configuration_impl(*args, **options)
         except Exception:
-            self.found = self._problems()
-            if self.strict and self.found:
-                raise ConfigError(self.found) from None
+            self.file_problems = self._problems()
+            if self.strict and self.file_problems:
+                raise ConfigError(self.file_problems) from None
             raise
         hydra = OmegaConf.to_container(config.hydra, resolve=False)
-        self.found = (*self._problems(), *hydra_policy.config_problems(_texts(hydra)))
-        if self.strict and self.found:
-            raise ConfigError(self.found)
+        self.file_problems = (*self._problems(), *hydra_policy.config_problems(_texts(hydra)))
+        if self.strict and self.file_problems:
+            raise ConfigError(self.file_problems)
         return config
 
-    def app(self, name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
-        """The config without Hydra's own part, and group to chosen option.
+    def compose_app_config(self, name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+        """The config without `hydra`, and config group to chosen option.
 
-        Hydra's part costs more than all the rest, so it is composed (and checked) only where somebody sets it.
+        The `hydra` part takes longer to compose than all the rest, so it is composed and checked only if it is set.
         """
-        found = None if hydra_named(overrides) else self._lean(name, overrides)
-        if found is None:
-            whole = self.load_configuration(name, list(overrides), RunMode.RUN, from_shell=False)
-            found = whole, {k: v for k, v in whole.hydra.runtime.choices.items() if not k.startswith("hydra/")}
-        OmegaConf.set_struct(found[0], False)
-        OmegaConf.set_readonly(found[0], False)
-        found[0].pop("hydra", None)
-        return found
+        composed = None if hydra_named(overrides) else self._compose_without_hydra(name, overrides)
+        if composed is None:
+            config = self.load_configuration(name, list(overrides), RunMode.RUN, from_shell=False)
+            composed = config, {k: v for k, v in config.hydra.runtime.choices.items() if not k.startswith("hydra/")}
+        OmegaConf.set_struct(composed[0], False)
+        OmegaConf.set_readonly(composed[0], False)
+        composed[0].pop("hydra", None)
+        return composed
 
-    def _lean(self, name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]] | None:
-        """What `load_configuration` gives, Hydra's part as our files leave it; None where it must be looked at."""
+    def _compose_without_hydra(self, name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]] | None:
+        """The config if no file and no override sets `hydra.*`; None if one does, or if composing fails."""
         for folder in self.folders():
             folder.problems.clear()
         try:
@@ -105,29 +104,31 @@ class HydraConfigLoader(ConfigLoaderImpl):
             config = self._compose_config_from_defaults_list(listed.defaults, files)
             OmegaConf.set_struct(config, True)
             self._apply_overrides_to_config(listed.config_overrides, config)
-        except Exception:  # whatever it is, composing the whole meets it again, and tells it
+        except Exception:  # composing with `hydra` fails in the same way, and reports it
             return None
         choices = dict(listed.overrides.known_choices)
         shipped = yaml_file.read(paths.data_dir("conf") / f"{paths.ROOT}.yaml").data.get("hydra")
-        ours = OmegaConf.to_container(config, resolve=False)
-        if self._problems() or hydra_named(choices) or not isinstance(ours, dict) or ours.get("hydra") != shipped:
+        plain = OmegaConf.to_container(config, resolve=False)
+        if self._problems() or hydra_named(choices) or not isinstance(plain, dict) or plain.get("hydra") != shipped:
             return None
-        self.found = ()
+        self.file_problems = ()
         return config, choices
 
     def _process_config_searchpath(self, *args: Any, **options: Any) -> None:
-        """Nothing: Hydra would import what `hydra.searchpath` names (`pkg://`), for a completed line too."""
+        """Do nothing: Hydra would import what `hydra.searchpath` names (`pkg://`), even for shell completion."""
 
     def folders(self) -> list[ConfigFolder]:
-        """The folders of options, first found first taken."""
+        """The folders of config groups, in search order."""
         return [source for source in self.repository.get_sources() if isinstance(source, ConfigFolder)]
 
-    def holder(self, config_path: str) -> ConfigFolder | None:
-        """The folder that an option is taken from."""
+    def folder_of(self, config_path: str) -> ConfigFolder | None:
+        """The folder that has an option, the first in search order."""
         return next((folder for folder in self.folders() if folder.is_config(config_path)), None)
 
     def _problems(self) -> tuple[Problem, ...]:
-        return tuple(problem for folder in self.folders() for found in folder.problems.values() for problem in found)
+        return tuple(
+            problem for folder in self.folders() for problems in folder.problems.values() for problem in problems
+        )
 
 
 def _texts(node: Any) -> dict[str, Any]:
@@ -135,12 +136,12 @@ def _texts(node: Any) -> dict[str, Any]:
 
 
 def hydra_named(overrides: Iterable[str]) -> list[str]:
-    """Those of the overrides (or of the groups) whose key names Hydra."""
+    """The overrides (or groups) whose key contains `hydra`."""
     return [o for o in overrides if "hydra" in o.partition("=")[0]]
 
 
 def hydra_problems(overrides: Iterable[str], *, owner: bool) -> list[Problem]:
-    """Faults of overrides that reach into Hydra's own config. An override that cannot be read is told elsewhere."""
+    """Problems of overrides that set `hydra.*`. Overrides that cannot be read are reported elsewhere."""
     suspects = hydra_named(overrides)
     if not suspects:
         return []
@@ -149,19 +150,19 @@ def hydra_problems(overrides: Iterable[str], *, owner: bool) -> list[Problem]:
     for suspect in suspects:
         try:
             parsed.append(parser.parse_override(suspect))
-        except Exception:  # told by whoever composes: here only what can be read can do anything
+        except Exception:
             continue
     return hydra_policy.override_problems(parsed, owner=owner)
 
 
 def loader(search_path: Sequence[tuple[str, Path]]) -> HydraConfigLoader:
-    """A loader over these folders (provider and place), then Hydra's own config."""
+    """A loader over these folders (provider and path), then the config of Hydra itself."""
     with _lock:
         Plugins.instance()
         SourcesRegistry.instance().register(ConfigFolder)
     search = ConfigSearchPathImpl()
     search.append("hydra", "pkg://hydra.conf")
-    for provider, place in search_path:
-        search.append(provider, f"{ConfigFolder.scheme()}://{place}")
+    for provider, path in search_path:
+        search.append(provider, f"{ConfigFolder.scheme()}://{path}")
     search.append("schema", "structured://")
     return HydraConfigLoader(config_search_path=search)

@@ -1,8 +1,8 @@
-"""What of Hydra's own config may be set, and by whom: `hydra.*` can import and call anything, so most is refused.
+"""Which keys of `hydra.*` may be set, and by whom. They can import and call any code, so most are refused.
 
-The owner of the command line and of the project may say where output goes, how loud Hydra is, and which installed
-launcher and sweeper run the jobs. Nobody sets callbacks, a search path, handlers or targets of another kind.
-Plugins set nothing. Why: docs/decisions/hydra-keys.md.
+The command line and the files of a project may set output folders, verbosity, and an installed launcher and sweeper.
+Callbacks, search paths, and other handlers and targets are always refused. Plugins may set nothing.
+See docs/decisions/hydra-keys.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..files.yaml_file import YamlDocument
 
 OWN = ("project", "command line", "llmops_flows")
 REFUSED = {
-    "callbacks": "a callback runs code: listen to a run with a tracer or a tracker instead",
+    "callbacks": "a callback runs code: use a tracer to listen to runs",
     "searchpath": "put options into conf/ in your project, into a plugin, or into a folder named by --config-dir",
     "env": "set variables in the shell that starts the run",
     "runtime": "Hydra fills it in",
@@ -34,7 +34,7 @@ _HANDLERS = re.compile(
 _COLOURED = re.compile(r"colorlog\.ColoredFormatter")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 _ROOTED = ("${hydra.runtime.", "/", "./", "[", "%")
-"""How a text with interpolations may begin: none of these can become `ext://module.name`, which logging imports."""
+"""How a text with interpolations may begin: none of these can resolve to `ext://module.name`, which logging imports."""
 _SAMPLERS = re.compile(r"optuna\.(samplers|pruners)\.[A-Z][A-Za-z]{2,40}")
 _CALLS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "_execution_whitelist_")
 _HOOKS = ("runtime_env", "custom_search_space")
@@ -42,7 +42,7 @@ _HOOKS = ("runtime_env", "custom_search_space")
 
 
 def override_problems(overrides: Sequence[Any], *, owner: bool) -> list[Problem]:
-    """Faults of parsed overrides that would reach into Hydra where they may not."""
+    """Problems of parsed overrides that set keys of Hydra which they may not set."""
     return [problem for parsed in overrides for problem in _override(parsed, owner)]
 
 
@@ -53,7 +53,7 @@ def _override(parsed: Any, owner: bool) -> Iterator[Problem]:
         if steps[0] != "hydra":
             continue
         if not owner:
-            what, hint = "Hydra's own config is not to be changed from here", "only the command line may set hydra.*"
+            what, hint = "hydra.* cannot be set here", "only the command line may set hydra.*"
             yield Problem(what, key=parsed.input_line, hint=hint)
         elif len(steps) > 1 and steps[1] in REFUSED:
             yield _refused(steps[1], "command line")
@@ -61,39 +61,41 @@ def _override(parsed: Any, owner: bool) -> Iterator[Problem]:
             yield Problem("no group may be put there", key=parsed.input_line, where="command line", hint=_allowed())
 
 
-def file_problems(page: YamlDocument, package: str | None, *, foreign: bool) -> list[Problem]:
+def file_problems(document: YamlDocument, package: str | None, *, foreign: bool) -> list[Problem]:
     """Faults of a file that would reach into Hydra: by its header, its defaults list, or a key `hydra`."""
-    return list(_file(page, package or "", foreign))
+    return list(_file(document, package or "", foreign))
 
 
-def _file(page: YamlDocument, package: str, foreign: bool) -> Iterator[Problem]:
-    if _reaches(package):
-        yield Problem(f"a file may not fill {package!r}", where=f"{page.name}:1", hint=_allowed())
-    for number, item in enumerate(page.data.get("defaults") or []):
+def _file(document: YamlDocument, package: str, foreign: bool) -> Iterator[Problem]:
+    if _sets_hydra(package):
+        yield Problem(f"a file may not set {package!r}", where=f"{document.name}:1", hint=_allowed())
+    for number, item in enumerate(document.data.get("defaults") or []):
         entry = next(iter(item)) if isinstance(item, Mapping) and item else str(item)
         group, _, place = entry.partition("@")
         named = group.split(" ")[-1].lstrip("/")
-        if _reaches(place) or (named.split("/")[0] == "hydra" and (foreign or _second(named) in REFUSED)):
-            found = page.node(["defaults", str(number)])
+        if _sets_hydra(place) or (named.split("/")[0] == "hydra" and (foreign or _second(named) in REFUSED)):
             yield Problem(
-                f"{entry!r} reaches into Hydra", "defaults", f"{page.name}:{found[1] if found else 1}", _allowed()
+                f"{entry!r} sets keys of Hydra", "defaults", _line(document, "defaults", str(number)), _allowed()
             )
-    own = page.data.get("hydra") if package in ("", "_global_") else None
+    own = document.data.get("hydra") if package in ("", "_global_") else None
     if own is None:
         return
     if foreign:
-        found = page.node(["hydra"])
-        where = f"{page.name}:{found[1] if found else 1}"
-        yield Problem("a plugin may not set Hydra's own config", key="hydra", where=where, hint="remove the key")
+        yield Problem("a plugin may not set hydra.*", "hydra", _line(document, "hydra"), "remove the key")
     elif not isinstance(own, Mapping):
-        yield Problem("`hydra` must be a mapping", key="hydra", where=page.name)
+        yield Problem("`hydra` must be a mapping", key="hydra", where=document.name)
     else:
         from hydra.conf import HydraConf
 
-        yield from _unknown(own, HydraConf, ["hydra"], page)
+        yield from _unknown(own, HydraConf, ["hydra"], document)
 
 
-def _reaches(package: str) -> bool:
+def _line(document: YamlDocument, *steps: str) -> str:
+    node = document.node(list(steps))
+    return f"{document.name}:{node[1] if node else 1}"
+
+
+def _sets_hydra(package: str) -> bool:
     return bool(re.search(r"(^|[.:])hydra($|[.:])", package))
 
 
@@ -101,39 +103,40 @@ def _second(group: str) -> str:
     return group.split("/")[1] if "/" in group else ""
 
 
-def _unknown(given: Mapping[str, Any], schema: Any, path: list[str], page: YamlDocument) -> Iterator[Problem]:
-    """A fault for every key that Hydra does not know, with the line it stands in."""
+def _unknown(given: Mapping[str, Any], schema: Any, path: list[str], document: YamlDocument) -> Iterator[Problem]:
+    """A problem for every key that Hydra does not have, with its line."""
     fields = {f.name: f for f in dataclasses.fields(schema)} if schema is not None else {}
     for name, value in given.items():
         steps = [*path, str(name)]
-        found = page.node(steps)
-        where = f"{page.name}:{found[1] if found else 1}"
+        where = _line(document, *steps)
         if len(path) == 1 and name in REFUSED:
             yield _refused(str(name), where)
         elif fields and name not in fields:
             hint = did_you_mean(str(name), fields)
-            yield Problem(f"Hydra has no key {name!r} in {'.'.join(path)!r}", ".".join(steps), where, hint)
+            yield Problem(f"unknown key {name!r} in {'.'.join(path)!r}", ".".join(steps), where, hint)
         elif fields and isinstance(value, Mapping):
             made = fields[str(name)].default_factory
             inner = made if dataclasses.is_dataclass(made) else None
             if inner is not None:
-                yield from _unknown(value, inner, steps, page)
+                yield from _unknown(value, inner, steps, document)
 
 
 def config_problems(hydra: Mapping[str, Any]) -> list[Problem]:
-    """Faults of Hydra's composed config, however its values came there. `hydra` is plain and unresolved."""
-    found = [_refused(name, "") for name in ("callbacks", "searchpath") if hydra.get(name)]
+    """Problems of the composed `hydra.*`, whatever set it. `hydra` is plain data, unresolved."""
+    problems = [_refused(name, "") for name in ("callbacks", "searchpath") if hydra.get(name)]
     if (hydra.get("job") or {}).get("env_set"):
-        found.append(Problem("environment variables are not set here", key="hydra.job.env_set", hint=REFUSED["env"]))
+        problems.append(
+            Problem("environment variables cannot be set here", key="hydra.job.env_set", hint=REFUSED["env"])
+        )
     for name in _LOGGING:
-        found += _logging(hydra.get(name), f"hydra.{name}")
+        problems += _logging(hydra.get(name), f"hydra.{name}")
     for name in _PLUGGED:
-        found += _plugged(hydra.get(name), f"hydra.{name}")
-    return found
+        problems += _plugged(hydra.get(name), f"hydra.{name}")
+    return problems
 
 
 def _logging(value: Any, key: str) -> Iterator[Problem]:
-    """Handlers and formatters of the standard library only; nothing that the logging module would import or call."""
+    """Problems of a logging config: only handlers and formatters of the standard library, and nothing to import."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             place = f"{key}.{name}"
@@ -141,7 +144,7 @@ def _logging(value: Any, key: str) -> Iterator[Problem]:
                 yield Problem(f"{inner!r} would be called", key=place, hint="`()` may name colorlog.ColoredFormatter")
             elif name == "class" and not (isinstance(inner, str) and _HANDLERS.fullmatch(inner)):
                 hint = "choose from: logging.StreamHandler, FileHandler, NullHandler, handlers.RotatingFileHandler"
-                yield Problem(f"{inner!r} is no handler that may be used", key=place, hint=hint)
+                yield Problem(f"the handler {inner!r} is not allowed", key=place, hint=hint)
             elif name != "()":
                 yield from _logging(inner, place)
     elif isinstance(value, (list, tuple)):
@@ -150,11 +153,13 @@ def _logging(value: Any, key: str) -> Iterator[Problem]:
     elif isinstance(value, str) and "://" in value and value not in _STREAMS:
         yield Problem(f"{value!r} would be imported", key=key, hint=f"choose from: {', '.join(_STREAMS)}")
     elif isinstance(value, str) and "${" in value and not value.startswith(_ROOTED):
-        yield Problem(f"{value!r} could become anything", key=key, hint=f"begin it with one of: {'  '.join(_ROOTED)}")
+        yield Problem(
+            f"{value!r} could resolve to anything", key=key, hint=f"begin it with one of: {'  '.join(_ROOTED)}"
+        )
 
 
 def _plugged(value: Any, key: str) -> Iterator[Problem]:
-    """The launcher or sweeper: an installed plugin of Hydra's, whose fields are data."""
+    """Problems of the launcher or sweeper, which must be an installed plugin of Hydra with plain data as fields."""
     from hydra.core.plugins import Plugins
 
     if not isinstance(value, Mapping):
@@ -162,11 +167,11 @@ def _plugged(value: Any, key: str) -> Iterator[Problem]:
     known = Plugins.instance().class_name_to_class
     target = value.get("_target_")
     if target is None and key.endswith("sweeper"):
-        pass  # a search of ours: settings, nothing to call
+        pass  # the settings of a search
     elif target not in known:
         names = sorted(name for name in known if name.rpartition(".")[2].lower().endswith(key.rpartition(".")[2]))
         yield Problem(
-            f"{target!r} is no {key.rpartition('.')[2]}", f"{key}._target_", hint=f"choose from: {', '.join(names)}"
+            f"unknown {key.rpartition('.')[2]} {target!r}", f"{key}._target_", hint=f"choose from: {', '.join(names)}"
         )
     yield from (f for n, v in value.items() if n != "_target_" for f in _calls(n, v, f"{key}.{n}"))
 
@@ -187,4 +192,6 @@ def _refused(name: str, where: str) -> Problem:
 
 
 def _allowed() -> str:
-    return "of hydra.* one may set run.dir, sweep.dir, sweep.subdir, job.name, verbose, launcher, sweeper"
+    return (
+        "only these keys of hydra.* may be set: run.dir, sweep.dir, sweep.subdir, job.name, verbose, launcher, sweeper"
+    )

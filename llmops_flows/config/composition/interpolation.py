@@ -1,4 +1,4 @@
-"""Interpolations resolved in plain data: references at once, whatever else there is by OmegaConf."""
+"""Resolve the interpolations of a config: simple ones by lookup in plain data, all others with OmegaConf."""
 
 from __future__ import annotations
 
@@ -13,41 +13,51 @@ from llmops_flows.core.errors import ConfigError, Problem
 
 from ..field_errors import NO_FLOW
 from ..files.groups import options
+from .references import References
 
-_NODE = r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}"
-_WHOLE = re.compile(_NODE)
-_INSIDE = re.compile(_NODE)
-_CALL = re.compile(r"\$\{[A-Za-z_][\w.]*:[^${}\\]*\}")
-_DEEPEST = 20
-
-
-class _Hard(Exception):
-    """Something that only OmegaConf can resolve, or can say what is wrong with it."""
+_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
+_RESOLVER_CALL = re.compile(r"\$\{[A-Za-z_][\w.]*:[^${}\\]*\}")
+_MAX_DEPTH = 20
+_MAX_FAILURES = 20
 
 
-def resolve_quickly(raw: Mapping[str, Any], called: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """`resolved` without OmegaConf; None where it takes OmegaConf to resolve something, or to say what is wrong."""
+class _NeedsOmegaConf(Exception):
+    """Only OmegaConf can resolve this, or say what is wrong with it."""
+
+
+def resolve_plain(raw: Mapping[str, Any], resolved_calls: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A config as plain data with interpolations resolved, as OmegaConf does it but 10 times faster.
+
+    Args:
+        resolved_calls: results of resolvers by their text; this config adds its own.
+
+    Raises:
+        ConfigError: an interpolation cannot be resolved, or a value is missing.
+    """
+    resolved = resolve_quickly(raw, resolved_calls)
+    return resolve(OmegaConf.create(dict(raw))) if resolved is None else resolved
+
+
+def resolve_quickly(raw: Mapping[str, Any], resolved_calls: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """`resolve_plain` without OmegaConf; None if only OmegaConf can resolve the config or report its problems."""
+    resolver = _PlainResolver(raw, {} if resolved_calls is None else resolved_calls)
     try:
-        return _Plain(raw, {} if called is None else called).all
-    except _Hard:
+        return {key: resolver.value(value, 0) for key, value in raw.items()}
+    except _NeedsOmegaConf:
         return None
 
 
-class _Plain:
-    """A config whose interpolations are looked up in itself."""
+class _PlainResolver:
+    """Looks interpolations up in the plain data of the config itself."""
 
-    def __init__(self, raw: Mapping[str, Any], called: dict[str, Any]) -> None:
+    def __init__(self, raw: Mapping[str, Any], resolved_calls: dict[str, Any]) -> None:
         self.raw = raw
-        self.called = called
-
-    @property
-    def all(self) -> dict[str, Any]:
-        return {key: self.value(value, 0) for key, value in self.raw.items()}
+        self.resolved_calls = resolved_calls
 
     def value(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             if value == "???":
-                raise _Hard
+                raise _NeedsOmegaConf
             return self.text(value, depth) if "${" in value else value
         if isinstance(value, dict):
             return {key: self.value(inner, depth) for key, inner in value.items()}
@@ -56,68 +66,69 @@ class _Plain:
         return value
 
     def text(self, text: str, depth: int) -> Any:
-        if depth > _DEEPEST or "\\" in text:
-            raise _Hard
-        whole = _WHOLE.fullmatch(text)
-        if whole:
-            return self.node(whole[1], depth)
-        if _CALL.fullmatch(text):
-            if text not in self.called:
-                self.called[text] = _called(text)
-            return self.called[text]
-        filled = _INSIDE.sub(lambda m: _inside(self.node(m[1], depth)), text)
-        if "${" in filled:
-            raise _Hard
-        return filled
+        if depth > _MAX_DEPTH or "\\" in text:
+            raise _NeedsOmegaConf
+        reference = _REFERENCE.fullmatch(text)
+        if reference:
+            return self.node(reference[1], depth)
+        if _RESOLVER_CALL.fullmatch(text):
+            if text not in self.resolved_calls:
+                self.resolved_calls[text] = _call_resolver(text)
+            return self.resolved_calls[text]
+        resolved = _REFERENCE.sub(lambda match: _as_text(self.node(match[1], depth)), text)
+        if "${" in resolved:
+            raise _NeedsOmegaConf
+        return resolved
 
     def node(self, name: str, depth: int) -> Any:
         node: Any = self.raw
         for step in name.split("."):
-            if isinstance(node, str) and _WHOLE.fullmatch(node):
+            if isinstance(node, str) and _REFERENCE.fullmatch(node):
                 node = self.text(node, depth + 1)
             if not isinstance(node, Mapping) or step not in node:
-                raise _Hard
+                raise _NeedsOmegaConf
             node = node[step]
         return self.value(node, depth + 1)
 
 
-def _called(text: str) -> Any:
+def _call_resolver(text: str) -> Any:
     try:
-        found = OmegaConf.create({"value": text})["value"]
+        value = OmegaConf.create({"value": text})["value"]
     except OmegaConfBaseException:
-        raise _Hard from None
-    if OmegaConf.is_config(found):
-        raise _Hard
-    return found
+        raise _NeedsOmegaConf from None
+    if OmegaConf.is_config(value):
+        raise _NeedsOmegaConf
+    return value
 
 
-def _inside(value: Any) -> str:
-    """A value within a text. Only texts and whole numbers are written alike by everybody."""
+def _as_text(value: Any) -> str:
+    """A value inside a text. Python and OmegaConf format only strings and integers in the same way."""
     if isinstance(value, str) or type(value) is int:
         return str(value)
-    raise _Hard
+    raise _NeedsOmegaConf
+
+
+def to_plain(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
+    """A config as plain data. Raises OmegaConfBaseException if an interpolation cannot be resolved."""
+    plain = OmegaConf.to_container(config, resolve=resolve)
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Plain data with interpolations resolved.
+    """A config as plain data with interpolations resolved.
 
     Raises:
-        ConfigError: with every interpolation that leads nowhere or in a circle, and every value that is missing.
+        ConfigError: with every interpolation that cannot be resolved, and every value that is missing.
     """
-    found, problems = resolve_leniently(config)
+    resolved, problems = resolve_leniently(config)
     if problems:
         raise ConfigError(problems)
-    return found
+    return resolved
 
 
 def resolve_leniently(config: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
-    """What of a config can be resolved, as plain data; and a fault for everything that cannot. `???` stays."""
-    from omegaconf.errors import OmegaConfBaseException
-
-    from .references import References
-
-    whole = OmegaConf.to_container(config, resolve=False)
-    raw: dict[str, Any] = {str(k): v for k, v in whole.items()} if isinstance(whole, dict) else {}
+    """What can be resolved of a config, as plain data, and a problem for everything else. `???` stays."""
+    raw = to_plain(config, resolve=False)
     problems = {path: _missing(".".join(path)) for path in _unset(raw)}
     broken = References(raw).broken
     for path in broken:
@@ -125,10 +136,9 @@ def resolve_leniently(config: DictConfig) -> tuple[dict[str, Any], list[Problem]
     problems |= broken
     if broken:
         config = OmegaConf.create(raw)
-    for _ in range(20):
+    for _ in range(_MAX_FAILURES):
         try:
-            found = OmegaConf.to_container(config, resolve=True)
-            return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}, list(problems.values())
+            return to_plain(config, resolve=True), list(problems.values())
         except (OmegaConfBaseException, RecursionError, ValueError) as error:
             key = str(getattr(error, "full_key", "") or "")
             what = f"an interpolation cannot be resolved: {(str(error).splitlines() or [''])[0]}"
@@ -142,16 +152,16 @@ def resolve_leniently(config: DictConfig) -> tuple[dict[str, Any], list[Problem]
 
 
 def _unset(node: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The places of values that must be given: `???`."""
+    """The paths of values that are required and missing: `???`."""
     if isinstance(node, Mapping):
-        return [place for name, inner in node.items() for place in _unset(inner, (*path, str(name)))]
+        return [unset for name, inner in node.items() for unset in _unset(inner, (*path, str(name)))]
     if isinstance(node, list):
-        return [place for number, inner in enumerate(node) for place in _unset(inner, (*path, str(number)))]
+        return [unset for number, inner in enumerate(node) for unset in _unset(inner, (*path, str(number)))]
     return [path] if node == "???" else []
 
 
 def _drop(raw: Any, path: tuple[str, ...]) -> None:
-    """Take out the value at a path; in a list None stands in its place."""
+    """Remove the value at a path; in a list None replaces it."""
     for step in path[:-1]:
         raw = raw.get(step) if isinstance(raw, dict) else raw[int(step)] if isinstance(raw, list) else None
     if isinstance(raw, dict) and path:
@@ -164,15 +174,3 @@ def _missing(key: str) -> Problem:
     if key == "name":
         return Problem(NO_FLOW, hint=f"add flow=NAME; choose from: {', '.join(options('flow'))}")
     return Problem("a value is required", key=key, hint=f"{key}=VALUE")
-
-
-def resolve_plain(raw: Mapping[str, Any], called: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A config as plain data, every interpolation replaced by its value, as OmegaConf does it but 10 times faster.
-
-    called: what resolvers gave before, by their text; those of `raw` are added.
-
-    Raises:
-        ConfigError: an interpolation leads nowhere or in a circle, or a value is missing.
-    """
-    found = resolve_quickly(raw, called)
-    return resolve(OmegaConf.create(dict(raw))) if found is None else found

@@ -1,4 +1,4 @@
-"""Where a config value comes from: every file and line that set it, in order, then the overrides."""
+"""Where config values come from, and where problems were caused: files with lines, and overrides."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ from llmops_flows.core.errors import Problem
 
 from ..files import yaml_file
 from .composed import Composed
+from .override_parser import parse_override
 from .quoting import FREE_TEXT
+
+_MAX_CHAIN = 10
+"""How many interpolations in a row are followed to where a value comes from."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One place that set a key: the file and line, or the override; the value as it is written there.
+    """A place that sets a key.
 
-    `chosen` is the override that chose the file, if one did.
+    Attributes:
+        where: `file:line`, or the override.
+        value: the value as written there.
+        chosen: the override that chose the file; "" if none did.
     """
 
     where: str
@@ -30,21 +37,21 @@ class Origin:
 
 
 def origins(key: str, composed: Composed) -> list[Origin]:
-    """Every place that set a key, in the order in which they count: the last one won."""
+    """Every place that sets a key, in order: the last one wins."""
     steps = _steps(key)
-    found = []
+    places = []
     for file, package, chosen in composed.files:
         inside = _inside(steps, _steps(package))
         node = yaml_file.read(file).node(inside) if inside is not None else None
         if node is not None:
-            found.append(Origin(f"{yaml_file.display_path(file)}:{node[1]}", _written(node[0]), chosen))
-    return found + [origin for override in composed.overrides for origin in _in_override(override, steps)]
+            places.append(Origin(f"{yaml_file.display_path(file)}:{node[1]}", _written(node[0]), chosen))
+    return places + [origin for override in composed.overrides for origin in _in_override(override, steps)]
 
 
 def follow(key: str, composed: Composed) -> tuple[str, str]:
-    """Where a key lies if what it stands in is an interpolation, and where its value leads ("": nowhere).
+    """The key behind the interpolations on the way to a key, and the key that its value refers to ("" if none).
 
-    `stages.retrieve.k` lies at `retriever.k`; the value of `retriever.documents` leads to `documents`.
+    `stages.retrieve.k` is `retriever.k`; the value of `retriever.documents` refers to `documents`.
     """
     references = composed.references
     place: tuple[str, ...] = ()
@@ -52,27 +59,27 @@ def follow(key: str, composed: Composed) -> tuple[str, str]:
     for _ in range(20):
         for number, step in enumerate(steps):
             try:
-                onward = references.target((*place, step))
+                target = references.target((*place, step))
             except (KeyError, IndexError, ValueError, TypeError):
                 return ".".join((*place, *steps[number:])), ""
-            if onward is not None and number + 1 < len(steps):
-                place, steps = (), [*onward, *steps[number + 1 :]]
+            if target is not None and number + 1 < len(steps):
+                place, steps = (), [*target, *steps[number + 1 :]]
                 break
             place = (*place, step)
         else:
-            onward = references.target(place)
-            return ".".join(place), ".".join(onward) if onward else ""
+            target = references.target(place)
+            return ".".join(place), ".".join(target) if target else ""
     return key, ""
 
 
 def last_origin(key: str, composed: Composed) -> str:
-    """Where a key was set last, as `file:line` or as an override; failing that, what it stands in."""
+    """Where a key, or else the mapping that contains it, was set last: `file:line`, or an override."""
     steps = _steps(follow(key, composed)[0])
     while steps:
         inside = [o for o in composed.overrides if o.lstrip("+~").startswith(".".join(steps) + ".")]
-        found = origins(".".join(steps), composed)
-        if found:
-            return found[-1].where
+        places = origins(".".join(steps), composed)
+        if places:
+            return places[-1].where
         if inside:
             return f"override {inside[-1]}"
         steps = steps[:-1]
@@ -91,8 +98,6 @@ def _inside(steps: list[str], package: list[str]) -> list[str] | None:
 
 
 def _in_override(override: str, steps: list[str]) -> Iterator[Origin]:
-    from .override_parser import parse_override
-
     parsed, _ = parse_override(override)
     if parsed is None:
         return
@@ -117,7 +122,7 @@ def _in_override(override: str, steps: list[str]) -> Iterator[Origin]:
 
 
 def _typed(parsed: Any) -> str:
-    """Free text as it was typed."""
+    """Free text as typed."""
     return str(OmegaConf.create({"text": parsed.value()})["text"])
 
 
@@ -128,7 +133,7 @@ def _written(node: Any) -> str:
 
 
 def config_keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Every key of a plain config, dotted; list items by number."""
+    """Every key of a plain config, dotted; list items by index."""
     pairs: Sequence[tuple[Any, Any]] = ()
     if isinstance(config, dict):
         pairs = list(config.items())
@@ -139,37 +144,33 @@ def config_keys(config: Any, prefix: str = "") -> Iterator[str]:
         yield from config_keys(value, f"{prefix}{name}.")
 
 
-_FURTHEST = 10
-"""Interpolations in a row that are followed to where a value comes from."""
-
-
 def locate_problems(problems: Iterable[Problem], composed: Composed) -> list[Problem]:
-    """The faults with the file and line, or the override, that set their keys. Each place is told once."""
-    found: dict[tuple[str, str], Problem] = {}
+    """The problems with the file and line, or the override, that set their keys, each place once."""
+    overridden: dict[tuple[str, str], Problem] = {}
     rest: list[Problem] = []
     for problem in problems:
-        led = _overridden(problem, composed)
-        if led is not None:
-            found.setdefault((led.key, led.where), led)
+        moved = _at_override(problem, composed)
+        if moved is not None:
+            overridden.setdefault((moved.key, moved.where), moved)
         elif problem.where or not problem.key:
             rest.append(problem)
         else:
             rest.append(dataclasses.replace(problem, where=last_origin(problem.key, composed)))
-    told = {(problem.key, problem.where) for problem in rest}
-    return [*rest, *(problem for at, problem in found.items() if at not in told)]
+    places = {(problem.key, problem.where) for problem in rest}
+    return [*rest, *(problem for place, problem in overridden.items() if place not in places)]
 
 
-def _overridden(problem: Problem, composed: Composed) -> Problem | None:
-    """The fault at the override that its value comes from, where it comes from there by interpolation."""
+def _at_override(problem: Problem, composed: Composed) -> Problem | None:
+    """The problem moved to the override that sets its value through an interpolation; None if no override does."""
     field, colon, rest = problem.what.partition(": ")
     named = bool(colon) and field.isidentifier()
     start, what = (f"{problem.key}.{field}", rest) if named else (problem.key, problem.what)
-    key, leads = follow(start, composed)
-    for _ in range(_FURTHEST):
-        if not leads:
+    key, target = follow(start, composed)
+    for _ in range(_MAX_CHAIN):
+        if not target:
             break
-        key, leads = follow(leads, composed)
-    set_by = origins(key, composed) if key != start else []
-    if not set_by or not set_by[-1].where.startswith("override"):
+        key, target = follow(target, composed)
+    places = origins(key, composed) if key != start else []
+    if not places or not places[-1].where.startswith("override"):
         return None
-    return dataclasses.replace(problem, what=what, key=key, where=set_by[-1].where)
+    return dataclasses.replace(problem, what=what, key=key, where=places[-1].where)

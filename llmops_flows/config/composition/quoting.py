@@ -1,4 +1,4 @@
-"""Free text on the command line: quoted before Hydra's grammar sees it, so that it stays the text that was typed."""
+"""Quotes free text of the command line for Hydra's grammar, so that it stays as typed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 FREE_TEXT = ("question", "sweep.where")
-"""Keys whose value is text, never grammar: no sweep, no interpolation, no quoting by hand."""
+"""Keys whose value is plain text: no sweep, no interpolation, no quotes needed."""
 
 
 def quote_overrides(overrides: Sequence[str]) -> list[str]:
@@ -28,7 +28,7 @@ def _quoted(override: str) -> str:
 
 def quote(text: str) -> str:
     """A text as a single-quoted value of Hydra's grammar, in which nothing is interpolated."""
-    # A run of backslashes is looked at once, from its beginning: else many of them take the square of their number.
+    # The lookbehind matches each run of backslashes once, from its start; otherwise the time would be quadratic.
     text = re.sub(r"(?<!\\)(\\++)(?=')", r"\1\1", text)
     text = re.sub(r"(?<!\\)(\\++)\Z", r"\1\1", text)
     text = re.sub(r"(?<!\\)(\\*+)\$\{", lambda m: "\\" * (2 * len(m[1])) + "\\${", text)

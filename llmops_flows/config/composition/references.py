@@ -1,4 +1,4 @@
-"""Interpolations looked at before they are resolved: those that lead nowhere, in a circle, or grow without bound."""
+"""Checks interpolations before they are resolved: unknown names, cycles, and growth without bound."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from llmops_flows.text.suggestions import did_you_mean, unknown_reference_hint
 from ..files.groups import is_group, options
 
 Path = tuple[str, ...]
-MOST_TEXT = 2_000_000
-MOST_VALUES = 20_000
-LONGEST = 20
-"""Interpolations may follow one another this many times."""
+MAX_TEXT = 2_000_000
+MAX_VALUES = 20_000
+MAX_CHAIN = 20
+"""How many interpolations may follow one another."""
 RESOLVERS = ("flow_data", "llmops_home", "now", "hydra", "oc.env", "oc.select", "oc.decode", "oc.create",
              "oc.dict.keys", "oc.dict.values", "oc.deprecated")  # fmt: skip
 _REFERENCE = re.compile(r"(?<!\\)(\\*+)\$\{\s*([.\w/\[\]-]+?)\s*\}")
@@ -29,20 +29,22 @@ class _Size:
     text: int = 0
 
     def add(self, other: _Size) -> None:
-        self.values = min(self.values + other.values, MOST_VALUES + 1)
-        self.text = min(self.text + other.text, MOST_TEXT + 1)
+        self.values = min(self.values + other.values, MAX_VALUES + 1)
+        self.text = min(self.text + other.text, MAX_TEXT + 1)
 
     @property
     def excessive(self) -> bool:
-        return self.values > MOST_VALUES or self.text > MOST_TEXT
+        return self.values > MAX_VALUES or self.text > MAX_TEXT
 
 
 @dataclass
 class References:
-    """The interpolations of a config. `raw` is plain data, unresolved.
+    """The interpolations of a config.
 
-    `broken` maps the place of each bad interpolation to why it is
-    bad; `dangers` are those of them that must not even be tried.
+    Attributes:
+        raw: the unresolved config as plain data.
+        broken: the path of each interpolation with a problem, and the problem.
+        dangers: those of them that must not be resolved: cycles, and values that grow without bound.
     """
 
     raw: Mapping[str, Any]
@@ -52,27 +54,27 @@ class References:
     _open: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        whole = self._size(())
-        if whole.excessive and not self.dangers:
-            self.dangers[()] = Problem("interpolations make this config larger than it may be")
+        total = self._size(())
+        if total.excessive and not self.dangers:
+            self.dangers[()] = Problem("interpolations make this config too large")
         self.broken |= self.dangers
 
     def target(self, path: Path) -> Path | None:
-        """Where the value at a path is taken from, if it is an interpolation and nothing else."""
+        """The path that the value at a path refers to, if the value is a single interpolation."""
         text = self._at(path)
-        whole = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
-        return self._steps(whole[2], path) if whole and not whole[1] else None
+        reference = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+        return self._steps(reference[2], path) if reference and not reference[1] else None
 
     def _size(self, path: Path) -> _Size:
-        """How large the value at a path gets. Finds what is wrong on the way."""
+        """The size of the value at a path once it is resolved. Collects problems."""
         if path in self._sizes:
             return self._sizes[path]
         if path in self._open:
             chain = [".".join(p) for p in [*self._open[self._open.index(path) :], path]]
-            self.dangers.setdefault(path, Problem(f"it refers to itself: {' -> '.join(chain[:6])}", key=chain[0]))
+            self.dangers.setdefault(path, Problem(f"refers to itself: {' -> '.join(chain[:6])}", key=chain[0]))
             return _Size()
-        if len(self._open) > 2 * LONGEST + 40:
-            self.dangers.setdefault(path, Problem(f"more than {LONGEST} interpolations in a row", key=".".join(path)))
+        if len(self._open) > 2 * MAX_CHAIN + 40:
+            self.dangers.setdefault(path, Problem(f"more than {MAX_CHAIN} interpolations in a row", key=".".join(path)))
             return _Size()
         self._open.append(path)
         size = _Size()
@@ -88,7 +90,7 @@ class References:
             if "${" in value:
                 self._follow(value, path, size)
         if size.excessive and not self.dangers:
-            what = "interpolations make this larger than a config may be"
+            what = "interpolations make this value too large"
             self.dangers[path] = Problem(what, key=".".join(path))
         self._open.pop()
         self._sizes[path] = size
@@ -101,7 +103,7 @@ class References:
                 self.broken[path] = Problem(what, ".".join(path), hint=did_you_mean(name, RESOLVERS))
         for name in _references(text):
             steps = self._steps(name, path)
-            place, missing = self._found(steps)
+            place, missing = self._locate(steps)
             if missing is None and self._at(place) != "???":
                 size.add(self._size(place))
             elif missing is None:
@@ -120,17 +122,17 @@ class References:
         above = path[: max(len(path) - up, 0)] if up else ()
         return (*above, *(step for step in bare.split(".") if step))
 
-    def _found(self, steps: Path) -> tuple[Path, tuple[str, list[str]] | None]:
-        """The place that steps lead to, through other interpolations; or the step that is missing, and the known."""
+    def _locate(self, steps: Path) -> tuple[Path, tuple[str, list[str]] | None]:
+        """The path that steps lead to through other interpolations; or the missing step and the names there are."""
         place: Path = ()
-        for _ in range(LONGEST):
+        for _ in range(MAX_CHAIN):
             for number, step in enumerate(steps):
                 node = self._at(place)
                 if isinstance(node, str):
-                    onward = self.target(place)
-                    if onward is None:
-                        return place, ("", [])  # a text, a resolver's answer or ???: told where it stands
-                    place, steps = (), (*onward, *steps[number:])
+                    reference = self.target(place)
+                    if reference is None:
+                        return place, ("", [])  # a text, a resolver call or ???: reported at its own path
+                    place, steps = (), (*reference, *steps[number:])
                     break
                 known = _names(node)
                 if step not in known:

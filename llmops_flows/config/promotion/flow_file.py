@@ -128,7 +128,7 @@ class Unlike:
 
 def unlike(wanted: Values, composed: Composed) -> list[Unlike]:
     """In what a composed config is not what is wanted."""
-    plain = redact_value(composed.loose[0])
+    plain = redact_value(composed.resolvable[0])
     there = {key: value for key, value in plain.items() if key in wanted or key not in (*APART, "name", "cache")}
     if isinstance(there.get("cache"), Mapping):
         there["cache"] = {key: value for key, value in there["cache"].items() if key != "refresh"}

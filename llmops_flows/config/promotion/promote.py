@@ -93,7 +93,9 @@ def promote(
     stages = {**dict(experiment.flow.leaves()), **experiment.evaluators}
     known = identities or {}
     changed = tuple(n for n, stage in stages.items() if known.get(n, stage.identity) != stage.identity)
-    left = {k: config[k] for k in APART if k not in _UNSAID and config.get(k) and config[k] != default.loose[0].get(k)}
+    left = {
+        k: config[k] for k in APART if k not in _UNSAID and config.get(k) and config[k] != default.resolvable[0].get(k)
+    }
     null = tuple(key for key, value in _leaves(file.values) if value is None and not _has(config, key))
     own = tuple(_own(composed.plain))
     return Promotion(path, text, base, _options(composed, {**chosen, **added}), own, left, changed, null)
@@ -182,7 +184,7 @@ def _check(rest: Sequence[Unlike], config: Mapping[str, Any], composed: Composed
         else:
             hint = "choose it by an option of its group"
             problems.append(Problem(f"no file can make this {one.value!r}", ".".join(one.key), hint=hint))
-    trusted = composed.loose[0].get("trust") or ()
+    trusted = composed.resolvable[0].get("trust") or ()
     for package in config.get("trust") or ():
         if package not in trusted:
             hint = f"trust is never taken over from a run: add `trust: [{package}]` to the flow's own file first"
