@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Mapping
 
 from llmops_flows.config.files import groups
 
-from . import command_table
+from . import command_table, terminal
 
 USAGE = "usage: llmops-flows COMMAND [arguments]\n       llmops-flows [-m] flow=NAME [group=option] [key=value] ..."
 RUNS = {
@@ -62,19 +61,7 @@ def option_names() -> list[str]:
 def table(rows: Mapping[str, str]) -> str:
     """Names with their descriptions, wrapped at the width of the terminal."""
     width = min(max(map(len, rows), default=0), 26)
-    columns = min(_columns(), 120)
+    columns = min(terminal.columns(), 120)
     indent = " " * (width + 4)
     wrapper = textwrap.TextWrapper(columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return "\n".join(wrapper.fill(f"  {name:<{width}}  {about}".rstrip()) for name, about in rows.items())
-
-
-def _columns() -> int:
-    """The width of the terminal, as `shutil.get_terminal_size` reads it, whose import takes a tenth of the help."""
-    try:
-        return int(os.environ["COLUMNS"])
-    except (KeyError, ValueError):
-        pass
-    try:
-        return os.get_terminal_size().columns or 80
-    except (OSError, ValueError):
-        return 80

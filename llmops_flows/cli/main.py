@@ -21,6 +21,7 @@ from llmops_flows.text.suggestions import did_you_mean
 
 from . import command_table
 from .command_table import Command
+from .terminal import wrap
 
 WHERE = "command line"
 _HELP = {"--help", "-h"}
@@ -34,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(wrap(str(error), sys.stderr), file=sys.stderr)
         return INVALID_CONFIG
     except FlowError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(wrap(f"{type(error).__name__}: {error}", sys.stderr), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as stop:
         print(stop.args[0] if stop.args else "interrupted", file=sys.stderr)

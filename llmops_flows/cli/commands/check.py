@@ -11,6 +11,7 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from llmops_flows.config.budget import budget_warnings
@@ -22,6 +23,7 @@ from llmops_flows.config.files.groups import shadowed_options
 from llmops_flows.config.files.yaml_file import display_path
 
 from ..argument_parser import add_overrides
+from ..terminal import wrap
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,7 +40,7 @@ def main(arguments: Namespace) -> int:
     for name, stage in experiment.flow.leaves():
         print(f"  {name:<14} {', '.join(stage.reads)} -> {stage.slot}   {type(stage).__name__}")
     if experiment.evaluators:
-        print(f"  {'scores':<14} {', '.join(experiment.evaluators)}")
+        print(wrap(f"  {'scores':<14} {', '.join(experiment.evaluators)}", sys.stdout))
     for note in (*unused_override_warnings(composed), *budget_warnings(experiment)):
         print(f"  {note}")
     for name, own, _ in shadowed_options():

@@ -12,6 +12,7 @@ Examples:
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
@@ -22,6 +23,7 @@ from llmops_flows.text.suggestions import did_you_mean
 
 from ..argument_parser import add_json
 from ..run_lookup import RUN, named_runs
+from ..terminal import wrap
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -47,5 +49,6 @@ def main(arguments: Namespace) -> int:
         print(json.dumps({"run": run, "stages": [asdict(stage) for stage in stages]}, indent=2, ensure_ascii=False))
     else:
         width, full = max(map(len, names)), arguments.stage is not None
-        print(format_misses(traces[0]["flow"], run, len(traces), stages, width=width, full=full))
+        text = format_misses(traces[0]["flow"], run, len(traces), stages, width=width, full=full)
+        print(wrap(text, sys.stdout))
     return 0
