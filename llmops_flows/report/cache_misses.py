@@ -1,4 +1,4 @@
-"""Why the stages of a run had to compute: each answer beside the nearest one from before the run, part by part."""
+"""The causes of cache misses: each computed answer is compared with the closest one from before the run."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .config_differences import ABSENT, DifferingKey, differing_leaves
 
 MissKind = Literal["setting", "input", "row", "sample", "tenant", "first", "again", "lost", "unrecorded"]
 Contents = Callable[[Iterable[str]], Mapping[str, bytes]]
-"""The bytes that are kept under addresses, as `TraceStore.contents` gives them."""
+"""Address to the stored bytes: `TraceStore.contents`."""
 Stored = Mapping[str, Any]
 """A trace as it is kept (`core.trace.told`)."""
 
 MAX_EARLIER_TRACES = 5_000
-"""How many earlier traces are looked through."""
+"""The number of earlier traces that are compared."""
 _REFUSED = ("refusal", "content_filter")
 
 
 @dataclass(frozen=True)
 class MissCause:
-    """One thing that was new.
+    """One cause of a miss.
 
-    kind: `setting` (a field of the stage's identity: `name`, values `before` and `after`), `input` (the slot `name`
-    held something else; `by`: the stage that wrote it, "" for the caller), `row` (never asked before), `sample` and
-    `tenant` (another one), `first` (the stage never ran before), `again` (asked before: `name` says why that does
-    not help), `lost` (it was kept once), `unrecorded` (what was new is not on record).
+    kind: `setting` (a field of the identity of the stage: `name`, values `before` and `after`), `input` (new content
+    of the slot `name`; `by`: the stage that wrote it, "" for the caller), `row` (a new question), `sample` and
+    `tenant` (another one), `first` (the first run of the stage), `again` (requested before: `name` says why it was
+    not reused), `lost` (stored before), `unrecorded` (the cause is not recorded).
     """
 
     kind: MissKind
@@ -45,7 +45,7 @@ class MissCause:
 
 @dataclass(frozen=True)
 class MissGroup:
-    """Rows of a stage that were computed for the same causes. `run`: the nearest earlier run; "" if there is none."""
+    """Rows of a stage that were computed for the same causes. `run`: the closest earlier run, or ""."""
 
     causes: tuple[MissCause, ...]
     rows: tuple[str, ...]
@@ -54,9 +54,9 @@ class MissGroup:
 
 @dataclass(frozen=True)
 class StageMisses:
-    """One stage of a run: how many of its answers were known, computed …; why those were not known.
+    """One stage of a run: the number of answers in each state, and the causes of those that were computed.
 
-    errors: what went wrong, and how often. Failures are never kept.
+    errors: message to its number. Failures are never stored.
     """
 
     stage: str
@@ -66,10 +66,10 @@ class StageMisses:
 
 
 def explain_misses(stored: Sequence[Stored], earlier: Iterable[Stored], contents: Contents) -> list[StageMisses]:
-    """Each stage of a run in the order in which they ran. earlier: traces from before the run, the last one first."""
+    """The stages of a run in order. earlier: traces from before the run, the last one first."""
     steps = [(trace, n, step) for trace in stored for n, step in enumerate(trace["steps"])]
     computed = {step["stage"] for _, _, step in steps if step["state"] == "computed"}
-    past = _Past(earlier if computed else (), computed, contents)
+    past = _EarlierAnswers(earlier if computed else (), computed, contents)
     found: dict[str, dict[tuple[Any, ...], tuple[tuple[MissCause, ...], str, list[str]]]] = {}
     states: dict[str, Counter[str]] = {}
     errors: dict[str, Counter[str]] = {}
@@ -88,7 +88,7 @@ def explain_misses(stored: Sequence[Stored], earlier: Iterable[Stored], contents
 
 
 def _mark(causes: Sequence[MissCause]) -> tuple[Any, ...]:
-    """What makes causes of two rows the same: of an input its slot and its writer, not its value."""
+    """The key that causes of two rows share: of an input its slot and writer, not its value."""
     return tuple(
         (c.kind, c.name, c.by, "" if c.kind in ("input", "row") else repr((c.before, c.after))) for c in causes
     )
@@ -105,7 +105,7 @@ def _valueless(cause: MissCause) -> MissCause:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _EarlierStep:
     """A step from before the run, with its trace."""
 
     trace: Stored
@@ -116,23 +116,23 @@ class _Seen:
         return str(self.trace["run"])
 
 
-class _Past:
-    """What stages answered before a run: by key, by row, and by what the stage was."""
+class _EarlierAnswers:
+    """The answers from before a run: by key, by row, and by the identity of the stage."""
 
     def __init__(self, earlier: Iterable[Stored], stages: set[str], contents: Contents) -> None:
         self._contents = contents
-        self._keys: dict[str, _Seen] = {}
-        self._rows: dict[tuple[str, str], dict[tuple[Any, ...], _Seen]] = {}
-        self._kinds: dict[str, dict[str, _Seen]] = {}
+        self._keys: dict[str, _EarlierStep] = {}
+        self._rows: dict[tuple[str, str], dict[tuple[Any, ...], _EarlierStep]] = {}
+        self._kinds: dict[str, dict[str, _EarlierStep]] = {}
         self._read: dict[str, Any] = {}
         self._fields: dict[tuple[str, str], tuple[MissCause, ...]] = {}
         for trace in earlier:
             for step in trace["steps"]:
                 if step["stage"] in stages and step["key"]:
-                    self._note(_Seen(trace, step))
+                    self._note(_EarlierStep(trace, step))
 
-    def _note(self, seen: _Seen) -> None:
-        """The latest comes first, and stays."""
+    def _note(self, seen: _EarlierStep) -> None:
+        """Keep the step, unless a later one is known."""
         step, trace = seen.step, seen.trace
         self._keys.setdefault(_base(step), seen)
         if step["state"] != "failed":
@@ -141,7 +141,7 @@ class _Past:
             self._kinds.setdefault(step["stage"], {}).setdefault(step["identity"], seen)
 
     def explain(self, trace: Stored, place: int) -> tuple[tuple[MissCause, ...], str]:
-        """What was new about a step, and the run that it is compared with."""
+        """The causes of a miss, and the run that the step is compared with."""
         step = trace["steps"][place]
         same = self._keys.get(_base(step))
         if same is not None:
@@ -153,18 +153,18 @@ class _Past:
         kinds = self._kinds.get(step["stage"], {})
         if not kinds:
             return (MissCause("first"),), ""
-        asked = self._value(trace["inputs"].get("question"))
-        new = MissCause("row", after=asked if isinstance(asked, str) else None)
+        question = self._value(trace["inputs"].get("question"))
+        new = MissCause("row", after=question if isinstance(question, str) else None)
         others = [(self._changed(seen.step, step), seen) for seen in kinds.values()]
         causes, seen = min(others, key=lambda pair: len(pair[0]))
         return (causes, seen.run) if causes else ((new,), "")
 
-    def _of_row(self, trace: Stored, step: Mapping[str, Any]) -> Iterable[_Seen]:
+    def _of_row(self, trace: Stored, step: Mapping[str, Any]) -> Iterable[_EarlierStep]:
         return self._rows.get((step["stage"], _row(trace)), {}).values()
 
-    # -- what differs --------------------------------------------------------------------------------------------
+    # -- differences ---------------------------------------------------------------------------------------------
 
-    def _differ(self, trace: Stored, place: int, seen: _Seen) -> tuple[MissCause, ...]:
+    def _differ(self, trace: Stored, place: int, seen: _EarlierStep) -> tuple[MissCause, ...]:
         step, before = trace["steps"][place], seen.step
         found = list(self._changed(before, step))
         for slot in dict.fromkeys([*before["reads"], *step["reads"]]):
@@ -189,30 +189,30 @@ class _Past:
             if not all(isinstance(doc, Mapping) for doc in docs):
                 docs = [before["settings"], step["settings"]]
             axes = differing_leaves(docs)
-            self._fields[pair] = tuple(_once(map(_setting, _told(axes)))) or (MissCause("unrecorded"),)
+            self._fields[pair] = tuple(_once(map(_setting, _without_replaced(axes)))) or (MissCause("unrecorded"),)
         return self._fields[pair]
 
-    # -- asked before --------------------------------------------------------------------------------------------
+    # -- requested before ----------------------------------------------------------------------------------------
 
-    def _again(self, trace: Stored, step: Mapping[str, Any], seen: _Seen) -> MissCause:
-        """Why an answer that was given before was not known."""
+    def _again(self, trace: Stored, step: Mapping[str, Any], seen: _EarlierStep) -> MissCause:
+        """Why an earlier answer with the same key was not reused."""
         now, then = self._caching(trace), self._caching(seen.trace)
         if seen.step["state"] == "failed":
-            return MissCause("again", f"it failed then: {seen.step['error']}")
+            return MissCause("again", f"it failed: {seen.step['error']}")
         if is_no_cache(now):
-            return MissCause("again", "cache=none looks nothing up")
+            return MissCause("again", "cache=none reads nothing")
         if is_no_cache(then):
-            return MissCause("again", "cache=none kept nothing then")
+            return MissCause("again", "it ran with cache=none, which stores nothing")
         if now.get("refresh"):
-            return MissCause("again", "cache.refresh computes anew")
+            return MissCause("again", "cache.refresh computes again")
         if "#" in step["key"]:
-            return MissCause("again", "what is sampled without a seed is never kept")
+            return MissCause("again", "samples without a seed are not stored")
         if "fallback_for" in seen.step["notes"]:
-            return MissCause("again", "a fallback answered then, which is never kept")
+            return MissCause("again", "a fallback answered, which is not stored")
         if seen.step["notes"].get("finish_reason") in _REFUSED:
-            return MissCause("again", "it was refused then, which is never kept")
+            return MissCause("again", "it was refused, which is not stored")
         if MASK.encode() in self._contents([seen.step["address"]]).get(seen.step["address"], b""):
-            return MissCause("again", "the answer holds something like a secret, and is never kept")
+            return MissCause("again", "the answer contains a possible secret, and is not stored")
         return MissCause("lost")
 
     def _caching(self, trace: Stored) -> Mapping[str, Any]:
@@ -233,7 +233,7 @@ class _Past:
 
 
 def _mapped(value: Any) -> Any:
-    """An identity with its models as mappings: they stand there as lists of pairs."""
+    """An identity with mappings for its models, which it holds as lists of pairs."""
     if isinstance(value, Mapping):
         return {name: _mapped(inner) for name, inner in value.items()}
     if not isinstance(value, list):
@@ -244,17 +244,17 @@ def _mapped(value: Any) -> Any:
 
 
 def _base(step: Mapping[str, Any]) -> str:
-    """A step's key; of an answer that belongs to its record alone, the part that others could have had, too."""
+    """The key of a step, without the suffix of an answer that belongs to one record only."""
     return str(step["key"]).partition("#")[0]
 
 
 def _row(trace: Stored) -> str:
-    """The id of the question that a record asks."""
+    """The id of the question of a record."""
     return question_id(str(trace["record"]), trace["sample"])
 
 
 def _writer(trace: Stored, place: int, slot: str) -> str:
-    """The stage that wrote what a step read in a slot; "" if the caller gave it."""
+    """The stage that wrote what a step read in a slot; "" for the caller."""
     steps = trace["steps"]
     address = steps[place]["reads"].get(slot)
     if trace["inputs"].get(slot) == address:
@@ -262,8 +262,8 @@ def _writer(trace: Stored, place: int, slot: str) -> str:
     return next((str(step["stage"]) for step in steps[:place] if step["address"] == address), "")
 
 
-def _told(axes: Sequence[DifferingKey]) -> list[DifferingKey]:
-    """Without the fields of a part that is of another class: it is another part."""
+def _without_replaced(axes: Sequence[DifferingKey]) -> list[DifferingKey]:
+    """Without the fields of a part whose class differs."""
     other = tuple(axis.key.removesuffix("class") for axis in axes if f".{axis.key}".endswith(".class"))
     return [axis for axis in axes if f".{axis.key}".endswith(".class") or not axis.key.startswith(other or ".")]
 
@@ -274,7 +274,7 @@ def _setting(axis: DifferingKey) -> MissCause:
 
 
 def _once(causes: Iterable[MissCause]) -> list[MissCause]:
-    """Each change once: of fields that tell the same (`validators.x.params.share`, `rules.x.share`) the first."""
+    """Each change once: the first of equal fields (`validators.x.params.share`, `rules.x.share`)."""
     found: dict[tuple[Any, ...], MissCause] = {}
     for cause in causes:
         found.setdefault((cause.name.rpartition(".")[2], repr((cause.before, cause.after))), cause)

@@ -1,4 +1,4 @@
-"""The answers of a run once more, from the record alone: each byte proven by its address, nothing computed."""
+"""Replay of a run from its traces alone: every value is checked against its address, nothing is computed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stored = Mapping[str, Any]
 """A trace as it is kept (`core.trace.told`)."""
 _GONE = "evicted, or lost"
 _CLOCK = ("seconds", "took")
-"""What the clock said is no part of an answer."""
+"""Measured times are not compared."""
 
 
 class TraceSource(Protocol):
@@ -36,7 +36,7 @@ class TraceSource(Protocol):
 
 @dataclass(frozen=True)
 class ReplayProblem:
-    """What cannot be replayed, or came out otherwise. `row`: the id of its row ("": the whole run)."""
+    """A row that cannot be replayed, or differs. `row`: its id, "" for the run."""
 
     kind: Literal["differs", "missing", "failed"]
     row: str
@@ -45,7 +45,7 @@ class ReplayProblem:
 
 @dataclass(frozen=True)
 class ReplayedRun:
-    """A run once more. `rows`: as lines of results.jsonl; `compared`: whether there was one to compare them with."""
+    """A replayed run. rows: as in results.jsonl. compared: whether there was a results.jsonl to compare with."""
 
     name: str
     run: str
@@ -56,18 +56,18 @@ class ReplayedRun:
 
     @property
     def total(self) -> int:
-        """How many rows there should be."""
+        """The number of rows of the run."""
         return len({str(one["id"]) for one in self.rows} | {t.row for t in self.problems if t.row})
 
     @property
     def unchanged(self) -> int:
-        """How many of them are exactly what they were."""
+        """The number of rows that are exactly as before."""
         broken = {problem.row for problem in self.problems}
         return sum(1 for one in self.rows if str(one["id"]) not in broken)
 
 
 def replay(variant: SavedRun, kept: TraceSource) -> ReplayedRun:
-    """Replay a run: `variant` is what it said, `kept` where its traces are kept."""
+    """Replay a saved run from the store of its traces."""
     stored = kept.stored(variant.run) if variant.run else {}
     record = _Record([one for one in stored.values() if one is not None], kept)
     damaged = {id for id, one in stored.items() if one is None}
@@ -85,7 +85,7 @@ def replay(variant: SavedRun, kept: TraceSource) -> ReplayedRun:
     for id in (id for id in lines if id not in there):
         broken = trace_id(variant.run, id) in damaged
         damaged.discard(trace_id(variant.run, id))
-        none = "no trace of it is kept" if variant.run else "its folder does not say which run it was"
+        none = "its trace is not stored" if variant.run else "the id of its run is unknown"
         problems.append(ReplayProblem("missing", id, "its trace is damaged" if broken else none))
     problems += [ReplayProblem("missing", f"trace {id[:8]}", "it is damaged") for id in sorted(damaged)]
     if record.traces and record.config is None:
@@ -94,7 +94,7 @@ def replay(variant: SavedRun, kept: TraceSource) -> ReplayedRun:
 
 
 class _Record:
-    """What is kept of a run: its traces, the values that are proven by their address, why others are not there."""
+    """The traces of a run, the values that match their addresses, and why others are missing."""
 
     def __init__(self, traces: Sequence[Stored], kept: TraceSource) -> None:
         self.traces = traces
@@ -109,7 +109,7 @@ class _Record:
 
 
 def _wanted(one: Stored) -> Iterator[str]:
-    """The addresses of all that a trace says it read and wrote, and of its config."""
+    """The addresses of all that a trace read and wrote, and of its config."""
     yield from one["inputs"].values()
     yield from one["outputs"].values()
     yield from (address for step in one["steps"] for address in (*step["reads"].values(), step["address"]) if address)
@@ -117,26 +117,26 @@ def _wanted(one: Stored) -> Iterator[str]:
 
 
 def _elsewhere(kept: TraceSource, addresses: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """Values from where answers are kept (which proves them), secrets masked; and what is wrong with the others."""
+    """Values from the answer store, which checks them, with secrets masked; and the cause for missing ones."""
     if kept.read_values is None or not addresses:
         return {}, _GONE
     try:
         return {address: redact_value(decode(data)) for address, data in kept.read_values(addresses).items()}, _GONE
     except StoreError as error:
-        return {}, f"out of reach: {error}"
+        return {}, f"not readable: {error}"
 
 
 def _of(one: Stored, record: _Record) -> Iterator[ReplayProblem]:
-    """What of a row the record does not hold."""
+    """What is missing of a row."""
     id = str(one["record"])
     if one["error"]:
         yield ReplayProblem("failed", id, f"it failed, and has no answer: {one['error']}")
     for slot, address in one["inputs"].items():
         if address in record.lost:
-            yield ReplayProblem("missing", id, f"what was asked ({slot!r}) is {record.lost[address]}")
+            yield ReplayProblem("missing", id, f"its input {slot!r} is {record.lost[address]}")
     for step in one["steps"]:
         if step["address"] in record.lost:
-            yield ReplayProblem("missing", id, f"what {step['stage']!r} answered is {_reason(step, record)}")
+            yield ReplayProblem("missing", id, f"the answer of {step['stage']!r} is {_reason(step, record)}")
         elif step["slot"] == "scores" and step["address"]:
             yield from _scored(one, step, record)
     written = {step["address"] for step in one["steps"]}
@@ -147,7 +147,7 @@ def _of(one: Stored, record: _Record) -> Iterator[ReplayProblem]:
 
 def _reason(step: Stored, record: _Record) -> str:
     never = "#" in step["key"] or is_no_cache((record.config or {}).get("cache"))
-    return "lost, and was never kept for others" if never else record.lost[step["address"]]
+    return "lost, and was not stored for other runs" if never else record.lost[step["address"]]
 
 
 def _scored(one: Stored, step: Stored, record: _Record) -> Iterator[ReplayProblem]:
@@ -158,10 +158,10 @@ def _scored(one: Stored, step: Stored, record: _Record) -> Iterator[ReplayProble
 
 
 def _unlike(line: Mapping[str, Any] | None, again: Mapping[str, Any]) -> Iterator[ReplayProblem]:
-    """In what a row is not what results.jsonl says."""
+    """The differences of a row to results.jsonl."""
     id = str(again["id"])
     if line is None:
-        yield ReplayProblem("differs", id, "results.jsonl has no such row")
+        yield ReplayProblem("differs", id, "results.jsonl does not have this row")
         return
     for name in dict.fromkeys([*again, *line]):
         if name not in _CLOCK and name in line and encode(line[name]) != encode(again.get(name)):

@@ -132,5 +132,5 @@ def test_the_totals_tell_what_was_loaded_by_whom() -> None:
     with Runner() as runner:
         records = runner.run(Flow(stages={"model": Knows(name="told")}), [Record.of("1", {"question": "q"})])
     told = totals_text(summarize(records, seconds=1.0))
-    assert "loading 0.4 s, once and not counted as latency: model 0.4 s" in told
+    assert "loading 0.4 s, once, not part of the latency: model 0.4 s" in told
     assert "latency p50 0.0" in told or "latency p50 0.1" in told

@@ -182,7 +182,7 @@ def test_an_edited_result_ends_with_exit_code_1(place: Path, command: Run) -> No
 def test_missing_traces_end_with_exit_code_1(place: Path, command: Run) -> None:
     (place / "home" / "traces.sqlite").unlink()
     code, out, _ = command(place, "replay", "0")
-    assert code == 1 and "no trace of it is kept" in out
+    assert code == 1 and "its trace is not stored" in out
 
 
 def test_the_traces_of_a_run_with_another_home_are_read(place: Path, command: Run) -> None:

@@ -134,9 +134,9 @@ def test_a_failure_is_tried_again(place: RecordedRuns, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("first", "then", "told"),
     [
-        (ExactCache(), ExactCache(refresh=True), "cache.refresh computes anew"),
-        (ExactCache(), NoCache(), "cache=none looks nothing up"),
-        (NoCache(), ExactCache(), "cache=none kept nothing then"),
+        (ExactCache(), ExactCache(refresh=True), "cache.refresh computes again"),
+        (ExactCache(), NoCache(), "cache=none reads nothing"),
+        (NoCache(), ExactCache(), "it ran with cache=none, which stores nothing"),
     ],
 )
 def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(

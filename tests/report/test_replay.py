@@ -59,7 +59,7 @@ def test_a_store_that_cannot_be_reached_is_told_as_such(place: RecordedRuns) -> 
         raise StoreError("the server is down")
 
     traces.read_values = broken
-    assert "out of reach: the server is down" in replay(read_run(folder), traces).problems[0].message
+    assert "not readable: the server is down" in replay(read_run(folder), traces).problems[0].message
 
 
 def test_a_run_comes_out_the_same_and_computes_nothing(place: RecordedRuns) -> None:
@@ -142,11 +142,11 @@ def test_damaged_values_are_taken_from_where_answers_are_kept(place: RecordedRun
     damage(place, "UPDATE contents SET data = x'7b'")
     found = again(place, folder)
     assert {problem.message for problem in found.problems} <= {
-        "what was asked ('question') is damaged",
+        "its input 'question' is damaged",
         "the config of the run is lost",
     }
     place.store.evict(max_bytes=0)
-    assert "what 'model' answered is damaged" in {problem.message for problem in again(place, folder).problems}
+    assert "the answer of 'model' is damaged" in {problem.message for problem in again(place, folder).problems}
 
 
 def test_values_that_are_nowhere_any_more_are_told_as_evicted(place: RecordedRuns) -> None:
@@ -154,7 +154,7 @@ def test_values_that_are_nowhere_any_more_are_told_as_evicted(place: RecordedRun
     place.store.evict(max_bytes=0)
     damage(place, "DELETE FROM contents")
     found = again(place, folder)
-    assert "what 'model' answered is evicted, or lost" in {problem.message for problem in found.problems}
+    assert "the answer of 'model' is evicted, or lost" in {problem.message for problem in found.problems}
     assert found.unchanged == 0 and found.total == 2
 
 

@@ -1,4 +1,4 @@
-"""Results as text: a table a person can read, then the totals."""
+"""The results of a run for the terminal: tables and totals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from llmops_flows.core.record import Record
 from ..summary import is_empty, latency
 from .tables import format_table
 
-_SHOWN = ("answer_correctness", "groundedness", "hit")
-_WORTH_TELLING = 0.05
+_TABLE_METRICS = ("answer_correctness", "groundedness", "hit")
+_MIN_LOADING = 0.05
 
 
 def results_table(records: Sequence[Record], width: int = 0) -> str:
-    """One line a question: question, answer, verdict, the main scores, latency. Long texts end in an ellipsis."""
-    metrics = [name for name in _SHOWN if any(record.scores.get(name) is not None for record in records)]
+    """A table with the question, answer, verdict, main scores and latency of each record."""
+    metrics = [name for name in _TABLE_METRICS if any(record.scores.get(name) is not None for record in records)]
     heads = ["question", "answer", "verdict", *(_short(name) for name in metrics), "seconds"]
     rows = [
         [
@@ -33,7 +33,7 @@ def results_table(records: Sequence[Record], width: int = 0) -> str:
 
 
 def verdict(record: Record) -> str:
-    """error, blocked, empty, fixed or ok."""
+    """The outcome of a record: error, blocked, empty, fixed or ok."""
     if record.error is not None:
         return "error"
     if record.ended:
@@ -45,25 +45,23 @@ def verdict(record: Record) -> str:
 
 
 def totals_text(summary: Mapping[str, Any]) -> str:
-    """The totals of a summary, a line each."""
-    usage, waited, first = summary["usage"], summary["latency"], summary["first_token"]
+    """The totals of a summary, one per line."""
+    seconds, first = summary["latency"], summary["first_token"]
     errors, judging = summary["errors"], summary.get("judging") or {}
     lines = [
         f"{summary['answered']} of {summary['records']} answered, {summary['refused']} of them refused, "
         + (f"{summary['empty']} of them empty, " if summary["empty"] else "")
         + f"in {summary['seconds']:.1f} s",
-        f"latency p50 {_seconds(waited['p50'])}, p95 {_seconds(waited['p95'])}; "
+        f"latency p50 {_seconds(seconds['p50'])}, p95 {_seconds(seconds['p95'])}; "
         f"first token p50 {_seconds(first['p50'])}",
-        f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
-        f"cost {usage.get('cost_usd', 0.0):.4f} USD",
+        _usage(summary["usage"]),
     ]
     lines += [budget_text(summary["budget"])] if "budget" in summary else []
     lines += _loading(summary["loading"])
     if any(counts.get("known") for counts in summary["stages"].values()):
-        lines.append(_anew(summary["uncached"]))
+        lines.append(_uncached(summary["uncached"]))
     if judging:
-        tokens = f"{judging.get('input_tokens', 0)} in, {judging.get('output_tokens', 0)} out"
-        lines.append(f"  of them for judging: tokens {tokens}; cost {judging.get('cost_usd', 0.0):.4f} USD")
+        lines.append(f"  of them for judging: {_usage(judging)}")
     if errors["records"] or errors["evaluations"]:
         lines.append(
             f"errors: {plural(errors['records'], 'record')} ({errors['rate']:.0%}), "
@@ -73,44 +71,48 @@ def totals_text(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def budget_text(found: Mapping[str, Any]) -> str:
-    """What was spent of a budget, and what is left."""
-    words = {"usd": ("USD", ".6g"), "tokens": ("tokens", ".0f"), "minutes": ("minutes", ".2f")}
+def budget_text(budget: Mapping[str, Any]) -> str:
+    """The spent and remaining parts of a budget."""
+    formats = {"usd": ("USD", ".6g"), "tokens": ("tokens", ".0f"), "minutes": ("minutes", ".2f")}
     parts = []
-    for name, (unit, form) in words.items():
-        if one := found.get(name):
-            parts.append(f"{one['spent']:{form}} of {one['limit']:.15g} {unit} spent, {one['left']:{form}} left")
-    if found["unknown"]:
-        parts.append(f"counted at their worst case, for nobody knows their cost: {found['unknown']} calls")
+    for name, (unit, form) in formats.items():
+        if amount := budget.get(name):
+            parts.append(
+                f"{amount['spent']:{form}} of {amount['limit']:.15g} {unit} spent, {amount['left']:{form}} left"
+            )
+    if budget["unknown"]:
+        parts.append(f"{plural(budget['unknown'], 'call')} of unknown cost counted at the maximum")
     return f"budget: {'; '.join(parts)}"
 
 
-def _loading(found: Mapping[str, float]) -> list[str]:
-    """What was loaded once, by stage; nothing where that took no time worth telling."""
-    shown = {stage: seconds for stage, seconds in found.items() if seconds >= _WORTH_TELLING}
+def _loading(loading: Mapping[str, float]) -> list[str]:
+    """The stages that took long to load."""
+    shown = {stage: seconds for stage, seconds in loading.items() if seconds >= _MIN_LOADING}
     listed = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in shown.items())
-    return [f"loading {sum(shown.values()):.1f} s, once and not counted as latency: {listed}"] if shown else []
+    return [f"loading {sum(shown.values()):.1f} s, once, not part of the latency: {listed}"] if shown else []
 
 
-def _anew(found: Mapping[str, Any]) -> str:
-    waited, usage = found["latency"], found["usage"]
-    return (
-        f"if nothing were known: latency p50 {_seconds(waited['p50'])}, p95 {_seconds(waited['p95'])}; "
-        f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out; "
-        f"cost {usage.get('cost_usd', 0.0):.4f} USD"
-    )
+def _uncached(totals: Mapping[str, Any]) -> str:
+    seconds = totals["latency"]
+    latencies = f"latency p50 {_seconds(seconds['p50'])}, p95 {_seconds(seconds['p95'])}"
+    return f"without the cache: {latencies}; {_usage(totals['usage'])}"
+
+
+def _usage(usage: Mapping[str, Any]) -> str:
+    tokens = f"tokens {usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out"
+    return f"{tokens}; cost {usage.get('cost_usd', 0.0):.4f} USD"
 
 
 def scores_table(summary: Mapping[str, Any]) -> str:
-    """Every metric with its mean, interval and number of records; n/a where what could be scored failed.
+    """Every metric with its mean, interval and number of questions.
 
-    Where nothing failed, a metric that had nothing to say (no reference, no gold pages) is left out.
+    A metric without any score is n/a where records or evaluations failed, and is left out otherwise.
     """
     failed = any(summary["errors"][what] for what in ("records", "evaluations"))
     rows = [
-        [name, format_score(found["mean"]), _range(found), str(found["n"])]
-        for name, found in summary["scores"].items()
-        if found["n"] or failed
+        [name, format_score(score["mean"]), _range(score), str(score["n"])]
+        for name, score in summary["scores"].items()
+        if score["n"] or failed
     ]
     if not rows:
         return "scores n/a" if failed else ""
@@ -118,7 +120,7 @@ def scores_table(summary: Mapping[str, Any]) -> str:
 
 
 def stages_table(summary: Mapping[str, Any]) -> str:
-    """Stage by stage, what was known and what was computed."""
+    """Every stage with the number of records in each state."""
     states = ("known", "similar", "computed", "shared", "skipped", "failed")
     used = [state for state in states if any(counts.get(state) for counts in summary["stages"].values())]
     rows = [[name, *(str(counts.get(state, 0)) for state in used)] for name, counts in summary["stages"].items()]
@@ -142,5 +144,5 @@ def _seconds(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.2f} s"
 
 
-def _range(found: Mapping[str, Any]) -> str:
-    return "n/a" if found["low"] is None else f"{found['low']:.2f} to {found['high']:.2f}"
+def _range(score: Mapping[str, Any]) -> str:
+    return "n/a" if score["low"] is None else f"{score['low']:.2f} to {score['high']:.2f}"

@@ -1,4 +1,4 @@
-"""What a store holds, what is damaged in it, and what it let go of, as text."""
+"""Statistics, damage and evictions of a store for the terminal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .amounts import format_age, format_size
 from .tables import format_table
 
 _MOST = 30
-_UNNAMED = "(not named)"
-_MANY = {"entry": "entries", "index": "indexes", "value of a trace": "values of traces"}
+_UNNAMED = "(unnamed)"
+_PLURALS = {"entry": "entries", "index": "indexes", "value of a trace": "values of traces"}
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedItem:
-    """Something that is damaged. `what` is entry, value, index, trace or file; `name` says which one."""
+    """A damaged item. what: entry, value, index, trace or file. name: its key, address or path."""
 
     what: str
     name: str
@@ -32,7 +32,7 @@ class DamagedItem:
 
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
-    """What was looked at: how many of each kind are good, and everything that is not."""
+    """The result of a check: the number of intact items of each kind, and the damaged ones."""
 
     store: str
     entries: int
@@ -45,73 +45,72 @@ class StoreCheck:
 def damaged_items(
     answers: Mapping[str, LostEntry], indexes: Sequence[Artifact], traces: Mapping[str, LostEntry]
 ) -> list[DamagedItem]:
-    """Everything that is damaged, in one form."""
+    """All damaged items."""
     rows = [*answers.items(), *traces.items()]
-    found = [DamagedItem(one.what, name, one.stage, one.tenant, one.why) for name, one in rows]
-    return found + [
-        DamagedItem("index", f"{one.kind}/{one.address}", "", "", "; ".join(one.problems)) for one in indexes
+    damaged = [DamagedItem(entry.what, name, entry.stage, entry.tenant, entry.why) for name, entry in rows]
+    return damaged + [
+        DamagedItem("index", f"{index.kind}/{index.address}", "", "", "; ".join(index.problems)) for index in indexes
     ]
 
 
 def format_stats(
-    place: str, home: str, found: StoreStats, indexes: Sequence[Artifact], traces: Mapping[str, Any] | None
+    place: str, home: str, stats: StoreStats, indexes: Sequence[Artifact], traces: Mapping[str, Any] | None
 ) -> str:
-    """Where things are kept, and how much of what."""
+    """The places of the store, and how much they hold."""
     rows = [
         ("store", place),
         ("home", home),
-        ("answers", f"{_answers(found.entries, found.values)}, {format_size(found.bytes)}"),
+        ("answers", f"{_answers(stats.entries, stats.values)}, {format_size(stats.bytes)}"),
     ]
-    if found.entries:
-        times = dict.fromkeys([format_age(found.newest), format_age(found.oldest)])
+    if stats.entries:
+        times = dict.fromkeys([format_age(stats.newest), format_age(stats.oldest)])
         rows.append(("last used", f"{' to '.join(times)} ago"))
-    rows.append(("at work", _leases(found.leases)))
-    kinds = Counter(one.kind for one in indexes)
+    rows.append(("computing", _leases(stats.leases)))
+    kinds = Counter(index.kind for index in indexes)
     listed = f" ({', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))})" if kinds else ""
-    rows.append(("indexes", f"{len(indexes)}{listed}, {format_size(sum(one.bytes for one in indexes))}"))
+    rows.append(("indexes", f"{len(indexes)}{listed}, {format_size(sum(index.bytes for index in indexes))}"))
     if traces:
         rows.append(
             ("traces", f"{traces['traces']:,} of {plural(traces['runs'], 'run')}, {format_size(traces['bytes'])}")
         )
     head = "\n".join(f"{name:<9}  {text}" for name, text in rows)
-    tables = [_shares("stage", found.stages)]
-    tables += [_shares("tenant", found.tenants)] if set(found.tenants) - {""} else []
+    tables = [_shares("stage", stats.stages)]
+    tables += [_shares("tenant", stats.tenants)] if set(stats.tenants) - {""} else []
     return "\n\n".join([head, *(table for table in tables if table)])
 
 
-def format_check(found: StoreCheck, *, repaired: bool) -> str:
-    """What was checked, and what is damaged: the first of it one by one, the rest by number."""
+def format_check(check: StoreCheck, *, repaired: bool) -> str:
+    """The checked items and the damaged ones: the first of them one by one, all by number."""
     head = (
-        f"{found.store}\nas they were written: {_answers(found.entries, found.values)}, "
-        f"indexes {found.indexes}, traces {found.traces:,}"
+        f"{check.store}\nintact: {_answers(check.entries, check.values)}, "
+        f"indexes {check.indexes}, traces {check.traces:,}"
     )
-    if not found.lost:
+    if not check.lost:
         return f"{head}\nnothing is damaged"
-    whole = [f"damaged: {one.name}\n    {one.why}" for one in found.lost if one.what == "file"]
-    parts = [one for one in found.lost if one.what != "file"]
-    rows = [[one.what, _short(one.name), one.stage, one.tenant, one.why] for one in parts[:_MOST]]
-    lines = [head, *whole]
+    files = [f"damaged: {item.name}\n    {item.why}" for item in check.lost if item.what == "file"]
+    items = [item for item in check.lost if item.what != "file"]
+    rows = [[item.what, _short(item.name), item.stage, item.tenant, item.why] for item in items[:_MOST]]
+    lines = [head, *files]
     if rows:
         lines += ["", format_table(["damaged", "which", "stage", "tenant", "what was lost"], rows, stretch=5)]
-        lines += [f"… and {len(parts) - _MOST:,} more; --json names all"] if len(parts) > _MOST else []
-        lines += ["", _by_stage(parts)]
+        lines += [f"… and {len(items) - _MOST:,} more; --json lists all"] if len(items) > _MOST else []
+        lines += ["", _by_stage(items)]
     if repaired:
-        lines.append("dropped: what is needed of it is computed again")
+        lines.append("removed; what is needed again is computed again")
     else:
-        lines.append("what is damaged is never given as an answer; `store verify --repair` drops it")
+        lines.append("damaged items are never used; `store verify --repair` removes them")
     return "\n".join(lines)
 
 
-def format_evicted(gone: EvictionReport, *, dry: bool) -> str:
-    """What went, or would go."""
-    if not gone.entries and not gone.values:
-        return "nothing is too much or too old"
-    stages = ", ".join(f"{name or _UNNAMED} {count:,}" for name, count in sorted(gone.stages.items()))
+def format_evicted(evicted: EvictionReport, *, dry: bool) -> str:
+    """What was evicted, or would be."""
+    if not evicted.entries and not evicted.values:
+        return "nothing to evict"
+    stages = ", ".join(f"{name or _UNNAMED} {count:,}" for name, count in sorted(evicted.stages.items()))
     of = f" ({stages})" if stages else ""
-    told = (
-        f"{plural(gone.entries, 'entry', 'entries')}{of} and {plural(gone.values, 'value')}, {format_size(gone.bytes)}"
-    )
-    return f"would let go of {told}; nothing was changed" if dry else f"let go of {told}"
+    values = f"{plural(evicted.values, 'value')}, {format_size(evicted.bytes)}"
+    items = f"{plural(evicted.entries, 'entry', 'entries')}{of} and {values}"
+    return f"would evict {items}; nothing was changed" if dry else f"evicted {items}"
 
 
 def _shares(head: str, shares: Mapping[str, StorageShare]) -> str:
@@ -125,20 +124,20 @@ def _answers(entries: int, values: int) -> str:
 
 def _leases(leases: Mapping[str, int]) -> str:
     if not leases:
-        return "nobody computes anything just now"
-    who = ", ".join(f"{'/'.join(owner.split('/')[:2])} ({count})" for owner, count in leases.items())
-    return f"{plural(sum(leases.values()), 'key')} being computed, by {who}"
+        return "nothing"
+    owners = ", ".join(f"{'/'.join(owner.split('/')[:2])} ({count})" for owner, count in leases.items())
+    return f"{plural(sum(leases.values()), 'key')} by {owners}"
 
 
 def _by_stage(lost: Iterable[DamagedItem]) -> str:
     counts = Counter((one.what, one.stage) for one in lost)
     return ", ".join(
-        plural(count, what, _MANY.get(what, "")) + (f" of {stage}" if stage else "")
+        plural(count, what, _PLURALS.get(what, "")) + (f" of {stage}" if stage else "")
         for (what, stage), count in sorted(counts.items())
     )
 
 
 def _short(name: str) -> str:
-    """The beginning of a digest, which is all that people look at; other names whole."""
+    """The start of a digest; other names in full."""
     kind, slash, digest = name.rpartition("/")
     return f"{kind}{slash}{digest[:16]}" if len(digest) in (32, 64) and digest.isalnum() else name
