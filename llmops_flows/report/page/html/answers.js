@@ -1,14 +1,14 @@
 // Every variant on every question, on one canvas; below it the answers of two variants, and what changed.
-const LABELLED = 40;
+const LABELED = 40;
 const LONGEST = 900;
 const grid = { order: [], wide: 0, tall: 0, left: 0 };
 
 function drawMatrix() {
   const canvas = by("matrix");
   const room = Math.max(320, canvas.parentElement.clientWidth - 4);
-  const labelled = D.variants.length <= LABELLED;
-  grid.left = labelled ? 220 : 0;
-  grid.tall = labelled ? 18 : D.variants.length <= 150 ? 6 : 3;
+  const labeled = D.variants.length <= LABELED;
+  grid.left = labeled ? 220 : 0;
+  grid.tall = labeled ? 18 : D.variants.length <= 150 ? 6 : 3;
   grid.wide = Math.max(3, Math.min(44, (room - grid.left) / Math.max(1, D.questions.length)));
   grid.order = hardestFirst();
   const dots = window.devicePixelRatio || 1;
@@ -17,8 +17,8 @@ function drawMatrix() {
   canvas.style.width = width + "px", canvas.style.height = height + "px";
   const pen = canvas.getContext("2d");
   pen.scale(dots, dots);
-  const ramp = Array.from({ length: 33 }, (_, n) => mixed(colour("--low"), colour("--high"), n / 32));
-  const [none, failed, ink, card] = ["--none", "--bad", "--ink", "--card"].map(colour);
+  const ramp = Array.from({ length: 33 }, (_, n) => mixed(color("--low"), color("--high"), n / 32));
+  const [none, failed, ink, card] = ["--none", "--bad", "--ink", "--card"].map(color);
   const [low, high] = extent();
   pen.fillStyle = card, pen.fillRect(0, 0, width, height);
   const gap = grid.wide > 5 ? 1 : 0;
@@ -30,11 +30,11 @@ function drawMatrix() {
     pen.fillStyle = found[1] >= 0 ? failed : score === null || score === undefined ? none : ramp[Math.round(step * 32)];
     pen.fillRect(grid.left + n * grid.wide, v * grid.tall, grid.wide - gap, grid.tall - (grid.tall > 5 ? 1 : 0));
   }));
-  if (labelled) {
+  if (labeled) {
     pen.fillStyle = ink, pen.font = "12px system-ui, sans-serif", pen.textBaseline = "middle";
     D.variants.forEach((_, v) => pen.fillText(fitted(pen, brief(v), grid.left - 12), 0, v * grid.tall + grid.tall / 2));
   }
-  frame(pen, state.a, ink), frame(pen, state.b, colour("--accent"));
+  frame(pen, state.a, ink), frame(pen, state.b, color("--accent"));
 }
 
 function frame(pen, v, stroke) {

@@ -1,5 +1,5 @@
 "use strict";
-// Elements, numbers and colours. Everything that a sweep says becomes text nodes: no string is ever read as markup.
+// Elements, numbers and colors. Everything that a sweep says becomes text nodes: no string is ever read as markup.
 const D = JSON.parse(document.getElementById("data").textContent);
 const by = (id) => document.getElementById(id);
 
@@ -78,8 +78,8 @@ function keepAddress() {
   }
 }
 
-// -- colours ----------------------------------------------------------------------------------------------------------
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// -- colors ----------------------------------------------------------------------------------------------------------
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const channels = (hex) => [1, 3, 5].map((n) => Number.parseInt(hex.slice(n, n + 2), 16));
 const mixed = (one, other, part) => {
   const [from, to] = [channels(one), channels(other)];
