@@ -1,7 +1,7 @@
 """Print the JSON Schema of a component's option file or of a flow, for editors.
 
-The class may be one of your own in the current folder. The schema of a flow knows the config groups of your project
-and of installed plugins.
+The class may be one of your own in the current folder. The schema of a flow
+has the config groups of your project and of installed plugins.
 
 Examples:
   llmops-flows schema llmops_flows.components.retriever.bm25.Bm25
