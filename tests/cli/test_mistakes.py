@@ -260,14 +260,18 @@ def test_an_embedder_without_its_key_is_told_before_anything_runs(
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     found = told(capsys, "check", "flow=rag_support", "embedder=openai", "model=extractive")
-    assert "the environment has no OPENAI_API_KEY; set it" in found
+    assert "the environment variable OPENAI_API_KEY is not set; set it" in found
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     assert main(["check", "flow=rag_support", "embedder=openai", "model=extractive"]) == 0
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("# Read me", "line 1 is no row"), ("\n[1]", "line 2 is no row"), ('{"answer": "a"}', "line 1 is no row")],
+    [
+        ("# Read me", "line 1 is not a row"),
+        ("\n[1]", "line 2 is not a row"),
+        ('{"answer": "a"}', "line 1 is not a row"),
+    ],
 )
 def test_a_file_that_holds_no_answers_cannot_be_replayed(
     capsys: pytest.CaptureFixture[str], project: Path, text: str, problem: str

@@ -240,7 +240,7 @@ def test_tracing_by_environment_does_not_tell_a_run_twice(server: StubServer, mo
             one = Flow(stages={"model": model(server)}, inputs=("messages",))
             [record] = runner.run(one, [Record.of("1", {"messages": ASKED})])
         assert record.answer == "Paris."
-        assert langsmith.asked == []
+        assert langsmith.requests == []
 
 
 # -- classes that do less ------------------------------------------------------------------------------------------
@@ -293,5 +293,5 @@ def test_a_class_that_neither_streams_nor_counts_answers_too(name: str, value: s
 
 @pytest.mark.usefixtures("own")
 def test_a_class_that_cannot_hold_to_a_schema_says_so() -> None:
-    with pytest.raises(BackendError, match="cannot hold its answer to a JSON schema"):
+    with pytest.raises(BackendError, match="does not support answers that follow a JSON schema"):
         answer(LangChainModel(target="langchain_own.Plain", name="m", json_schema={"type": "object"}))

@@ -43,6 +43,7 @@ SHARED_MODULE_NAMES = {
     "budget": "the budget of a config, of calls and of a sweep: one concept at three levels",
     "clock": "testing/clock.py is the fake of core/clock.py",
     "progress": "the progress of a sweep, and its display on the command line",
+    "run": "a run in the engine, and the command that runs one flow",
     "settings": "the settings of a sweep, and those of a search",
 }
 """Module names that occur twice outside of components/, integrations/ and cli/commands/, with the reason."""

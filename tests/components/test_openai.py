@@ -150,9 +150,9 @@ def test_a_model_that_thinks_is_asked_as_its_family_demands(server: StubServer) 
         ("ft:gpt-4.1-mini:me", False), ("chatgpt-4o-latest", False), ("llama", False),
     ],
 )  # fmt: skip
-def test_whether_a_model_thinks_is_told_by_its_name(name: str, thinks: bool) -> None:
-    assert OpenAI(name=name).thinks is thinks
-    assert OpenAI(name=name, reasoning=not thinks).thinks is not thinks
+def test_reasoning_models_are_recognized_by_name(name: str, thinks: bool) -> None:
+    assert OpenAI(name=name).is_reasoning_model is thinks
+    assert OpenAI(name=name, reasoning=not thinks).is_reasoning_model is not thinks
 
 
 def test_a_model_that_does_not_think_takes_temperature_stop_and_seed(server: StubServer) -> None:
@@ -261,7 +261,7 @@ def test_an_answer_that_reached_max_tokens_is_kept(server: StubServer) -> None:
 @pytest.mark.parametrize(
     ("reply", "schema", "words"),
     [
-        (said(finish="length"), None, "max_tokens=256 before it said a word"),
+        (said(finish="length"), None, "max_tokens=256 before it wrote any text"),
         (said('{"a": "b', finish="length"), {"type": "object"}, "before its JSON was complete"),
         (said(finish="content_filter"), None, "content filter"),
     ],

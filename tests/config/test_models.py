@@ -87,16 +87,19 @@ def test_a_missing_key_is_a_problem_that_names_the_variable(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["model=openai", f"model.api_key_env={KEY}"], "NAME of an environment variable"),
+        (["model=openai", f"model.api_key_env={KEY}"], "name of an environment variable"),
         (["model=openai", "model.name=gpt-99"], "prices.input"),
-        (["model=openai", "model.temperature=0.5"], "takes none"),
-        (["model=openai", "model.stop=[x]"], "takes no stop strings"),
+        (["model=openai", "model.temperature=0.5"], "accepts none"),
+        (["model=openai", "model.stop=[x]"], "does not accept stop strings"),
         (["model=openai", "model.reasoning_effort=hard"], "model.reasoning_effort"),
         (["model=openai", "model.base_url=api.example.com"], "http://"),
-        (["model=openai", "model.base_url=https://me:secretpassword@api.example.com/v1"], "no user or password"),
+        (
+            ["model=openai", "model.base_url=https://me:secretpassword@api.example.com/v1"],
+            "not contain a user or password",
+        ),
         (["model=openai", "model.prices.inputs=1"], "inputs"),
         (["model=anthropic", "model.temperature=1.5"], "0 to 1"),
-        (["model=anthropic", "model.name=claude-opus-5", "model.temperature=0.5"], "takes none"),
+        (["model=anthropic", "model.name=claude-opus-5", "model.temperature=0.5"], "accepts none"),
         (["model=openai_compatible"], "model.base_url"),
         (["model=openai_compatible", "model.base_url=http://h/v1", "model.api_key_env=NOT_SET_HERE"], "NOT_SET_HERE"),
         (["model=langchain", "model.name=x", "model.target=os.system"], "langchain"),
@@ -115,13 +118,13 @@ def test_what_cannot_work_is_told_before_it_is_tried(given: list[str], words: st
 def test_a_key_that_no_header_can_carry_is_told_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-01234567\u201989abcdefghijk")
     told = problems("model=openai")
-    assert "OPENAI_API_KEY holds" in told
+    assert "OPENAI_API_KEY contains" in told
     assert "01234567" not in told
 
 
 def test_a_file_that_is_no_model_is_told_before_it_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_text("not a model")
-    assert "no GGUF file" in problems("model=llamacpp", f"model.path={tmp_path / 'model.gguf'}")
+    assert "not a GGUF file" in problems("model=llamacpp", f"model.path={tmp_path / 'model.gguf'}")
 
 
 def test_prices_come_from_the_list_by_name_and_may_be_overridden_one_by_one() -> None:

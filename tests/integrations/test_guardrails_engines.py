@@ -143,9 +143,9 @@ def test_nothing_is_sent_downloaded_or_left_running(outside: list[str]) -> None:
         sys.addaudithook(watch)
         import asyncio
         policy = type(asyncio.get_event_loop_policy())
-        from llmops_flows.components.guardrail.validator_guardrail import Guard
+        from llmops_flows.components.guardrail.validator_guardrail import ValidatorGuardrail
         regex = {"on_fail": "noop", "params": {"regex": "a"}}
-        made = Guard(validators={"pii": {"on_fail": "fix"}, "regex_match": regex},
+        made = ValidatorGuardrail(validators={"pii": {"on_fail": "fix"}, "regex_match": regex},
             engine="guardrails")
         assert made.run(answer="Ask ann@mail.org").value == "Ask [EMAIL]"
         from guardrails.settings import settings

@@ -1,4 +1,4 @@
-"""Chat models by Anthropic (Messages API), or by a service that speaks its protocol."""
+"""`model=anthropic`: Anthropic's Messages API, or another service with the same API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .service_model import Connection, ServiceModel
 from .streaming import StreamedAnswer, stream_answer
 
 OFFICIAL = "https://api.anthropic.com"
-_TEMPERED = re.compile(r"claude-(?:[123]|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:$|-\d{8}|@))")
+_ACCEPTS_TEMPERATURE = re.compile(r"claude-(?:[123]|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:$|-\d{8}|@))")
 FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -23,18 +23,18 @@ FINISH = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
 }
-"""Anthropic's reason why an answer ended, by OpenAI's name."""
+"""Anthropic's stop reason to OpenAI's finish reason."""
 
 
 class Anthropic(ServiceModel):
     """A chat model of Anthropic.
 
-    System messages become the request's `system`, joined by blank lines. Models after Claude 4.6 take no
-    temperature; it is not sent to them. `seed` is not known to the service: it numbers the answers that are kept.
+    System messages become the request's `system`, joined by blank lines. Models after Claude 4.6 do not accept a
+    temperature and are not sent one. `seed` is not sent; it numbers the stored answers.
 
     Attributes:
-        takes_temperature: whether the model does; None tells it by the name.
-        effort: how hard the model works; None leaves that to the service.
+        takes_temperature: whether the model accepts a temperature; None derives it from the name.
+        effort: reasoning effort; None for the service's default.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("anthropic",)
@@ -47,55 +47,57 @@ class Anthropic(ServiceModel):
 
     @property
     def accepts_temperature(self) -> bool:
-        """Whether the model takes a temperature."""
-        return _TEMPERED.match(self.name) is not None if self.takes_temperature is None else self.takes_temperature
+        """Whether the model accepts a temperature."""
+        if self.takes_temperature is not None:
+            return self.takes_temperature
+        return _ACCEPTS_TEMPERATURE.match(self.name) is not None
 
     def problems(self) -> list[str]:
-        found = super().problems()
+        problems = super().problems()
         if self.temperature > 1:
-            found.append("temperature: Anthropic's models take 0 to 1")
+            problems.append("temperature: Anthropic's models accept 0 to 1")
         elif not self.accepts_temperature and self.temperature not in (0, 1):
-            found.append(f"temperature: {self.name} takes none; set 0 (one answer is enough) or 1 (they are drawn)")
-        return found
+            problems.append(f"temperature: {self.name} accepts none; set 0 (reuse one answer) or 1 (sample)")
+        return problems
 
     @cached_property
     def connection(self) -> Connection:
         return Connection(library="anthropic", base_url=self.base_url or OFFICIAL)
 
     async def run(self, messages: list[Message], call: Call) -> Outcome:
-        async def ask(heard: StreamedAnswer, seconds: float) -> None:
+        async def receive(answer: StreamedAnswer, seconds: float) -> None:
             key = self.api_key() or "none"
             client = await self.connection.client(key, lambda: self._client(key))
-            # The deadline of the call is kept around this; the client's own only ends what hangs on after it.
+            # The caller enforces the deadline; the client's timeout ends a request that outlives it.
             async with await client.messages.create(**self.request(messages), timeout=seconds + 1) as stream:
                 async for event in stream:
-                    _take(event, heard)
+                    _add_event(event, answer)
 
-        return await stream_answer(self, call, ask)
+        return await stream_answer(self, call, receive)
 
     def _client(self, key: str) -> Any:
         anthropic = load("anthropic", self.extra, "model=anthropic")
         return anthropic.AsyncAnthropic(api_key=key, base_url=self.connection.base_url, max_retries=0, timeout=None)
 
     def request(self, messages: list[Message]) -> dict[str, Any]:
-        """The request, as the client takes it."""
+        """The arguments of the client's `messages.create`."""
         system = "\n\n".join(_text(m["content"]) for m in messages if m["role"] == "system")
-        said = [{"role": m["role"], "content": m["content"]} for m in messages if m["role"] != "system"]
-        wanted: dict[str, Any] = {
+        messages_sent = [{"role": m["role"], "content": m["content"]} for m in messages if m["role"] != "system"]
+        request: dict[str, Any] = {
             "model": self.name,
-            "messages": [message for message in said if message["content"]],
+            "messages": [message for message in messages_sent if message["content"]],
             "max_tokens": self.max_tokens,
             "stream": True,
         }
         if system:
-            wanted["system"] = system
+            request["system"] = system
         if self.stop:
-            wanted["stop_sequences"] = list(self.stop)
-        body = {**self._newer(), **self.extra_body}
-        return {**wanted, "extra_body": body} if body else wanted
+            request["stop_sequences"] = list(self.stop)
+        body = {**self._extra_fields(), **self.extra_body}
+        return {**request, "extra_body": body} if body else request
 
-    def _newer(self) -> dict[str, Any]:
-        """Fields that not every version of the client names."""
+    def _extra_fields(self) -> dict[str, Any]:
+        """Fields that not every version of the client has as arguments."""
         body: dict[str, Any] = {"temperature": self.temperature} if self.accepts_temperature else {}
         output: dict[str, Any] = {"effort": self.effort} if self.effort else {}
         if self.json_schema is not None:
@@ -110,38 +112,38 @@ def _text(content: Any) -> str:
     return "\n".join(str(part.get("text", "")) for part in content or () if isinstance(part, Mapping))
 
 
-def _take(event: Any, heard: StreamedAnswer) -> None:
-    """Take what one event of the stream says."""
+def _add_event(event: Any, answer: StreamedAnswer) -> None:
+    """Add one event of the stream to the answer."""
     if event.type == "message_start":
-        heard.model = event.message.model
-        heard.usage = _usage(event.message.usage, heard.usage)
+        answer.model = event.message.model
+        answer.usage = _usage(event.message.usage, answer.usage)
     elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-        heard.add(event.delta.text)
+        answer.add(event.delta.text)
     elif event.type == "message_delta":
         reason = event.delta.stop_reason
-        heard.refused = reason == "refusal"
-        heard.refusal_text = getattr(getattr(event.delta, "stop_details", None), "explanation", None) or ""
-        heard.finish = FINISH.get(reason, reason or "")
-        heard.usage = _usage(event.usage, heard.usage)
+        answer.refused = reason == "refusal"
+        answer.refusal_text = getattr(getattr(event.delta, "stop_details", None), "explanation", None) or ""
+        answer.finish = FINISH.get(reason, reason or "")
+        answer.usage = _usage(event.usage, answer.usage)
     else:
-        heard.add(None)
+        answer.add(None)
 
 
-def _usage(said: Any, before: Usage) -> Usage:
-    """The usage so far. The service counts input that it had kept apart; LangChain's names hold all of it."""
-    if said is None:
+def _usage(reported: Any, before: Usage) -> Usage:
+    """The usage so far. The service counts cached input separately; `input_tokens` includes it."""
+    if reported is None:
         return before
     details = dict(before.get("input_token_details", {}))
-    fresh = before.get("input_tokens", 0) - sum(details.values())
+    uncached = before.get("input_tokens", 0) - sum(details.values())
     for name, field in (("cache_read", "cache_read_input_tokens"), ("cache_creation", "cache_creation_input_tokens")):
-        if getattr(said, field, None):
-            details[name] = getattr(said, field)
-    fresh = fresh if said.input_tokens is None else said.input_tokens
-    given, made = fresh + sum(details.values()), said.output_tokens or 0
-    usage = Usage(input_tokens=given, output_tokens=made, total_tokens=given + made)
+        if getattr(reported, field, None):
+            details[name] = getattr(reported, field)
+    uncached = uncached if reported.input_tokens is None else reported.input_tokens
+    inputs, outputs = uncached + sum(details.values()), reported.output_tokens or 0
+    usage = Usage(input_tokens=inputs, output_tokens=outputs, total_tokens=inputs + outputs)
     if details:
         usage["input_token_details"] = details
-    thoughts = getattr(getattr(said, "output_tokens_details", None), "thinking_tokens", None) or 0
-    if thoughts:
-        usage["output_token_details"] = {"reasoning": thoughts}
+    reasoning = getattr(getattr(reported, "output_tokens_details", None), "thinking_tokens", None) or 0
+    if reasoning:
+        usage["output_token_details"] = {"reasoning": reasoning}
     return usage

@@ -8,7 +8,7 @@ from llmops_flows.core.stage import Call, Outcome
 
 
 class Echo(Model):
-    """Answers with the last message, word by word as it would be typed."""
+    """Answers with the last message, streamed word by word."""
 
     name: str = "echo"
 

@@ -1,4 +1,4 @@
-"""No language model: the sentences of the context that answer best. The deterministic baseline."""
+"""`model=extractive`: a deterministic baseline without a language model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from ..reranker.sentences import SentenceReranker
 
 
 class Extractive(Model):
-    """Answers with the `sentences` best sentences of what was retrieved, best first."""
+    """Answers with the retrieved sentences that match the question best, best first.
+
+    Attributes:
+        sentences: number of sentences.
+    """
 
     name: str = "extractive"
     sentences: Positive = 2
 
     def run(self, question: str, documents: list[Document]) -> Any:
-        best = SentenceReranker(count=self.sentences).run(question, documents)
-        return " ".join(found["page_content"] for found in best)
+        passages = SentenceReranker(count=self.sentences).run(question, documents)
+        return " ".join(passage["page_content"] for passage in passages)

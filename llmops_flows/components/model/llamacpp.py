@@ -1,4 +1,4 @@
-"""llama.cpp in this process (xllamacpp): the embedded SmolLM2, or any GGUF file."""
+"""`model=llamacpp`: a GGUF file that llama.cpp runs in this process (xllamacpp)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Part, Positive
 
 from .streaming import StreamedAnswer, finish_answer
 
-_STRIDE = 64
-"""Tokens of a prompt that are read at once: between strides a call can be cancelled. On a CPU as fast as 2,048."""
+_BATCH_TOKENS = 64
+"""Tokens of a prompt in one batch; a call can be cancelled between batches. On a CPU as fast as 2,048."""
 
 
 class ServerSlots:
-    """A server of this process, with a permit for each of its slots."""
+    """A llama.cpp server in this process, with a semaphore for its slots."""
 
     def __init__(self, server: Any, slots: int) -> None:
         self.server = server
@@ -37,7 +37,7 @@ class ServerSlots:
 
     @contextmanager
     def slot(self, check: Callable[[], None]) -> Iterator[Any]:
-        """The server, once one of its slots is free; `check` raises when there is no more point in waiting."""
+        """The server, when a slot is free. `check` is called while waiting, and raises to stop."""
         while not self._free.acquire(timeout=0.1):
             check()
         try:
@@ -47,10 +47,10 @@ class ServerSlots:
 
 
 class LlamaServer(Part):
-    """A loaded GGUF file: what models share that differ only in how they ask.
+    """A loaded GGUF file, shared by models that differ only in sampling.
 
     Attributes:
-        weights: what the file counts as; where it lies does not matter.
+        weights: identity of the file's content; its path does not count.
     """
 
     file: Annotated[Path, OPERATIONAL]
@@ -64,7 +64,7 @@ class LlamaServer(Part):
         return {**self.model_dump(mode="json", exclude={"file"}), "class": "Engine"}
 
     def running(self) -> ServerSlots:
-        """The server of this process (a forked child gets its own); its first caller loads the model."""
+        """The server of this process, loaded on the first call. A forked process loads its own."""
         return shared(self, self._load, name=str(os.getpid()))
 
     def _load(self) -> ServerSlots:
@@ -73,35 +73,35 @@ class LlamaServer(Part):
         params.model.path = str(self.file)
         params.model_alias = {self.file.stem}
         params.n_ctx, params.n_parallel = self.context * self.slots, self.slots
-        params.n_batch = params.n_ubatch = _STRIDE
+        params.n_batch = params.n_ubatch = _BATCH_TOKENS
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.threads or _cores()
         params.cpuparams.poll = params.cpuparams_batch.poll = 0
         params.warmup, params.verbosity, params.n_gpu_layers = False, -1, self.gpu_layers
-        params.api_keys = [os.urandom(16).hex()]  # its HTTP port always opens; nobody but us may use it
+        params.api_keys = [os.urandom(16).hex()]  # protects its HTTP port, which cannot be closed
         try:
             return ServerSlots(xllamacpp.Server(params), self.slots)
         except RuntimeError as error:
-            raise BackendError(f"llama.cpp cannot load {str(self.file)!r}: {self._ailing()}") from error
+            raise BackendError(f"llama.cpp cannot load {str(self.file)!r}: {self._load_problem()}") from error
 
-    def _ailing(self) -> str:
+    def _load_problem(self) -> str:
         if not self.file.is_file():
-            return "there is no such file"
+            return "file not found"
         size = self.file.stat().st_size
         return (
-            f"its {size:,} bytes are damaged or cut short, of a kind that this xllamacpp does not know, or more than "
-            "fits into memory with model.context and model.slots; fetch it again, or choose another"
+            f"the file ({size:,} bytes) is damaged, has a format that this xllamacpp does not support, or does not fit "
+            "in memory with model.context and model.slots; download it again or choose another"
         )
 
 
 class LlamaCpp(Model):
-    """A GGUF file, run in process. Its answers do not depend on threads, slots or what else is running.
+    """A GGUF file that runs in process. Answers do not depend on threads, slots or concurrent calls.
 
     Attributes:
         path: the GGUF file; its content is part of the identity.
-        context: tokens of prompt and answer together, for each slot.
-        slots: how many answers are made at once; they share the model's memory and batch their work.
-        threads: threads for one server; None takes the cores that this process may use.
-        gpu_layers: layers of the model that a GPU computes, where xllamacpp was built for one.
+        context: tokens of prompt and answer together, per slot.
+        slots: concurrent answers; they share memory and are computed in batches.
+        threads: threads of the server; None for the free cores.
+        gpu_layers: layers of the model on the GPU, if xllamacpp is built for one.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("xllamacpp",)
@@ -139,57 +139,57 @@ class LlamaCpp(Model):
         return self.path
 
     def weights(self) -> str:
-        """What the weights count as: the digest of the file, read once per process and state of the file."""
+        """The digest of the file, cached until the file changes."""
         stat = self.file().stat()
         return _digest(self.file(), stat.st_size, stat.st_mtime_ns)
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        placeless = self.model_copy(update={"path": None})
+        without_path = self.model_copy(update={"path": None})
         return {
-            **super(LlamaCpp, placeless).fingerprint(include_operational=include_operational),
+            **super(LlamaCpp, without_path).fingerprint(include_operational=include_operational),
             "weights": self.weights(),
         }
 
     def problems(self) -> list[str]:
         if self.path is None:
-            return ["model.path must name a GGUF file: model.path=/folder/model.gguf"]
+            return ["model.path is not set; set a GGUF file: model.path=/folder/model.gguf"]
         try:
             with self.path.open("rb") as file:
-                return [] if file.read(4) == b"GGUF" else [f"{str(self.path)!r} is no GGUF file: mend model.path"]
+                return [] if file.read(4) == b"GGUF" else [f"{str(self.path)!r} is not a GGUF file; set model.path"]
         except OSError as error:
-            return [f"there is no GGUF file {str(self.path)!r} to read ({error.strerror}): mend model.path"]
+            return [f"the GGUF file {str(self.path)!r} cannot be read: {error.strerror}; set model.path"]
 
     def run(self, messages: list[Message], call: Call) -> Outcome:
-        begun = time.monotonic()
-        deadline = begun + self.limits.timeout if call.deadline is None else call.deadline
-        heard, broken = StreamedAnswer(call), list[Exception]()
+        started = time.monotonic()
+        deadline = started + self.limits.timeout if call.deadline is None else call.deadline
+        answer, errors = StreamedAnswer(call), list[Exception]()
 
         def check() -> None:
-            heard.add(None)
+            answer.add(None)
             if time.monotonic() > deadline:
-                seconds = f"{deadline - begun:.3g} s"
+                seconds = f"{deadline - started:.3g} s"
                 raise DeadlineExceeded(f"{self.name} did not answer within {seconds}; to wait longer: limits.timeout")
 
         def on_chunk(chunk: Any) -> bool:
             try:
-                for piece in chunk if isinstance(chunk, list) else [chunk]:
-                    self._take(json.loads(piece) if isinstance(piece, (str, bytes)) else piece, heard)
+                for part in chunk if isinstance(chunk, list) else [chunk]:
+                    self._add_chunk(json.loads(part) if isinstance(part, (str, bytes)) else part, answer)
                 check()
-            except Exception as error:  # the server swallows what a callback raises
-                broken.append(error)
-            return bool(broken)
+            except Exception as error:  # the server ignores exceptions of a callback
+                errors.append(error)
+            return bool(errors)
 
         with self.engine.running().slot(check) as server:
             try:
                 server.handle_chat_completions(self._request(messages), on_chunk)
             except (ValueError, RuntimeError) as error:
-                raise BackendError(f"llama.cpp refused the request: {_brief(error)}", status=400) from error
-        if broken:
-            raise broken[0]
-        return finish_answer(self, heard)
+                raise BackendError(f"llama.cpp refused the request: {_short_message(error)}", status=400) from error
+        if errors:
+            raise errors[0]
+        return finish_answer(self, answer)
 
     def _request(self, messages: list[Message]) -> dict[str, Any]:
-        wanted: dict[str, Any] = {
+        request: dict[str, Any] = {
             "messages": messages,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
@@ -200,49 +200,51 @@ class LlamaCpp(Model):
             "cache_prompt": True,
         }
         if self.seed is not None:
-            wanted["seed"] = self.seed
+            request["seed"] = self.seed
         if self.json_schema is not None:
             schema = {"name": "answer", "schema": self.json_schema, "strict": True}
-            wanted["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return wanted
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return request
 
-    def _take(self, chunk: Mapping[str, Any], heard: StreamedAnswer) -> None:
-        """Take what one piece of the stream says."""
+    def _add_chunk(self, chunk: Mapping[str, Any], answer: StreamedAnswer) -> None:
+        """Add one chunk of the stream to the answer."""
         if "error" in chunk or ("code" in chunk and "message" in chunk):
             raise self._error(chunk.get("error", chunk))
         for choice in chunk.get("choices", ()):
-            heard.add((choice.get("delta") or {}).get("content"))
-            heard.finish = choice.get("finish_reason") or heard.finish
+            answer.add((choice.get("delta") or {}).get("content"))
+            answer.finish = choice.get("finish_reason") or answer.finish
         if chunk.get("usage"):
-            given, made = chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]
-            heard.usage = Usage(input_tokens=given, output_tokens=made, total_tokens=given + made)
+            inputs, outputs = chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]
+            answer.usage = Usage(input_tokens=inputs, output_tokens=outputs, total_tokens=inputs + outputs)
 
     def _error(self, error: Any) -> FlowError:
-        said = error if isinstance(error, Mapping) else {"message": error}
-        if said.get("type") == "exceed_context_size_error":
+        details = error if isinstance(error, Mapping) else {"message": error}
+        if details.get("type") == "exceed_context_size_error":
             return BackendError(
-                f"the prompt has {said.get('n_prompt_tokens')} tokens, more than the {said.get('n_ctx')} that "
-                f"{self.name} can hold; raise model.context, or give it fewer or shorter passages",
+                f"the prompt has {details.get('n_prompt_tokens')} tokens, more than the {details.get('n_ctx')} that "
+                f"{self.name} accepts; raise model.context, or use fewer or shorter passages",
                 status=400,
             )
-        code = said.get("code")
-        return BackendError(f"llama.cpp failed: {said.get('message')}", status=code if isinstance(code, int) else 500)
+        code = details.get("code")
+        return BackendError(
+            f"llama.cpp failed: {details.get('message')}", status=code if isinstance(code, int) else 500
+        )
 
 
 @lru_cache(maxsize=64)
 def _digest(file: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file, read piece by piece (it may be larger than memory), once per size and time of change."""
+    """SHA-256 of a file. The size and modification time are part of the cache key."""
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _cores() -> int:
-    """Cores that are free now: on a busy machine fewer threads are faster."""
+    """Cores that are free now; on a busy machine, fewer threads are faster."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1, cores - round(busy))
 
 
-def _brief(error: Exception) -> str:
-    """What the server says of a request, without the words around it."""
+def _short_message(error: Exception) -> str:
+    """The message of the server, without its prefix."""
     return str(error).rpartition("Automatic parser generation failed: ")[2]

