@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .support.store_servers import postgres_server, redis_server
+from tests.support.store_servers import postgres_server, redis_server
 
 __all__ = ["postgres_server", "redis_server"]  # fixtures
 

@@ -1,4 +1,4 @@
-"""A model with a price, and processes that spend from one budget as fast as they can."""
+"""Processes that spend from one budget as fast as they can, with a model that has prices."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ spawn = multiprocessing.get_context("spawn")
 
 
 class Priced(Model):
-    """Answers with as many tokens as it likes, up to `max_tokens`, and writes into a file what it will ask for that.
+    """Answers with up to `max_tokens` tokens, and writes the cost to the file `bill` before it answers.
 
-    The file is the bill of a service: whoever is killed while it waits for the answer has to pay all the same.
+    Like a service, it bills a call even if the caller is killed before the answer arrives.
     """
 
     name: str = "priced"
@@ -49,7 +49,7 @@ class Priced(Model):
 
 
 def priced(bill: Path, number: int, pause: float) -> Flow:
-    """A flow around one of several models: dear, cheap, with long and short answers."""
+    """A flow with one of several models, expensive or cheap, with long or short answers."""
     chance = random.Random(number)
     prices = Prices(input=chance.uniform(0, 400), output=chance.uniform(1, 2000))
     model = Priced(name=f"m{number}", bill=bill, prices=prices, max_tokens=chance.randint(1, 200), pause=pause)
@@ -57,7 +57,7 @@ def priced(bill: Path, number: int, pause: float) -> Flow:
 
 
 def spend(config: Any, account: str, budget: Budget, bill: Path, threads: int, pause: float, report: Path) -> None:
-    """Ask in many threads at once until the budget allows no more."""
+    """Ask questions in many threads until the budget is used up."""
     ledger: Ledger = config.open()
     meter = BudgetMeter(budget, ledger, account, new=False)
     seed = random.random()
@@ -74,25 +74,25 @@ def spend(config: Any, account: str, budget: Budget, bill: Path, threads: int, p
                 return
 
     with Runner(budget_meter=meter, workers=threads) as runner:
-        asking = [threading.Thread(target=ask, args=(number,)) for number in range(threads)]
-        for thread in asking:
+        workers = [threading.Thread(target=ask, args=(number,)) for number in range(threads)]
+        for thread in workers:
             thread.start()
-        for thread in asking:
+        for thread in workers:
             thread.join()
     report.write_text("\n".join(unexpected) or "used up")
 
 
 def race(folder: Path, config: Any, *, processes: int, threads: int, kills: int, usd: float) -> None:
-    """Processes spend from one budget, some are killed in their calls; nobody ever spends more than there is."""
+    """Spend from one budget in many processes, kill some of them, and check that the budget is never exceeded."""
     budget, bill, chance = Budget(usd=usd), folder / "bill", random.Random(6)
     ledger = config.open()
     spending = BudgetMeter(budget, ledger, "sweep")
 
     def start(number: int) -> Any:
         report = folder / f"report{number}"
-        one = spawn.Process(target=spend, args=(config, "sweep", budget, bill, threads, 0.03, report))
-        one.start()
-        return one
+        process = spawn.Process(target=spend, args=(config, "sweep", budget, bill, threads, 0.03, report))
+        process.start()
+        return process
 
     def billed() -> float:
         return math.fsum(map(float, logged_calls(bill)))
@@ -111,12 +111,12 @@ def race(folder: Path, config: Any, *, processes: int, threads: int, kills: int,
         assert billed() <= usd
         working.append(start(started))
         started += 1
-    for one in working:
-        one.join(120)
-        assert one.exitcode == 0
-    found = spending.statement()
+    for process in working:
+        process.join(120)
+        assert process.exitcode == 0
+    statement = spending.statement()
     ledger.close()
-    assert billed() <= found.usd + 1e-6 <= usd + 2e-6
-    assert found.usd > usd * 0.8
+    assert billed() <= statement.usd + 1e-6 <= usd + 2e-6
+    assert statement.usd > usd * 0.8
     reports = [path.read_text() for path in folder.glob("report*")]
     assert reports and set(reports) == {"used up"}

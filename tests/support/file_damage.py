@@ -1,4 +1,4 @@
-"""What befalls files: flipped, zeroed and cut-off bytes, folders that can only be read, disks that are full."""
+"""Damaged files, read-only folders and full disks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 
 def damage_file(file: Path, chance: random.Random) -> str:
-    """Damage a file at one place; what was done to it."""
+    """Damage a file at one random place, and describe the damage."""
     data = bytearray(file.read_bytes())
     where = chance.randrange(len(data)) if data else 0
     kind = chance.choice(("flip", "zero", "cut"))
@@ -30,10 +30,10 @@ def damage_file(file: Path, chance: random.Random) -> str:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """A folder that nobody, root neither, can write to."""
+    """A folder that no user can write to, not even root."""
     if os.geteuid() == 0:
         if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode:
-            pytest.skip("root may write everywhere, and may not mount here")
+            pytest.skip("root can write everywhere, and cannot mount here")
         try:
             subprocess.run(["mount", "-o", "remount,bind,ro", folder, folder], check=True, capture_output=True)
             yield
@@ -52,10 +52,10 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
-    """A disk of its own that is soon full, mounted at `folder`."""
+    """A small file system, mounted at `folder`."""
     folder.mkdir(exist_ok=True)
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
-    if made.returncode:
+    result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+    if result.returncode:
         pytest.skip("a file system cannot be mounted here")
     try:
         yield folder

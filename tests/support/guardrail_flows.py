@@ -1,4 +1,4 @@
-"""Guardrails, flows that they stand in, and questions put to these."""
+"""Guardrails, and flows that use them."""
 
 from __future__ import annotations
 

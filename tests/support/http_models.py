@@ -1,4 +1,4 @@
-"""A small real model over HTTP: a stage that asks the server of the tests, by coroutine or in a thread."""
+"""Models that call the HTTP server of the tests, in a coroutine or in a thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HELLO = StubResponse(body={"text": "hello"})
 
 
 class Chat(Model):
-    """Asks `url` for JSON {"text"}, or for server-sent pieces when `streams`."""
+    """Requests JSON {"text"} from `url`, or server-sent pieces if `streams`."""
 
     name: str = "chat"
     url: Annotated[str, OPERATIONAL]
@@ -53,7 +53,7 @@ class Chat(Model):
 
 
 class Blocking(Chat):
-    """The same by a client that blocks its thread, asking now and then whether anybody still waits."""
+    """The same with a client that blocks its thread, and checks regularly whether the call was cancelled."""
 
     PAUSE: ClassVar[float] = 0.05
 
@@ -67,7 +67,7 @@ class Blocking(Chat):
             if answer.status_code >= 400:
                 raise refused(answer)
             return Outcome(answer.json()["text"])
-        raise BackendError("nobody waits any more")
+        raise BackendError("the call was cancelled")
 
 
 def refused(answer: httpx.Response) -> BackendError:
@@ -81,7 +81,7 @@ def refused(answer: httpx.Response) -> BackendError:
 
 
 class Quote(Model):
-    """No service: answers with the passage."""
+    """Answers with the passage, without a service."""
 
     name: str = "quote"
 
@@ -90,7 +90,7 @@ class Quote(Model):
 
 
 class Find(Stage):
-    """A stage before the model, whose answer is worth keeping."""
+    """A stage before the model."""
 
     writes: ClassVar[str] = "documents"
 

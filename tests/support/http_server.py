@@ -1,12 +1,12 @@
-"""A small real HTTP server on loopback that answers as it is told: status, headers, body, pieces, delay, silence.
+"""A real HTTP server on loopback with scripted responses.
 
-    with StubServer(StubResponse(429, headers={"Retry-After": "1"}), StubResponse(body={"text": "hello"})) as server:
+    reply = StubResponse(429, headers={"Retry-After": "1"})
+    with StubServer(reply, StubResponse(body={"text": "hello"})) as server:
         httpx.post(server.url + "/v1/chat/completions", json={...})
-    assert [asked.path for asked in server.requests] == [...]
+    assert [request.path for request in server.requests] == [...]
 
-Replies are given in order, the last one for ever after; `server.reply(...)` sets new ones. A reply may also be a
-function of the request. Every server is bounded (it serves at most `limit` requests, then hangs up) and stopped by
-the `with` block, whatever is still hanging in it.
+Responses are sent in order, and the last one from then on. A response may also be a function of the request. A server
+responds to at most `limit` requests and then hangs up. The end of the `with` block ends every open connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request as it arrived. `at`: time.monotonic(). `body`: decoded JSON, or the text if it is none."""
+    """A request. `at` is `time.monotonic()`; `body` is decoded JSON, or the text of any other body."""
 
     method: str
     path: str
@@ -34,12 +34,16 @@ class ReceivedRequest:
 
 @dataclass(frozen=True)
 class StubResponse:
-    """What to answer.
+    """A response.
 
-    body: bytes or text as they are, anything else as JSON. pieces: server-sent events instead of a body, each sent
-    at once as `data: PIECE` (JSON unless text), `every` seconds apart. delay: seconds before the status line.
-    hang: never answer (until the server stops). cut: hang up without a word; with pieces, after the last one
-    without the stream's end. stall: after the last piece, keep the connection open and say nothing more.
+    Attributes:
+        body: bytes or text, or a value that is sent as JSON.
+        pieces: server-sent events instead of a body, each sent as `data: PIECE` (JSON unless text).
+        every: seconds between pieces.
+        delay: seconds before the status line.
+        hang: never respond.
+        cut: hang up without a response; with pieces, after the last one without the end of the stream.
+        stall: keep the connection open after the last piece.
     """
 
     status: int = 200
@@ -57,10 +61,12 @@ Script = StubResponse | Callable[[ReceivedRequest], StubResponse]
 
 
 class StubServer(ThreadingHTTPServer):
-    """Answers `replies` in order, the last for ever after.
+    """Sends `replies` in order, and the last one from then on.
 
-    `asked` are the requests so far; `active` how many are being answered now, `max_active` the most there ever were;
-    `gone` counts clients that hung up before the answer was out.
+    Attributes:
+        requests: the requests so far.
+        active, max_active: the number of requests in progress, now and at most.
+        disconnects: how many clients hung up before the end of the response.
     """
 
     daemon_threads = True
@@ -74,7 +80,7 @@ class StubServer(ThreadingHTTPServer):
         self._limit = limit
         self._lock = threading.Lock()
         self.reply(*(replies or (StubResponse(),)))
-        super().__init__(("127.0.0.1", 0), _Conversation)
+        super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
     def url(self) -> str:
@@ -82,30 +88,30 @@ class StubServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def reply(self, *replies: Script) -> None:
-        """Answer these from now on."""
+        """Send these from now on."""
         with self._lock:
             self._replies, self._next = list(replies), 0
 
-    def take(self, asked: ReceivedRequest) -> StubResponse:
-        """Note a request, and say what to answer it."""
+    def receive(self, request: ReceivedRequest) -> StubResponse:
+        """Record a request, and return its response."""
         with self._lock:
-            self.requests.append(asked)
+            self.requests.append(request)
             self.active += 1
             self.max_active = max(self.max_active, self.active)
             if len(self.requests) > self._limit:
                 return StubResponse(cut=True)
             reply = self._replies[min(self._next, len(self._replies) - 1)]
             self._next += 1
-        return reply(asked) if callable(reply) else reply
+        return reply(request) if callable(reply) else reply
 
-    def done(self, *, gone: bool) -> None:
-        """Note that a request was answered, or that its client had gone."""
+    def finish(self, *, disconnected: bool) -> None:
+        """Record the end of a response, or that the client has hung up."""
         with self._lock:
             self.active -= 1
-            self.disconnects += gone
+            self.disconnects += disconnected
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no news."""
+        """Ignore clients that hang up."""
 
     def __enter__(self) -> StubServer:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -119,28 +125,28 @@ class StubServer(ThreadingHTTPServer):
         self.server_close()
 
 
-class _Conversation(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: StubServer
     protocol_version = "HTTP/1.1"
     timeout = 60
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        reply = self.server.take(
+        reply = self.server.receive(
             ReceivedRequest(self.command, self.path, dict(self.headers.items()), _decoded(data), time.monotonic())
         )
-        gone = True
+        disconnected = True
         try:
-            self._give(reply)
-            gone = False
+            self._respond(reply)
+            disconnected = False
         except OSError:
             self.close_connection = True
         finally:
-            self.server.done(gone=gone)
+            self.server.finish(disconnected=disconnected)
 
     do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
 
-    def _give(self, reply: StubResponse) -> None:
+    def _respond(self, reply: StubResponse) -> None:
         if reply.delay:
             self.server.stopped.wait(reply.delay)
         if reply.hang:
@@ -152,11 +158,11 @@ class _Conversation(BaseHTTPRequestHandler):
             self._stream(reply)
             return
         body = _encoded(reply.body)
-        self._head(reply, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        self._send_headers(reply, {"Content-Type": "application/json", "Content-Length": str(len(body))})
         self.wfile.write(body)
 
     def _stream(self, reply: StubResponse) -> None:
-        self._head(reply, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+        self._send_headers(reply, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
         for piece in reply.pieces or ():
             self._chunk(f"data: {piece if isinstance(piece, str) else json.dumps(piece)}\n\n".encode())
             if reply.every and self.server.stopped.wait(reply.every):
@@ -172,14 +178,14 @@ class _Conversation(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 
-    def _head(self, reply: StubResponse, usual: Mapping[str, str]) -> None:
+    def _send_headers(self, reply: StubResponse, defaults: Mapping[str, str]) -> None:
         self.send_response(reply.status)
-        for name, value in {**usual, **reply.headers}.items():
+        for name, value in {**defaults, **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Tests are quiet."""
+        """Do not log."""
 
 
 def _decoded(data: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""A process to be interrupted: runs a flow, and prints how long after Ctrl-C it came back, in seconds."""
+"""A program that runs a flow until Ctrl-C, and prints how many seconds later the run ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PHASES: dict[str, dict[str, Any]] = {
 
 
 def flow(phase: str, url: str) -> Any:
-    """A flow whose call spends its time in the phase."""
+    """A flow whose call hangs in this phase."""
     kind = Blocking if phase == "thread" else Chat
     return chat(kind(url=url, **PHASES[phase]))
 

@@ -1,4 +1,4 @@
-"""A LangSmith that listens on loopback: it speaks the protocol, keeps what arrives, and fails on demand."""
+"""A LangSmith server on loopback that stores what it receives, and fails on demand."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ Behavior = Literal["well", "hang", "slow", "429", "500", "401", "picky"]
 
 
 class FakeLangSmith:
-    """What arrived: `runs` and `feedback` by id, `bodies` as they came, `posts` counts how often a run was sent.
+    """The received runs and feedback.
 
-    behavior: well; hang (never answers); slow (a second for each answer); an HTTP status; picky (422 for every request
-    that holds the word `poison`). `multipart` False answers 404 to /runs/multipart, as old servers do.
+    Attributes:
+        behavior: well; hang (never respond); slow (a second for each response); an HTTP status; picky (422 for each
+            request with the word `poison`).
+        multipart: False responds with 404 to /runs/multipart, as old servers do.
+        runs, feedback: by id.
+        posts: how often each run was sent.
+        bodies, headers: of each request.
+        over: set to end hanging requests.
     """
 
     def __init__(self) -> None:
@@ -40,21 +46,21 @@ class FakeLangSmith:
         return [run for run in self.runs.values() if not run.get("parent_run_id")]
 
     def children(self, root: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        found = [run for run in self.runs.values() if run.get("parent_run_id") == root["id"]]
-        return {run["name"]: run for run in sorted(found, key=lambda run: run["dotted_order"])}
+        runs = [run for run in self.runs.values() if run.get("parent_run_id") == root["id"]]
+        return {run["name"]: run for run in sorted(runs, key=lambda run: run["dotted_order"])}
 
     # -- the protocol ----------------------------------------------------------------------------------------------
 
-    def take(self, path: str, kind: str, body: bytes) -> tuple[int, Any]:
+    def receive(self, path: str, kind: str, body: bytes) -> tuple[int, Any]:
         if path == "/runs/multipart":
-            return self._parts(kind, body) if self.multipart else (404, {"detail": "no such endpoint"})
+            return self._multipart(kind, body) if self.multipart else (404, {"detail": "no such endpoint"})
         data = json.loads(body)
         if path == "/runs/batch":
             for run in data.get("post", []):
-                self._run(run)
+                self._store_run(run)
             return 202, {}
         if path == "/runs":
-            self._run(data)
+            self._store_run(data)
             return 202, {}
         if path.startswith("/runs/"):
             self.runs.setdefault(path.rpartition("/")[2], {}).update(data)
@@ -70,10 +76,10 @@ class FakeLangSmith:
             }  # fmt: skip
         return 404, {"detail": path}
 
-    def _parts(self, kind: str, body: bytes) -> tuple[int, Any]:
+    def _multipart(self, kind: str, body: bytes) -> tuple[int, Any]:
         head = f"Content-Type: {kind}\r\n\r\n".encode()
         message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-        held: dict[str, dict[str, Any]] = {}
+        runs: dict[str, dict[str, Any]] = {}
         for part in message.iter_parts():  # type: ignore[attr-defined]
             name = part.get_param("name", header="content-disposition")
             value = json.loads(part.get_payload(decode=True))
@@ -82,28 +88,28 @@ class FakeLangSmith:
             if operation == "feedback":
                 self.feedback[id] = value
             elif field:
-                held[id][field] = value
+                runs[id][field] = value
             else:
-                held[id] = value
-        for run in held.values():
-            self._run(run)
+                runs[id] = value
+        for run in runs.values():
+            self._store_run(run)
         return 202, {"message": "Runs batch ingested"}
 
-    def _run(self, run: dict[str, Any]) -> None:
+    def _store_run(self, run: dict[str, Any]) -> None:
         self.posts[run["id"]] += 1
         self.runs[run["id"]] = run
 
 
 @contextmanager
-def fake_langsmith(receiver: FakeLangSmith | None = None) -> Iterator[FakeLangSmith]:
-    """A receiver that listens on a free port until the end of the block."""
-    receiver = receiver or FakeLangSmith()
+def fake_langsmith(langsmith: FakeLangSmith | None = None) -> Iterator[FakeLangSmith]:
+    """A server on a free port until the end of the block."""
+    langsmith = langsmith or FakeLangSmith()
 
-    class Answers(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: Any) -> None:
-            """Quiet."""
+            """Do not log."""
 
         def do_GET(self) -> None:
             info = {"version": "0.15.0", "batch_ingest_config": {"use_multipart_endpoint": True},
@@ -116,20 +122,20 @@ def fake_langsmith(receiver: FakeLangSmith | None = None) -> Iterator[FakeLangSm
                 import zstandard
 
                 body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
-            receiver.bodies.append(body)
-            receiver.headers.append(dict(self.headers))
-            if receiver.behavior == "hang":
-                receiver.over.wait()
+            langsmith.bodies.append(body)
+            langsmith.headers.append(dict(self.headers))
+            if langsmith.behavior == "hang":
+                langsmith.over.wait()
                 return
-            if receiver.behavior == "slow":
+            if langsmith.behavior == "slow":
                 time.sleep(1.0)
-            if receiver.behavior.isdigit():
-                self._answer(int(receiver.behavior), {"detail": "no"})
-            elif receiver.behavior == "picky" and b"poison" in body:
+            if langsmith.behavior.isdigit():
+                self._answer(int(langsmith.behavior), {"detail": "no"})
+            elif langsmith.behavior == "picky" and b"poison" in body:
                 self._answer(422, {"detail": "cannot be read"})
             else:
                 path = self.path.partition("?")[0]
-                self._answer(*receiver.take(path, self.headers.get("Content-Type") or "", body))
+                self._answer(*langsmith.receive(path, self.headers.get("Content-Type") or "", body))
 
         do_PATCH = do_POST
 
@@ -141,15 +147,15 @@ def fake_langsmith(receiver: FakeLangSmith | None = None) -> Iterator[FakeLangSm
             self.end_headers()
             self.wfile.write(data)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    receiver.url = f"http://127.0.0.1:{server.server_port}"
+    langsmith.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield receiver
+        yield langsmith
     finally:
-        receiver.over.set()
+        langsmith.over.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -1,4 +1,4 @@
-"""Rows for a store, and a hand that changes them behind its back."""
+"""Rows for a store, and direct access to the SQLite file of a store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_rows(count: int, size: int = 200) -> Rows:
 
 
 def execute_sql(path: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
-    """Do to the file what somebody does who can write to it but has not the key."""
+    """Execute SQL on the file, without the key of the store."""
     db = sqlite3.connect(path, isolation_level=None)
     try:
         return db.execute(statement, values).fetchall()

@@ -1,4 +1,4 @@
-"""Services that calls are made to: they answer what they are told, hang, or count who is inside."""
+"""Stub services: they respond as scripted, hang, or count concurrent calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmops_flows.testing.clock import FakeClock
 
 
 class Service:
-    """Answers what it is told, in order, the last for ever; `at` is when it was asked, by the fake clock."""
+    """Returns or raises `answers` in order, and the last one from then on. `at` has the time of each call."""
 
     def __init__(self, clock: FakeClock, *answers: Any) -> None:
         self.clock = clock

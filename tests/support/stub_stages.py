@@ -1,4 +1,4 @@
-"""Small real stages that count how often they run."""
+"""Small stages that count how often they run."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class Say(Stage):
 
     def run(self, messages: list[dict[str, str]], call: Call) -> Outcome:
         RUN_COUNTS["say"] += 1
-        said = messages[-1]["content"]
+        text = messages[-1]["content"]
         until = time.monotonic() + self.pause
         while time.monotonic() < until and not call.cancelled():
             time.sleep(0.005)
-        if self.fails_on in said:
+        if self.fails_on in text:
             raise RuntimeError("out of luck")
-        for piece in ("said ", said):
+        for piece in ("said ", text):
             call.token(piece)
-        return Outcome(f"said {said}", usage={"input_tokens": 3, "output_tokens": 2}, cacheable=not self.refuses)
+        return Outcome(f"said {text}", usage={"input_tokens": 3, "output_tokens": 2}, cacheable=not self.refuses)
 
 
 class Guard(Stage):
@@ -98,7 +98,7 @@ class Length(Stage):
 
 
 def rag_flow(**stages: Stage) -> Flow:
-    """retrieve, prompt, model, guard; any of them replaced by name."""
+    """A flow of retrieve, prompt, model and guard; any of them can be replaced by name."""
     return Flow(stages={"retrieve": Find(), "prompt": Write(), "model": Say(), "guard": Guard(), **stages})
 
 

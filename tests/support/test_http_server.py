@@ -1,4 +1,4 @@
-"""The server of the tests does what it is told, and never outlives its block."""
+"""The HTTP server of the tests sends what is scripted, and never outlives its block."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pytest
 from tests.support.http_server import ReceivedRequest, StubResponse, StubServer
 
 
-def test_replies_come_in_order_and_the_last_for_ever() -> None:
+def test_replies_are_sent_in_order_and_the_last_one_repeats() -> None:
     with StubServer(StubResponse(429, headers={"Retry-After": "1"}), StubResponse(body={"text": "yes"})) as server:
         first, *others = (httpx.post(server.url + "/v1/chat", json={"n": n}) for n in range(3))
     assert (first.status_code, first.headers["retry-after"]) == (429, "1")
     assert [other.json() for other in others] == [{"text": "yes"}] * 2
-    assert [(asked.path, asked.body) for asked in server.requests] == [("/v1/chat", {"n": n}) for n in range(3)]
+    assert [(request.path, request.body) for request in server.requests] == [("/v1/chat", {"n": n}) for n in range(3)]
 
 
-def test_a_reply_can_be_worked_out_from_the_request() -> None:
-    def shout(asked: ReceivedRequest) -> StubResponse:
-        return StubResponse(body=str(asked.body["say"]).upper())
+def test_a_reply_can_be_a_function_of_the_request() -> None:
+    def shout(request: ReceivedRequest) -> StubResponse:
+        return StubResponse(body=str(request.body["say"]).upper())
 
     with StubServer(shout) as server:
         assert httpx.post(server.url, json={"say": "hello"}).text == "HELLO"
 
 
-def test_pieces_are_sent_as_they_come() -> None:
+def test_pieces_are_sent_as_events() -> None:
     with StubServer(StubResponse(pieces=[{"n": 1}, "[DONE]"])) as server:
         assert httpx.get(server.url).text.split("\n\n") == ['data: {"n": 1}', "data: [DONE]", ""]
 
@@ -39,7 +39,7 @@ def test_a_piece_arrives_before_the_next_one_is_sent() -> None:
 
 
 @pytest.mark.parametrize("reply", [StubResponse(cut=True), StubResponse(pieces=["a"], cut=True)])
-def test_a_cut_connection_is_an_error_of_the_transport(reply: StubResponse) -> None:
+def test_a_cut_connection_is_a_transport_error(reply: StubResponse) -> None:
     with StubServer(reply) as server, pytest.raises(httpx.RemoteProtocolError):
         httpx.get(server.url)
 

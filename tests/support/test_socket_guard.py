@@ -9,6 +9,8 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_a_connection_beyond_loopback_is_refused_and_noted(outside: list[str]) -> None:
     with pytest.raises(PermissionError, match="loopback only"):
@@ -39,8 +41,9 @@ def test_a_swallowed_refusal_fails_the_test_all_the_same(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    pytester.makeconftest((Path(__file__).parents[1] / "conftest.py").read_text())
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text())
     pytester.makepyfile(
         """
         import contextlib, socket

@@ -1,4 +1,4 @@
-"""Programs that tests start, and end in every way: a flow that is traced for LangSmith, question by question."""
+"""A program that traces a flow to LangSmith, and ends in a given way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.stub_stages import question_records, rag_flow
 
 
 class Timed:
-    """Stands before a sink: `cpu` and `wall` are the seconds that it took of each run, all its events together."""
+    """Wraps a sink, and measures the processor time and wall time of all its events, for each run."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -40,9 +40,9 @@ class Timed:
 
 
 def main(folder: str, count: str, ending: str) -> None:
-    """Run `count` questions, each a run of its own, then end: well, exception, SIGTERM, SIGINT, SIGKILL.
+    """Run each question in a separate run, then end: well, exception, SIGTERM, SIGINT or SIGKILL.
 
-    Prints the seconds of each answer, what of them was tracing, and the time at which the app was done.
+    Prints the seconds of each run, how many of them were tracing, and the time of the last answer.
     """
     path = Path(folder) / "traces.sqlite"
     parts: dict[str, Part] = {"local": LocalTracer(path=path), "langsmith": LangSmithExporter(project="p")}

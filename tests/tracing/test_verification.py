@@ -1,4 +1,4 @@
-"""Damage to the trace store is found and named, wherever it is; what can be read is kept."""
+"""`verify` finds damage anywhere in the trace store, and repair keeps every readable trace."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ QUESTIONS = [f"question {n} {'x' * 300}" for n in range(40)]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trace store with forty traces, its log emptied."""
+def intact_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace store with forty traces, all in its main file."""
     path = tmp_path_factory.mktemp("whole") / "traces.sqlite"
     for first in range(0, 40, 4):
         run(path, *QUESTIONS[first : first + 4])
@@ -30,42 +30,42 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def told(path: Path) -> dict[str, str]:
-    """Trace id to the question and the answer that it tells, of all that can be read."""
+def contents_of(path: Path) -> dict[str, str]:
+    """Trace id to question and answer, for each readable trace."""
     store = TraceStore(path)
     try:
-        found = [trace for one in store.runs(100) for trace in store.traces(one.run)]
-        return {t.id: f"{t.inputs['question']} {t.outputs.get('answer')}" for t in found}
+        traces = [trace for run in store.runs(100) for trace in store.traces(run.run)]
+        return {t.id: f"{t.inputs['question']} {t.outputs.get('answer')}" for t in traces}
     finally:
         store.close()
 
 
 @pytest.mark.parametrize("places", [30, pytest.param(500, marks=pytest.mark.slow)])
-def test_damage_anywhere_is_named_and_no_trace_tells_a_wrong_answer(whole: Path, tmp_path: Path, places: int) -> None:
-    right, chance, kept = told(whole), random.Random(15), []
+def test_damage_is_reported_and_no_trace_has_a_wrong_answer(intact_store: Path, tmp_path: Path, places: int) -> None:
+    right, chance, shares = contents_of(intact_store), random.Random(15), []
     assert len(right) == 40
     for n in range(places):
         path = tmp_path / str(n) / "traces.sqlite"
         path.parent.mkdir()
-        shutil.copyfile(whole, path)
+        shutil.copyfile(intact_store, path)
         what = damage_file(path, chance)
         before = verify(path)
         good, lost = verify(path, repair=True)
         assert bool(before[1]) == bool(lost), what
         assert lost or good == 40, what
         assert verify(path)[1] == {}, what
-        found = told(path)
-        # What was lost is None; what is told is what was written.
-        assert all(text == right[id] or "None" in text for id, text in found.items() if id in right), what
+        readable = contents_of(path)
+        # A lost value is None; any other value is what was written.
+        assert all(text == right[id] or "None" in text for id, text in readable.items() if id in right), what
         if not what.startswith("cut"):
-            kept.append(len(found) / 40)
+            shares.append(len(readable) / 40)
         shutil.rmtree(path.parent)
-    assert sorted(kept)[len(kept) // 5] > 0.8
+    assert sorted(shares)[len(shares) // 5] > 0.8
 
 
-def test_not_one_figure_of_a_trace_can_change_unnoticed(whole: Path, tmp_path: Path) -> None:
+def test_every_changed_bit_of_a_trace_is_detected(intact_store: Path, tmp_path: Path) -> None:
     path = tmp_path / "traces.sqlite"
-    shutil.copyfile(whole, path)
+    shutil.copyfile(intact_store, path)
     db = sqlite3.connect(path)
     [(data,)] = db.execute("SELECT data FROM traces WHERE seq = 7").fetchall()
     for n in range(0, len(data), 41):
@@ -73,23 +73,23 @@ def test_not_one_figure_of_a_trace_can_change_unnoticed(whole: Path, tmp_path: P
         db.execute("UPDATE traces SET data = ? WHERE seq = 7", (changed,))
         db.commit()
         assert len(verify(path)[1]) == 1
-        assert len(told(path)) == 39
+        assert len(contents_of(path)) == 39
     db.close()
 
 
-def test_a_file_that_is_no_database_is_told_and_put_aside_when_that_is_wished(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported_and_repair_moves_it_aside(tmp_path: Path) -> None:
     path = tmp_path / "traces.sqlite"
-    path.write_bytes(b"no database" * 1000)
+    path.write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreError):
-        told(path)
+        contents_of(path)
     assert "not a database" in verify(path)[1][str(path)].why
-    assert path.read_bytes().startswith(b"no database")
+    assert path.read_bytes().startswith(b"not a database")
     verify(path, repair=True)
     run(path, "why?")
-    assert len(told(path)) == 1
+    assert len(contents_of(path)) == 1
     assert [p for p in tmp_path.iterdir() if "broken" in p.name]
 
 
-def test_where_there_are_no_traces_nothing_is_made(tmp_path: Path) -> None:
+def test_verify_creates_no_file(tmp_path: Path) -> None:
     assert verify(tmp_path / "traces.sqlite", repair=True) == (0, {})
     assert list(tmp_path.iterdir()) == []
