@@ -75,7 +75,7 @@ class EarlyStopping:
     def run(self) -> Generator[PointOutcome, None, None]:
         """Yield the outcome of each point once all are finished or stopped. An interrupt saves what is complete."""
         for point in self.points:
-            block = self.settings.block * point.valid.settings.samples
+            block = self.settings.block * point.valid_experiment.settings.samples
             self.states.append(PointProgress(point, new_run(point), block))
         comparisons = max((len(state.run.records) - 1) // state.block for state in self.states)
         try:
@@ -91,7 +91,7 @@ class EarlyStopping:
         for state in self.states:
             records = state.run.records[: state.processed]
             if state.behind is None:
-                identity = experiment_identity(state.point.valid)
+                identity = experiment_identity(state.point.valid_experiment)
                 yield write_results(state.point, self.folder, state.run, records, identity)
             else:
                 stopped = {"answers": state.processed, "of": len(state.run.records), "behind": state.behind}
@@ -101,7 +101,7 @@ class EarlyStopping:
         running = {state.point.number: state for state in self.states if state.running}
         for batch in batches([state.point for state in running.values()], self.settings.block):
             runs = [running[point.number].next_block for point in batch]
-            with open_runner(batch[0].valid, [self.progress]) as (runner, _):
+            with open_runner(batch[0].valid_experiment, [self.progress]) as (runner, _):
                 runner.run_all(runs)
             if self.check is not None:
                 self.check.add(runs, store_key(batch))
@@ -139,7 +139,7 @@ class EarlyStopping:
             return
         avoided: dict[str, set[str]] = {}
         for batch in batches([state.point for state in stopped.values()]):
-            with open_runner(batch[0].valid) as (runner, _):
+            with open_runner(batch[0].valid_experiment) as (runner, _):
                 for name, plan in runner.plan([stopped[point.number].rest for point in batch]).items():
                     avoided.setdefault(name, set()).update(plan.new)
         for state in stopped.values():

@@ -31,12 +31,12 @@ def batches(points: Sequence[Point], block: int | None = None) -> Iterator[list[
     """
     groups: dict[str, list[Point]] = {}
     for point in points:
-        groups.setdefault(runner_key(point.valid), []).append(point)
+        groups.setdefault(runner_key(point.valid_experiment), []).append(point)
     for group in groups.values():
         batch: list[Point] = []
         size = 0
         for point in group:
-            settings = point.valid.settings
+            settings = point.valid_experiment.settings
             questions = len(question_rows(settings))
             count = min(questions, block or questions) * settings.samples
             if batch and size + count > MAX_RECORDS:
@@ -50,7 +50,7 @@ def batches(points: Sequence[Point], block: int | None = None) -> Iterator[list[
 
 def new_run(point: Point) -> Run:
     """A run of a point over all its questions, with fresh records."""
-    experiment = point.valid
+    experiment = point.valid_experiment
     return Run(
         experiment.flow,
         records(question_rows(experiment.settings), experiment.settings.samples),
@@ -69,7 +69,7 @@ def runner_key(experiment: Experiment) -> str:
 
 def store_key(batch: Sequence[Point]) -> str | None:
     """Identifies the store in which other batches find the answers of this one; None if they cannot."""
-    experiment = batch[0].valid
+    experiment = batch[0].valid_experiment
     store, cache = experiment.store, experiment.cache
     if store is None or isinstance(store, Memory) or not cache.enabled or cache.refresh:
         return None
@@ -83,7 +83,8 @@ def run_batch(
 
     An interrupt writes the answers that are complete. `check` compares what the points compute with the plan.
     """
-    runs, identities = [new_run(point) for point in points], [experiment_identity(point.valid) for point in points]
+    runs = [new_run(point) for point in points]
+    identities = [experiment_identity(point.valid_experiment) for point in points]
     try:
         runner.run_all(runs)
     except KeyboardInterrupt:

@@ -44,7 +44,7 @@ def plan_sweep(overrides: Sequence[str]) -> SweepPlan:
     points = expand_points(overrides)
     distinct = [point for point in points if point.experiment is not None and point.same_as is None]
     stages = plan_stages(distinct, isolated=parse_settings(overrides)[1].isolated)
-    budget_notes = dict.fromkeys(note for point in distinct for note in budget_warnings(point.valid))
+    budget_notes = dict.fromkeys(note for point in distinct for note in budget_warnings(point.valid_experiment))
     return SweepPlan(points, stages, estimate_stages(distinct, stages), list(budget_notes))
 
 
@@ -53,7 +53,7 @@ def plan_stages(points: Sequence[Point], *, isolated: bool = False) -> dict[str,
     total: dict[str, StagePlan] = {}
     for number, batch in enumerate([[point] for point in points] if isolated else batches(points)):
         store = store_key(batch) or f"{number}:"
-        with open_runner(batch[0].valid) as (runner, _):
+        with open_runner(batch[0].valid_experiment) as (runner, _):
             for name, plan in runner.plan([new_run(point) for point in batch]).items():
                 total.setdefault(name, StagePlan()).add(plan, store)
     return total
@@ -80,7 +80,7 @@ def _cached(plans: Mapping[str, StagePlan]) -> Iterator[PastAnswer]:
 
 def _recorded(points: Sequence[Point]) -> Iterator[PastAnswer]:
     """The cost of the steps of the last recorded runs, whatever their questions were."""
-    tracers = [tracer for point in points[:1] for tracer in point.valid.tracers.values()]
+    tracers = [tracer for point in points[:1] for tracer in point.valid_experiment.tracers.values()]
     store = next(
         (tracer.open() for tracer in tracers if isinstance(tracer, LocalTracer) and tracer.path.exists()), None
     )

@@ -50,12 +50,12 @@ def copy_results(point: Point, folder: Path) -> PointOutcome:
 
 def _write(point: Point, folder: Path, rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any]) -> PointOutcome:
     try:
-        run_files.write_run_rows(folder / str(point.number), rows, summary, point.valid.config)
+        run_files.write_run_rows(folder / str(point.number), rows, summary, point.valid_experiment.config)
     except OSError as error:
         return PointOutcome(point.number, failure=f"the results cannot be written: {error}")
     return PointOutcome(point.number, summary)
 
 
 def _identity(point: Point) -> dict[str, Any]:
-    experiment = point.valid
+    experiment = point.valid_experiment
     return {"flow": experiment.flow.name, "choices": experiment.choices, "overrides": list(point.overrides)}

@@ -128,7 +128,7 @@ def _run_in_process(
         yield from EarlyStopping(points, folder, settings, progress, check).run()
         return
     for batch in [[point] for point in points] if settings.isolated else batches(points):
-        with open_runner(batch[0].valid, [progress]) as (runner, _):
+        with open_runner(batch[0].valid_experiment, [progress]) as (runner, _):
             outcomes = list(run_batch(runner, batch, folder, check))
         yield from outcomes
 

@@ -36,7 +36,7 @@ class Point:
     same_as: int | None = None
 
     @property
-    def valid(self) -> Experiment:
+    def valid_experiment(self) -> Experiment:
         """The experiment of a point that is known to be valid."""
         assert self.experiment is not None
         return self.experiment
@@ -44,7 +44,7 @@ class Point:
     @property
     def stage_path(self) -> list[str]:
         """The identities of its stages in order: points with a common prefix share the work of these stages."""
-        return [stage.identity for _, stage in self.valid.flow.leaves()]
+        return [stage.identity for _, stage in self.valid_experiment.flow.leaves()]
 
 
 def expand_points(overrides: Sequence[str]) -> list[Point]:

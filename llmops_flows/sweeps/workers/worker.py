@@ -32,7 +32,7 @@ from .process import interrupt_process
 
 def point_task(point: Point, folder: Path) -> dict[str, Any]:
     """What a worker needs to run a point, as plain data."""
-    experiment = point.valid
+    experiment = point.valid_experiment
     return {
         "number": point.number,
         "overrides": list(point.overrides),
@@ -68,9 +68,9 @@ class PointWorker:
         return outcome
 
     def _runner(self, point: Point) -> Runner:
-        key = runner_key(point.valid)
+        key = runner_key(point.valid_experiment)
         if key not in self._runners:
-            self._runners[key], _ = self._stack.enter_context(open_runner(point.valid))
+            self._runners[key], _ = self._stack.enter_context(open_runner(point.valid_experiment))
         return self._runners[key]
 
 
