@@ -1,5 +1,6 @@
 """One Ray cluster for all tests."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -18,5 +19,6 @@ def cluster() -> Iterator[None]:
         if "ray" in os.environ.get("LLMOPS_FLOWS_REQUIRE_SERVICES", "").split():
             raise
         pytest.skip(f"Ray does not start on this machine: {error}")
+    gc.collect()  # warns of processes of timed-out attempts now, while the first test ignores the warning
     yield
     ray.shutdown()
