@@ -24,12 +24,7 @@ from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, Launche
 from hydra.types import HydraContext, RunMode
 from hydra_plugins.llmops_flows_ray import RayLauncher
 
-pytestmark = [
-    pytest.mark.usefixtures("cluster"),
-    pytest.mark.timeout(300),
-    # Ray does not wait for the processes of an attempt to start that timed out.
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-]
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.timeout(300)]
 
 
 def test_hydra_discovers_the_launcher() -> None:
