@@ -21,7 +21,7 @@ from llmops_flows.core.errors import StoreError
 from .seal import sealing_key
 from .sqlite_repair import insert_rows, move_aside, readable_rows
 from .sqlite_schema import ACCOUNTS, TABLES, connect, connect_read_only, is_corruption, is_read_only_error
-from .sqlite_transaction import transaction
+from .sqlite_transaction import close_with, transaction
 
 T = TypeVar("T")
 log = logging.getLogger("llmops_flows.store")
@@ -119,6 +119,7 @@ class SQLiteFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.key = sealing_key(self.path.with_name(self.path.name + ".key"))
             self._connection = self._connect()
+            self._close_connection = close_with(self, self._connection)
             self._file_id, self._pid = _file_id(self.path), os.getpid()
         return self._connection
 
@@ -153,12 +154,8 @@ class SQLiteFile:
         return aside, count
 
     def _disconnect(self) -> None:
-        """Close the connection, unless it was inherited through a fork: closing it would break the parent's."""
         if self._connection is not None:
-            if self._pid == os.getpid():
-                self._connection.close()
-            else:
-                _inherited.append(self._connection)
+            self._close_connection()
         self._connection = None
 
 
@@ -166,7 +163,6 @@ class SQLiteFile:
 _ERRORS = (sqlite3.Error, OSError, MemoryError)
 _PAGES = ("freelist_count", "page_count")
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
-_inherited: list[sqlite3.Connection] = []
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -1,10 +1,12 @@
-"""Runs work in a SQLite transaction that no other process can interleave with."""
+"""SQLite transactions that no other process can interleave with, and connections that close with their owner."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -23,3 +25,21 @@ def transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T])
             db.execute("ROLLBACK")
         raise
     return result
+
+
+def close_with(owner: object, db: sqlite3.Connection) -> weakref.finalize[..., Any]:
+    """Close a connection when its owner is garbage-collected. Call the result to close it earlier."""
+    finalizer = weakref.finalize(owner, _close, db, os.getpid())
+    finalizer.atexit = False
+    return finalizer
+
+
+def _close(db: sqlite3.Connection, pid: int) -> None:
+    if pid == os.getpid():
+        db.close()
+    else:
+        _inherited.append(db)
+
+
+_inherited: list[sqlite3.Connection] = []
+"""Connections that were inherited through a fork. Closing them would break the connections of the parent."""

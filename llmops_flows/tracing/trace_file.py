@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from llmops_flows.artifacts.disk_errors import with_disk_hint
 from llmops_flows.core.errors import StoreError
-from llmops_flows.stores.sqlite_transaction import transaction
+from llmops_flows.stores.sqlite_transaction import close_with, transaction
 
 T = TypeVar("T")
 
@@ -75,14 +75,15 @@ class TraceFile:
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None and self._pid == os.getpid():
-                self._connection.close()
+            if self._connection is not None:
+                self._close_connection()
             self._connection = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._pid != os.getpid():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection, self._pid = connect(self.path), os.getpid()
+            self._close_connection = close_with(self, self._connection)
         return self._connection
 
     @contextmanager
@@ -96,14 +97,18 @@ class TraceFile:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file, and create it and its tables if they do not exist. Checkpoints are left to `TraceFile`."""
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA secure_delete = ON")
-    db.execute("PRAGMA wal_autocheckpoint = 0")
-    names = "('runs', 'traces', 'contents', 'deliveries')"
-    count = db.execute(f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN {names}").fetchone()
-    if count != (_TABLES,):
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA secure_delete = ON")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        names = "('runs', 'traces', 'contents', 'deliveries')"
+        count = db.execute(f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN {names}").fetchone()
+        if count != (_TABLES,):
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

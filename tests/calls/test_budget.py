@@ -6,8 +6,10 @@ import asyncio
 import math
 import multiprocessing
 import os
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -250,11 +252,9 @@ def test_a_late_settlement_counts_what_the_call_has_cost() -> None:
 
 
 async def test_no_call_starts_when_the_account_was_changed_by_other_means(tmp_path: Path) -> None:
-    import sqlite3
-
     store = SQLiteStore(tmp_path / "store.sqlite")
     budget = BudgetMeter(Budget(usd=1), store, "one")
-    with sqlite3.connect(tmp_path / "store.sqlite") as db:
+    with closing(sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)) as db:
         db.execute("UPDATE accounts SET data = ?", (Account(0.0).encoded(),))
     with pytest.raises(StoreError, match="damaged: no call begins"):
         async with budget.reserve(USD):
