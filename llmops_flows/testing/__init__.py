@@ -1,1 +1,1 @@
-"""Public: small real fakes, and the contract suites that plugin authors inherit."""
+"""Public test support: small real fakes, and contract suites that plugin authors inherit."""

@@ -1,4 +1,4 @@
-"""A clock that stands still until somebody sleeps: minutes pass in a test without being waited for."""
+"""A clock that advances only by sleeping, so that tests of minutes take no time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ _TURNS = 10
 
 
 class FakeClock:
-    """A `Clock` for the call gate. Where several sleep, the one who is to wake first moves the time on.
+    """A `Clock` for the call gate. Where several tasks sleep, the one that wakes first advances the time.
 
-    Before it does, everybody who is ready gets several turns. What waits for something real (a socket, a thread) does
-    not hold it up.
+    All ready tasks run several turns before. The clock does not wait for sockets and threads.
     """
 
     def __init__(self, start: float = 1000.0) -> None:

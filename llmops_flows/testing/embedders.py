@@ -1,4 +1,4 @@
-"""A small real embedder for tests, with what every embedder must do as a suite to inherit."""
+"""A small real embedder for tests, and the contract suite for embedders."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from llmops_flows.text.words import content_words
 
 
 class WordVectors(Embedder):
-    """Counts words into a vector by their hash: texts that share words are near. `asked` keeps every batch."""
+    """Counts words into a vector by their hash: texts that share words are near. `batches` records every call."""
 
-    asked: ClassVar[list[list[str]]] = []
+    batches: ClassVar[list[list[str]]] = []
     dimensions: int = 64
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         import numpy
 
-        self.asked.append(list(texts))
+        self.batches.append(list(texts))
         vectors = numpy.full((len(texts), self.dimensions), 1e-3, dtype="float32")
         for row, text in enumerate(texts):
             for word in content_words(text):
@@ -29,13 +29,13 @@ class WordVectors(Embedder):
 
 
 class EmbedderContract(ABC):
-    """What holds for every embedder. Inherit, and give `embedder`."""
+    """The contract of embedders. Inherit it, and implement `embedder`."""
 
     @abstractmethod
     def embedder(self) -> Embedder:
         """A fresh embedder, always of the same configuration."""
 
-    def test_gives_one_row_of_length_one_for_each_text(self) -> None:
+    def test_each_text_has_a_vector_of_length_one(self) -> None:
         import numpy
 
         vectors = self.embedder().embed(["one text", "another", "a third text, which is longer"])
@@ -43,7 +43,7 @@ class EmbedderContract(ABC):
         assert len(vectors) == 3
         assert numpy.allclose(numpy.linalg.norm(vectors, axis=1), 1, atol=1e-3)
 
-    def test_a_text_is_embedded_the_same_alone_and_in_a_batch(self) -> None:
+    def test_a_text_has_the_same_vector_alone_and_in_a_batch(self) -> None:
         import numpy
 
         embedder = self.embedder()
@@ -51,10 +51,10 @@ class EmbedderContract(ABC):
         alone = embedder.embed(["how long does a refund take?"])
         assert numpy.allclose(batch[1], alone[0], atol=1e-5)
 
-    def test_nothing_gives_nothing(self) -> None:
+    def test_no_texts_give_no_vectors(self) -> None:
         assert len(self.embedder().embed([])) == 0
 
-    def test_empty_and_strange_texts_are_embedded_too(self) -> None:
+    def test_empty_and_unusual_texts_have_finite_vectors(self) -> None:
         import numpy
 
         assert numpy.isfinite(self.embedder().embed(["", " ", "\u0000", "日本語 🙂", "word " * 5000])).all()

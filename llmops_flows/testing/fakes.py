@@ -1,4 +1,4 @@
-"""Small real fakes: stores (one fails when told to), and a model that counts its calls over all processes."""
+"""Small real fakes: a store that fails on request, a minimal store, and a model that logs its calls."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from llmops_flows.core.store import Entry, Lease, Store
 
 
 class FailingStore:
-    """A store in front of another one; what is named in `failing` ("entries", "put" …) raises StoreError.
+    """A store in front of another one. The methods in `failing` ("entries", "put" …) raise StoreError.
 
-    `asked` counts what was asked for.
+    `calls` counts the calls by name.
     """
 
     def __init__(self, store: Store, *failing: str) -> None:
         self.store = store
         self.failing = set(failing)
-        self.asked: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
 
-    def _ask(self, name: str) -> None:
-        self.asked[name] += 1
+    def _call(self, name: str) -> None:
+        self.calls[name] += 1
         if name in self.failing:
             raise StoreError(f"no space left on device ({name})")
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        self._ask("entries")
+        self._call("entries")
         return self.store.entries(keys)
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        self._ask("values")
+        self._call("values")
         return self.store.values(addresses)
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
-        self._ask("put")
+        self._call("put")
         self.store.put(entries, values)
 
     def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
-        self._ask("lease")
+        self._call("lease")
         return self.store.lease(keys, owner, seconds=seconds)
 
     def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
-        self._ask("release")
+        self._call("release")
         self.store.release(keys, owner, error=error)
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class FailingStore:
 
 
 class DictStore:
-    """The least that a store can be: two dicts. Whoever asks for a lease has it."""
+    """A minimal store: two dicts, and every lease is granted."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -77,18 +77,18 @@ class DictStore:
         return {key: Lease(key, owner, True) for key in keys}
 
     def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
-        """Nothing is held."""
+        """There are no leases to release."""
 
     def close(self) -> None:
         """Nothing to release."""
 
 
 class CountedModel(Model):
-    """Says what it was asked, and writes one line for each call, from whatever process, into a file.
+    """Repeats the last message, and appends one line per call to a file, from any process.
 
     Attributes:
-        log: the file; `calls(log)` reads it. No part of the identity.
-        pause: seconds that an answer takes.
+        log: the file, which `logged_calls(log)` reads. It is not part of the identity.
+        pause: seconds per answer.
         fails: raise BackendError instead of answering.
     """
 
@@ -98,19 +98,19 @@ class CountedModel(Model):
     fails: Annotated[bool, OPERATIONAL] = False
 
     def run(self, messages: list[Message], call: Call) -> Outcome:
-        said = messages[-1]["content"]
-        append_line(self.log, said)
+        text = messages[-1]["content"]
+        append_line(self.log, text)
         until = time.monotonic() + self.pause
         while time.monotonic() < until and not call.cancelled():
             time.sleep(0.005)
         if self.fails:
             raise BackendError("the service is out of luck", status=500)
-        usage = Usage(input_tokens=len(said.split()), output_tokens=1, total_tokens=len(said.split()) + 1)
-        return Outcome(f"said {said}", usage=usage, notes={"model": self.name, "finish_reason": "stop"})
+        usage = Usage(input_tokens=len(text.split()), output_tokens=1, total_tokens=len(text.split()) + 1)
+        return Outcome(f"said {text}", usage=usage, notes={"model": self.name, "finish_reason": "stop"})
 
 
 def append_line(log: Path | None, text: str) -> None:
-    """Append one line to a file, whole, however many processes do."""
+    """Append one line to a file in one write, so that lines of several processes do not mix."""
     if log is not None:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -120,5 +120,5 @@ def append_line(log: Path | None, text: str) -> None:
 
 
 def logged_calls(log: Path) -> list[str]:
-    """What was noted in a file, in order."""
+    """The lines of a log, in order."""
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []

@@ -1,4 +1,4 @@
-"""What every ledger must do, as a suite to inherit."""
+"""The contract suite for budget ledgers."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from llmops_flows.core.errors import BudgetExceeded
 
 
 class LedgerContract(ABC):
-    """What holds for every ledger. Inherit, and give `ledger`; where several handles can share one, `other` too."""
+    """The contract of ledgers. Inherit it, and implement `ledger`, and `another_handle` where handles can share one."""
 
     @abstractmethod
     def ledger(self) -> Ledger:
         """A ledger without accounts."""
 
-    def other(self, ledger: Ledger) -> Ledger:
+    def another_handle(self, ledger: Ledger) -> Ledger:
         """Another handle to the accounts of `ledger`, as another process would have it."""
         return ledger
 
     def test_it_is_a_ledger(self) -> None:
         assert isinstance(self.ledger(), Ledger)
 
-    def test_what_was_put_is_there_for_everybody_byte_for_byte(self) -> None:
+    def test_other_handles_read_the_same_bytes(self) -> None:
         ledger, data = self.ledger(), bytes(range(256)) * 100
         ledger.change("one", lambda before: (data, None))
-        assert self.other(ledger).change("one", lambda before: (None, before)) == data
+        assert self.another_handle(ledger).change("one", lambda before: (None, before)) == data
 
-    def test_an_account_that_was_never_opened_is_none(self) -> None:
+    def test_an_unknown_account_is_none(self) -> None:
         assert self.ledger().change("never", lambda before: (None, before)) is None
 
-    def test_accounts_are_apart(self) -> None:
+    def test_accounts_are_independent(self) -> None:
         ledger = self.ledger()
         for name in ("a", "a/b", "b"):
             ledger.change(name, lambda before, name=name: (name.encode(), None))  # type: ignore[misc]
@@ -44,14 +44,14 @@ class LedgerContract(ABC):
             b"b",
         ]
 
-    def test_work_that_raises_changes_nothing(self) -> None:
+    def test_a_change_that_raises_is_not_saved(self) -> None:
         ledger = self.ledger()
         ledger.change("one", lambda before: (b"before", None))
 
         def fail(before: bytes | None) -> tuple[bytes | None, None]:
             raise BudgetExceeded("no")
 
-        for handle in (ledger, self.other(ledger)):
+        for handle in (ledger, self.another_handle(ledger)):
             try:
                 handle.change("one", fail)
             except BudgetExceeded:
@@ -60,20 +60,20 @@ class LedgerContract(ABC):
                 raise AssertionError("the error was swallowed")
         assert ledger.change("one", lambda before: (None, before)) == b"before"
 
-    def test_no_change_is_lost_among_many_threads(self) -> None:
+    def test_no_change_of_many_threads_is_lost(self) -> None:
         ledger = self.ledger()
 
         def count(handle: Ledger) -> None:
             for _ in range(10):
                 handle.change("one", lambda before: (b"%d" % (int(before or b"0") + 1), None))
 
-        run_in_threads([(count, handle) for _ in range(4) for handle in (ledger, self.other(ledger))])
+        run_in_threads([(count, handle) for _ in range(4) for handle in (ledger, self.another_handle(ledger))])
         assert ledger.change("one", lambda before: (None, before)) == b"80"
 
-    def test_many_threads_never_take_more_than_there_is(self) -> None:
+    def test_many_threads_never_exceed_the_budget(self) -> None:
         ledger, granted = self.ledger(), list[int]()
         meters = [BudgetMeter(Budget(tokens=100), ledger, "one")]
-        meters += [BudgetMeter(Budget(tokens=100), self.other(ledger), "one", new=False) for _ in range(3)]
+        meters += [BudgetMeter(Budget(tokens=100), self.another_handle(ledger), "one", new=False) for _ in range(3)]
 
         async def spend(meter: BudgetMeter) -> None:
             for _ in range(5):
@@ -91,16 +91,16 @@ class LedgerContract(ABC):
         assert len(granted) == 10 and max(granted) <= 100
         assert meters[0].statement().tokens == 100
 
-    def test_whoever_joins_finds_the_account_or_begins_no_call(self) -> None:
+    def test_joining_an_unknown_account_is_an_error(self) -> None:
         ledger = self.ledger()
         BudgetMeter(Budget(usd=1), ledger, "one")
-        BudgetMeter(Budget(usd=1), self.other(ledger), "one", new=False)
+        BudgetMeter(Budget(usd=1), self.another_handle(ledger), "one", new=False)
         try:
-            BudgetMeter(Budget(usd=1), self.other(ledger), "two", new=False)
+            BudgetMeter(Budget(usd=1), self.another_handle(ledger), "two", new=False)
         except BudgetExceeded as error:
             assert "not in this store" in str(error)
         else:
-            raise AssertionError("an account was opened by somebody who should join it")
+            raise AssertionError("an unknown account was opened by joining it")
 
 
 def run_in_threads(work: list[tuple[Any, Any]]) -> None:

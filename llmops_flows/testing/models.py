@@ -1,4 +1,4 @@
-"""A model that answers what it is told to, piece by piece, as a service would stream it."""
+"""A model with scripted answers, streamed in pieces."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from llmops_flows.core.stage import Call, Outcome, Positive
 
 
 class ScriptedModel(Model):
-    """Says the first of its answers, and the next one each time that it is asked again in the same conversation.
+    """Gives the first of its answers, and the next one for each further turn of a conversation.
 
     Attributes:
-        answers: what it says, in turn; the last one again and again.
-        piece: how many characters it shows at once.
+        answers: in order; the last one repeats.
+        piece: characters per streamed token.
     """
 
     name: str = "scripted"

@@ -1,4 +1,4 @@
-"""What every retriever must do, as a suite to inherit."""
+"""The contract suite for retrievers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PAGES = {
 
 
 class RetrieverContract(ABC):
-    """What holds for every retriever over a folder of documents. Inherit, and give `retriever`."""
+    """The contract of retrievers over a folder of documents. Inherit it, and implement `retriever`."""
 
     @abstractmethod
     def retriever(self, documents: Path, k: int) -> Retriever:
-        """A retriever over the documents of a folder, page by page, that gives `k` passages."""
+        """A retriever over the documents of a folder, page by page, that returns `k` passages."""
 
     @pytest.fixture
     def documents(self, tmp_path: Path) -> Path:
@@ -44,17 +44,17 @@ class RetrieverContract(ABC):
         assert found[0]["metadata"]["page"] == 1
         assert "five days" in found[0]["page_content"]
 
-    def test_scores_fall(self, documents: Path, call: Call) -> None:
+    def test_scores_are_in_descending_order(self, documents: Path, call: Call) -> None:
         found = self.retriever(documents, 4).retrieve(["Is shipping free on Mondays?"], call)[0]
         scores = [document["metadata"]["score"] for document in found]
         assert scores == sorted(scores, reverse=True)
 
-    def test_never_more_than_k_and_no_passage_twice(self, documents: Path, call: Call) -> None:
+    def test_at_most_k_different_passages(self, documents: Path, call: Call) -> None:
         for k in (1, 2, 50):
             names = [d["id"] for d in self.retriever(documents, k).retrieve(["refund shipping violet"], call)[0]]
             assert len(names) == len(set(names)) <= min(k, 5)
 
-    def test_many_questions_are_answered_as_each_alone(self, documents: Path, call: Call) -> None:
+    def test_a_batch_gives_the_same_passages_as_single_questions(self, documents: Path, call: Call) -> None:
         questions = ["refund receipt", "shipping on Mondays", "violet house", "refund receipt"]
         retriever = self.retriever(documents, 2)
         together = retriever.retrieve(questions, call)
@@ -68,13 +68,13 @@ class RetrieverContract(ABC):
             [d["id"] for d in found] for found in retriever.retrieve(asked, call)
         ]
 
-    def test_no_questions_give_no_answers(self, documents: Path, call: Call) -> None:
+    def test_no_questions_give_no_passages(self, documents: Path, call: Call) -> None:
         assert self.retriever(documents, 2).retrieve([], call) == []
 
     def test_passages_are_plain_data(self, documents: Path, call: Call) -> None:
         encode(self.retriever(documents, 2).retrieve(["refund"], call))
 
-    def test_a_changed_document_is_another_identity_and_found_anew(self, documents: Path, call: Call) -> None:
+    def test_a_changed_document_changes_the_identity_and_the_passages(self, documents: Path, call: Call) -> None:
         before = self.retriever(documents, 1)
         known = before.identity
         before.retrieve(["When is the shop open?"], call)
@@ -83,5 +83,5 @@ class RetrieverContract(ABC):
         assert after.identity != known
         assert after.retrieve(["When is the shop open?"], call)[0][0]["id"] == "hours.txt"
 
-    def test_a_missing_folder_is_told_before_anything_runs(self, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_a_problem(self, tmp_path: Path) -> None:
         assert any("nowhere" in problem for problem in self.retriever(tmp_path / "nowhere", 1).problems())

@@ -1,4 +1,4 @@
-"""What every listener to events must do, as a suite to inherit."""
+"""The contract suite for sinks of events."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from llmops_flows.core.stage import Outcome, Stage
 from llmops_flows.engine.runner import Runner
 
 MAX_SECONDS = 0.25
-"""Seconds that taking one event may last at most: listeners are called in the path of the answers."""
+"""The most seconds for one event: sinks are called in the path of the answers."""
 
 
 class AskQuestion(Stage):
-    """Asks the question as it is."""
+    """Turns the question into a message."""
 
     writes: ClassVar[str] = "messages"
     inline: ClassVar[bool] = True
@@ -29,7 +29,7 @@ class AskQuestion(Stage):
 
 
 class EchoQuestion(Stage):
-    """Repeats what it is asked; cannot answer "bad"."""
+    """Repeats the question; fails on "bad"."""
 
     writes: ClassVar[str] = "answer"
 
@@ -40,13 +40,13 @@ class EchoQuestion(Stage):
 
 
 class SinkContract(ABC):
-    """What holds for every listener. Inherit, and give `sink`."""
+    """The contract of sinks. Inherit it, and implement `sink`."""
 
     @abstractmethod
     def sink(self) -> Sink:
-        """A fresh listener."""
+        """A new sink."""
 
-    def test_a_run_with_failures_passes_through_it(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_it_accepts_a_run_with_failures(self, caplog: pytest.LogCaptureFixture) -> None:
         sink = self.sink()
         with Runner(sinks=[sink]) as runner:
             records = [Record.of(text, {"question": text}) for text in ("good", "bad", "Büro 🙂 \x1b[2J", "x" * 20_000)]
@@ -55,7 +55,7 @@ class SinkContract(ABC):
         assert [record.id for record in records if record.error is not None] == ["bad"]
         assert "missed events" not in caplog.text
 
-    def test_it_listens_to_several_runs_at_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_it_accepts_several_runs_at_once(self, caplog: pytest.LogCaptureFixture) -> None:
         sink = self.sink()
         flow = Flow(stages={"ask": AskQuestion(), "say": EchoQuestion()})
         with Runner(sinks=[sink]) as runner:
@@ -65,7 +65,7 @@ class SinkContract(ABC):
         sink.close()
         assert "missed events" not in caplog.text
 
-    def test_it_takes_an_event_quickly(self) -> None:
+    def test_it_handles_an_event_quickly(self) -> None:
         sink, slowest = self.sink(), 0.0
 
         class Timed:

@@ -26,7 +26,7 @@ Slots = Mapping[str, Any]
 
 
 class StageContract(ABC):
-    """What holds for every stage. Inherit, and give `stage` and `example`."""
+    """The contract of stages. Inherit it, and implement `stage` and `example`."""
 
     @abstractmethod
     def stage(self) -> Stage:
@@ -41,15 +41,15 @@ class StageContract(ABC):
         with Runner(store=DictStore(), home=tmp_path / "home") as runner:
             yield runner
 
-    def ask(self, runner: Runner, *asked: Slots, sinks: Any = ()) -> list[Record]:
+    def run_stage(self, runner: Runner, *inputs: Slots, sinks: Any = ()) -> list[Record]:
         """The records of a run of this stage alone over these slots."""
         stage = self.stage()
         flow = Flow(stages={"it": stage}, inputs=tuple(stage.reads))
-        records = [Record.of(str(n), slots) for n, slots in enumerate(asked)]
+        records = [Record.of(str(n), slots) for n, slots in enumerate(inputs)]
         return runner.run(flow, records, only=(stage.slot, "answer"), sinks=sinks)
 
-    def answer(self, record: Record) -> Any:
-        """What the stage said."""
+    def output(self, record: Record) -> Any:
+        """The output of the stage."""
         assert record.error is None, record.error
         return record.get("answer" if record.ended else self.stage().slot)
 
@@ -67,82 +67,82 @@ class StageContract(ABC):
             with pytest.raises(ValidationError):
                 setattr(stage, name, getattr(stage, name))
 
-    def test_a_field_it_does_not_have_is_refused(self) -> None:
+    def test_an_unknown_field_is_an_error(self) -> None:
         stage = self.stage()
         fields: dict[str, Any] = {name: getattr(stage, name) for name in type(stage).model_fields}
         with pytest.raises(ValidationError):
             type(stage)(**{**fields, "no_such_field": 1})
 
-    def test_it_travels_to_other_processes(self) -> None:
+    def test_it_can_be_sent_to_other_processes(self) -> None:
         here, there = multiprocessing.Pipe()
         with here, there:
             here.send(self.stage())
             assert there.recv().identity == self.stage().identity
 
-    def test_it_says_which_slots_it_reads_and_writes(self) -> None:
+    def test_it_declares_the_slots_it_reads_and_writes(self) -> None:
         stage = self.stage()
         assert stage.slot
         assert {name for name, required in stage.reads.items() if required} <= self.example().keys()
 
-    def test_nothing_is_wrong_with_it(self) -> None:
+    def test_it_has_no_problems(self) -> None:
         assert self.stage().problems() == []
 
     def test_it_answers_with_plain_data(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.example())
-        encode(self.answer(record))
+        [record] = self.run_stage(runner, self.example())
+        encode(self.output(record))
 
-    def test_it_leaves_alone_what_it_reads(self, runner: Runner) -> None:
+    def test_it_does_not_change_its_inputs(self, runner: Runner) -> None:
         given = copy.deepcopy(dict(self.example()))
-        self.ask(runner, given)
+        self.run_stage(runner, given)
         assert given == self.example()
 
-    def test_an_answer_that_is_known_is_not_computed(self, runner: Runner) -> None:
+    def test_a_known_answer_is_not_computed_again(self, runner: Runner) -> None:
         if self.stage().random:
-            pytest.skip("it draws its answers")
-        first, again = (self.ask(runner, self.example())[0] for _ in range(2))
-        assert self.answer(again) == self.answer(first)
+            pytest.skip("its answers are random")
+        first, again = (self.run_stage(runner, self.example())[0] for _ in range(2))
+        assert self.output(again) == self.output(first)
         assert [span.state for span in again.spans] in (["known"], ["computed"])
 
-    def test_it_answers_the_same_alone_and_among_others(self, tmp_path: Any) -> None:
+    def test_it_answers_the_same_alone_and_in_a_batch(self, tmp_path: Any) -> None:
         if self.stage().random:
-            pytest.skip("it draws its answers")
+            pytest.skip("its answers are random")
         with Runner(home=tmp_path / "home") as runner:
-            [alone] = self.ask(runner, self.example())
-            together = self.ask(runner, self.example(), self.example(), self.example())
-        assert [self.answer(record) for record in together] == [self.answer(alone)] * 3
+            [alone] = self.run_stage(runner, self.example())
+            together = self.run_stage(runner, self.example(), self.example(), self.example())
+        assert [self.output(record) for record in together] == [self.output(alone)] * 3
 
-    def test_a_slot_that_is_missing_is_named(self, runner: Runner) -> None:
+    def test_a_missing_slot_is_named_in_the_error(self, runner: Runner) -> None:
         required = [name for name, needed in self.stage().reads.items() if needed]
         if required:
             rest = {name: value for name, value in self.example().items() if name != required[0]}
-            [record] = self.ask(runner, rest)
+            [record] = self.run_stage(runner, rest)
             assert repr(required[0]) in str(record.error)
 
 
 class ModelContract(StageContract):
-    """What holds for every model. Inherit, and give `stage` (a model) and `example`."""
+    """The contract of models. Inherit it, and implement `stage` (a model) and `example`."""
 
     def test_it_is_a_model(self) -> None:
         assert isinstance(self.stage(), Model)
 
     def test_it_answers_with_text(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.example())
-        assert isinstance(self.answer(record), str) and self.answer(record)
+        [record] = self.run_stage(runner, self.example())
+        assert isinstance(self.output(record), str) and self.output(record)
 
-    def test_it_says_what_was_used_and_by_whom(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.example())
+    def test_it_reports_usage_and_model(self, runner: Runner) -> None:
+        [record] = self.run_stage(runner, self.example())
         usage, notes = record.spans[0].usage, record.spans[0].notes
         assert all(isinstance(value, (int, float)) and value >= 0 for value in usage.values())
         assert usage.get("total_tokens", 0) >= 0
         assert all(isinstance(notes.get(name, ""), str) for name in ("model", "finish_reason"))
 
-    def test_what_it_shows_is_what_it_says(self, runner: Runner) -> None:
+    def test_the_streamed_text_is_the_answer(self, runner: Runner) -> None:
         shown = _Shown()
-        [record] = self.ask(runner, self.example(), sinks=[shown])
+        [record] = self.run_stage(runner, self.example(), sinks=[shown])
         if shown.text:
-            assert " ".join(shown.text.split()) == " ".join(str(self.answer(record)).split())
+            assert " ".join(shown.text.split()) == " ".join(str(self.output(record)).split())
 
-    def test_prices_and_limits_decide_no_answer(self) -> None:
+    def test_prices_and_limits_are_not_part_of_the_identity(self) -> None:
         stage = self.stage()
         assert isinstance(stage, Model)
         dearer = stage.model_copy(update={"prices": type(stage.prices)(input=9.0, output=9.0)})
@@ -151,30 +151,30 @@ class ModelContract(StageContract):
 
 
 class GuardrailContract(StageContract):
-    """What holds for every guardrail. Inherit, and give `stage`, `example` (it passes) and `bad` (it does not)."""
+    """The contract of guardrails. Inherit it, implement `stage`, `example` (passes) and `blocked_example` (fails)."""
 
     @abstractmethod
-    def bad(self) -> Slots:
-        """Slots that the guardrail does not let pass as they are."""
+    def blocked_example(self) -> Slots:
+        """Slots that the guardrail changes or blocks."""
 
-    def watched(self) -> str:
+    def guarded_slot(self) -> str:
         stage = self.stage()
         assert isinstance(stage, Guardrail)
         return stage.on
 
-    def test_it_reads_and_writes_what_it_watches(self) -> None:
+    def test_it_reads_and_writes_the_guarded_slot(self) -> None:
         stage = self.stage()
-        assert stage.slot == self.watched()
-        assert self.watched() in stage.reads
+        assert stage.slot == self.guarded_slot()
+        assert self.guarded_slot() in stage.reads
 
-    def test_what_is_good_passes_as_it_is(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.example())
-        assert self.answer(record) == self.example()[self.watched()]
+    def test_a_good_example_passes_unchanged(self, runner: Runner) -> None:
+        [record] = self.run_stage(runner, self.example())
+        assert self.output(record) == self.example()[self.guarded_slot()]
         assert record.verdicts["it"]["passed"] is True
         assert not record.ended
 
-    def test_what_is_bad_is_told_with_its_cause(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.bad())
+    def test_a_blocked_example_has_a_verdict_with_causes(self, runner: Runner) -> None:
+        [record] = self.run_stage(runner, self.blocked_example())
         if record.error is not None:
             return  # on_fail=exception
         verdict = record.verdicts["it"]
@@ -184,14 +184,14 @@ class GuardrailContract(StageContract):
         assert verdict["failures"]
         encode(dict(verdict))
 
-    def test_what_is_bad_does_not_come_out(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.bad())
+    def test_a_blocked_example_does_not_pass_unchanged(self, runner: Runner) -> None:
+        [record] = self.run_stage(runner, self.blocked_example())
         if record.error is None and record.verdicts["it"]["action"] != "noop":
-            assert self.answer(record) != self.bad()[self.watched()]
+            assert self.output(record) != self.blocked_example()[self.guarded_slot()]
 
     @pytest.mark.parametrize("text", ["", " ", "\n", "\u0000", "日本語 🙂", "word " * 2000])
-    def test_strange_texts_are_no_error(self, runner: Runner, text: str) -> None:
-        [record] = self.ask(runner, {**self.example(), self.watched(): text})
+    def test_unusual_texts_are_not_an_error(self, runner: Runner, text: str) -> None:
+        [record] = self.run_stage(runner, {**self.example(), self.guarded_slot(): text})
         assert record.error is None or type(record.error).__name__ == "GuardrailError"
 
 
@@ -202,24 +202,24 @@ class RerankerContract(StageContract):
         assert isinstance(self.stage(), Reranker) and self.stage().slot == "context"
 
     def test_each_passage_comes_from_a_document(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.example())
-        context = self.answer(record)
+        [record] = self.run_stage(runner, self.example())
+        context = self.output(record)
         assert context and {passage["id"] for passage in context} <= {d["id"] for d in self.example()["documents"]}
         assert all(isinstance(passage["page_content"], str) for passage in context)
 
     def test_no_documents_give_no_passages(self, runner: Runner) -> None:
-        [record] = self.ask(runner, {**self.example(), "documents": []})
-        assert self.answer(record) == []
+        [record] = self.run_stage(runner, {**self.example(), "documents": []})
+        assert self.output(record) == []
 
 
 class EvaluatorContract(StageContract):
-    """What holds for every evaluator. Inherit, and give `stage` and `example`."""
+    """The contract of evaluators. Inherit it, and implement `stage` and `example`."""
 
     def test_it_is_an_evaluator(self) -> None:
         assert isinstance(self.stage(), Evaluator)
 
-    def test_scores_are_shares_or_nothing(self, runner: Runner) -> None:
-        [record] = self.ask(runner, self.example())
+    def test_scores_are_between_0_and_1_or_none(self, runner: Runner) -> None:
+        [record] = self.run_stage(runner, self.example())
         assert record.scores
         for name, score in record.scores.items():
             assert score is None or (math.isfinite(score) and 0 <= score <= 1), name
@@ -227,22 +227,22 @@ class EvaluatorContract(StageContract):
     def test_it_always_names_the_same_metrics(self, runner: Runner) -> None:
         required = {name for name, needed in self.stage().reads.items() if needed}
         bare = {name: value for name, value in self.example().items() if name in required}
-        whole, less = self.ask(runner, self.example(), bare)
+        whole, less = self.run_stage(runner, self.example(), bare)
         assert less.error is None
         assert whole.scores.keys() == less.scores.keys()
 
-    def ask(self, runner: Runner, *asked: Slots, sinks: Any = ()) -> list[Record]:
-        records = [Record.of(str(n), slots) for n, slots in enumerate(asked)]
+    def run_stage(self, runner: Runner, *inputs: Slots, sinks: Any = ()) -> list[Record]:
+        records = [Record.of(str(n), slots) for n, slots in enumerate(inputs)]
         flow = Flow(stages={"it": self.stage()}, inputs=tuple(self.stage().reads))
         return runner.run(flow, records, only=("scores/it",), sinks=sinks)
 
-    def answer(self, record: Record) -> Any:
+    def output(self, record: Record) -> Any:
         assert record.error is None, record.error
         return record.scores
 
 
 class _Shown:
-    """Gathers the pieces of an answer as they are shown."""
+    """Collects the streamed tokens of an answer."""
 
     def __init__(self) -> None:
         self.text = ""

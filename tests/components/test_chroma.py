@@ -32,15 +32,15 @@ def folder(tmp_path: Path) -> Path:
 def test_a_changed_document_embeds_only_its_own_passages(tmp_path: Path) -> None:
     documents, call = folder(tmp_path), Call(home=tmp_path / "home", store=MemoryStore())
     splitter = SentenceSplitter(size=200)
-    WordVectors.asked.clear()
+    WordVectors.batches.clear()
     Chroma(documents=documents, splitter=splitter, embedder=WordVectors()).retrieve(["fact"], call)
-    assert sum(map(len, WordVectors.asked)) > 100
+    assert sum(map(len, WordVectors.batches)) > 100
     file = documents / "3.txt"
     file.write_text(file.read_text() + " Zebras are striped.")
-    WordVectors.asked.clear()
+    WordVectors.batches.clear()
     found = Chroma(documents=documents, splitter=splitter, embedder=WordVectors()).retrieve(["zebras striped"], call)
     assert found[0][0]["metadata"]["source"] == "3.txt"
-    changed = [text for batch in WordVectors.asked for text in batch if text != "zebras striped"]
+    changed = [text for batch in WordVectors.batches for text in batch if text != "zebras striped"]
     assert len(changed) == 1
 
 
@@ -49,10 +49,10 @@ def test_a_second_process_neither_builds_nor_embeds_passages(tmp_path: Path) -> 
     retriever = Chroma(documents=documents, embedder=WordVectors())
     first = retriever.retrieve(["page 3"], call)
     release_all()
-    WordVectors.asked.clear()
+    WordVectors.batches.clear()
     again = Chroma(documents=documents, embedder=WordVectors()).retrieve(["page 3"], Call(home=tmp_path / "home"))
     assert again == first
-    assert WordVectors.asked == [["page 3"]]
+    assert WordVectors.batches == [["page 3"]]
 
 
 def test_reading_leaves_the_index_as_it_was_built(tmp_path: Path) -> None:

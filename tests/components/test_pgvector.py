@@ -64,7 +64,7 @@ def tables(url: str) -> list[str]:
 def test_many_who_ask_at_once_make_one_table(tmp_path: Path, url: str) -> None:
     documents = folder(tmp_path, "apples are red", "pears are green")
     before = len(tables(url))
-    WordVectors.asked.clear()
+    WordVectors.batches.clear()
     found: list[object] = []
 
     def ask() -> None:
@@ -78,7 +78,7 @@ def test_many_who_ask_at_once_make_one_table(tmp_path: Path, url: str) -> None:
         thread.join()
     assert found == ["0.txt"] * 6
     assert len(tables(url)) == before + 1
-    assert sum(1 for batch in WordVectors.asked if len(batch) == 2) == 1
+    assert sum(1 for batch in WordVectors.batches if len(batch) == 2) == 1
 
 
 def test_an_approximate_index_finds_the_same_here(tmp_path: Path) -> None:

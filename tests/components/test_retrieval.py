@@ -183,10 +183,10 @@ def test_none_passes_whole_passages() -> None:
 
 def test_a_text_is_embedded_once() -> None:
     store, embedder = MemoryStore(), WordVectors()
-    embedder.asked.clear()
+    embedder.batches.clear()
     first = embed_known(embedder, ["a", "b", "a"], store)
     second = embed_known(embedder, ["c", "b"], store)
-    assert embedder.asked == [["a", "b"], ["c"]]
+    assert embedder.batches == [["a", "b"], ["c"]]
     assert first[0] == first[2]
     assert second[1] == first[1]
     assert len(first[0]) == 4 * embedder.dimensions
@@ -194,7 +194,7 @@ def test_a_text_is_embedded_once() -> None:
 
 def test_questions_and_passages_are_kept_apart() -> None:
     store, embedder = MemoryStore(), WordVectors()
-    embedder.asked.clear()
+    embedder.batches.clear()
     embed_known(embedder, ["a"], store)
     embed_known(embedder, ["a"], store, query=True)
-    assert len(embedder.asked) == 2
+    assert len(embedder.batches) == 2

@@ -152,7 +152,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     project = Project(folder)
     first = project.ran()
     assert first == {"r": list(STAGES), "s": list(STAGES)}
-    WordVectors.asked.clear()
+    WordVectors.batches.clear()
     yield project
     sys.modules.pop("polish_of_ours", None)
 
@@ -160,7 +160,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 def test_a_second_run_does_nothing(project: Project) -> None:
     assert project.ran() == NOTHING
     assert len(logged_calls(project.folder / "model.log")) == len(logged_calls(project.folder / "polish.log")) == 2
-    assert WordVectors.asked == []
+    assert WordVectors.batches == []
 
 
 def test_one_line_of_a_prompt_file(project: Project) -> None:
@@ -181,13 +181,13 @@ def test_one_line_of_a_document(project: Project) -> None:
     ran = project.ran()
     assert ran["s"] == ["retrieve"]  # it is searched again, and finds the same passage
     assert ran["r"] == list(STAGES)
-    assert [len(batch) for batch in WordVectors.asked] == [1]  # of the chunks, the changed one alone
+    assert [len(batch) for batch in WordVectors.batches] == [1]  # of the chunks, the changed one alone
 
 
 def test_another_document(project: Project) -> None:
     project.write("documents/hours.md", "# Opening hours\nThe shop opens at nine.\n")
     assert project.ran() == {"r": ["retrieve"], "s": ["retrieve"]}
-    embedded = [text for batch in WordVectors.asked for text in batch]
+    embedded = [text for batch in WordVectors.batches for text in batch]
     assert len(embedded) == 1 and "opens at nine" in embedded[0]
 
 

@@ -162,7 +162,7 @@ def test_rows_that_cannot_be_written_are_known_and_written_later() -> None:
     assert store.lease(["k9"], "me", seconds=1)["k9"].granted
     assert inner.entries(["k1"]) == {}
     store.put(two, {digest(b"2"): b"2"})
-    assert failing.asked["put"] == 1  # it is left alone for a while
+    assert failing.calls["put"] == 1  # it is left alone for a while
     failing.failing.clear()
     clock.time += RETRY + 1
     store.put({}, {})
@@ -185,7 +185,7 @@ def test_a_store_that_fails_costs_no_answer(failing: tuple[str, ...], caplog: py
         for _ in range(2):
             records = runner.run(rag_flow(), question_records("a", "b"))
             assert [record.answer for record in records] == ["said Answer: a (2)", "said Answer: b (2)"]
-    kinds = {"read" if name in ("entries", "values") else "write" for name in failing if store.asked[name]}
+    kinds = {"read" if name in ("entries", "values") else "write" for name in failing if store.calls[name]}
     assert caplog.text.count("no space left") == len(kinds)
 
 

@@ -28,9 +28,9 @@ def test_the_kept_index_is_opened_without_embedding_passages_again(tmp_path: Pat
     call = Call(home=tmp_path / "home")
     first = LlamaIndexRetriever(documents=folder, embedder=WordVectors()).retrieve(["apples"], call)
     release_all()
-    WordVectors.asked.clear()
+    WordVectors.batches.clear()
     assert LlamaIndexRetriever(documents=folder, embedder=WordVectors()).retrieve(["apples"], call) == first
-    assert WordVectors.asked == [["apples"]]
+    assert WordVectors.batches == [["apples"]]
 
 
 def test_pages_are_split_by_llama_index_and_keep_their_ids() -> None:

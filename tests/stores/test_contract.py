@@ -34,7 +34,7 @@ class TestSQLiteLedger(LedgerContract):
     def ledger(self) -> Ledger:
         return SQLiteStore(self.path)
 
-    def other(self, ledger: Ledger) -> Ledger:
+    def another_handle(self, ledger: Ledger) -> Ledger:
         return SQLiteStore(self.path)
 
 
@@ -46,7 +46,7 @@ class TestSQLiteStore(MaintainedStoreContract):
     def store(self) -> Store:
         return SQLiteStore(self.path)
 
-    def again(self, store: Store) -> Store:
+    def another_handle(self, store: Store) -> Store:
         return SQLiteStore(self.path)
 
 

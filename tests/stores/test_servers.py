@@ -73,7 +73,7 @@ class TestServers(MaintainedStoreContract):
         self.handles.append(self.config.open())
         return self.handles[-1]
 
-    def again(self, store: Store) -> Store:
+    def another_handle(self, store: Store) -> Store:
         return self.store() if len(self.handles) < 4 else self.handles[-1]
 
 
@@ -91,7 +91,7 @@ class TestLedgers(LedgerContract):
         ledger: Ledger = self.handles[-1]
         return ledger
 
-    def other(self, ledger: Ledger) -> Ledger:
+    def another_handle(self, ledger: Ledger) -> Ledger:
         return self.ledger() if len(self.handles) < 4 else self.handles[-1]
 
 
