@@ -89,7 +89,7 @@ def code(cls: type) -> str:
     """What a component's own code counts as: the `version` of a shipped class, else its source.
 
     A user's class counts by the source of every module that its line of classes comes from; where such a module
-    is part of a package, by the whole package, since a component may call its neighbours.
+    is part of a package, by the whole package, since a component may call its neighbors.
     """
     own = [c for c in cls.__mro__ if c.__module__.partition(".")[0] not in (SHIPPED, "pydantic", "builtins", "abc")]
     shipped = next((c for c in cls.__mro__ if c.__module__.partition(".")[0] == SHIPPED), None)

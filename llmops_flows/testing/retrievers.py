@@ -14,7 +14,7 @@ from llmops_flows.core.stage import Call
 PAGES = {
     "refunds.md": "# Refunds\n<!-- page 1 -->\nA refund takes five days.\n<!-- page 2 -->\nRefunds need a receipt.\n",
     "shipping.md": "# Shipping\n<!-- page 1 -->\nWe ship parcels on Mondays.\n<!-- page 2 -->\nShipping is free.\n",
-    "colours.txt": "Violet is the colour of the house.",
+    "colors.txt": "Violet is the color of the house.",
 }
 
 

@@ -38,7 +38,7 @@ def _near(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
 
 
 def _one_slip(name: str, choice: str) -> bool:
-    """Whether the two differ by one letter that is missing, too many, wrong or swapped with its neighbour."""
+    """Whether the two differ by one letter that is missing, too many, wrong or swapped with its neighbor."""
     if abs(len(name) - len(choice)) > 1 or name == choice or (len(choice) < 2 and choice not in name):
         return False
     start = next((n for n, (a, b) in enumerate(zip(name, choice, strict=False)) if a != b), min(len(name), len(choice)))

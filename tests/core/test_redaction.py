@@ -1,4 +1,4 @@
-"""Secrets are recognised by shape, by name and by the environment's values; ordinary text stays as it is."""
+"""Secrets are recognized by shape, by name and by the environment's values; ordinary text stays as it is."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("secret", SHAPES, ids=SHAPES.values())
 @pytest.mark.parametrize("around", ["{}", "use {} now", "key='{}'", '{{"k": "{}"}}', "a,{};b", "({})", "x={}\n"])
-def test_keys_are_recognised_by_their_shape(secret: str, around: str) -> None:
+def test_keys_are_recognized_by_their_shape(secret: str, around: str) -> None:
     shown = redact(around.format(secret))
     assert secret not in shown and MASK in shown
     assert has_secret(around.format(secret)) and has_secret(json.dumps(around.format(secret)).encode())
@@ -64,7 +64,7 @@ def test_keys_are_recognised_by_their_shape(secret: str, around: str) -> None:
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIEabc\n-----END RSA PRIVATE KEY-----", "MIIEabc"),
     ],
 )
-def test_secrets_are_recognised_by_what_stands_before_them(text: str, secret: str) -> None:
+def test_secrets_are_recognized_by_what_stands_before_them(text: str, secret: str) -> None:
     assert secret not in redact(text)
 
 

@@ -89,7 +89,7 @@ def slips(name: str, chance: random.Random | None = None, count: int = 0) -> lis
             continue
         found |= {name[:n] + name[n + 1 :], name[:n] + letter + name[n:]}
         wrong = LETTERS if chance is None else chance.choice(LETTERS)
-        if len(name) > 1:  # of a single letter that is wrong, nothing is left to be recognised by
+        if len(name) > 1:  # of a single letter that is wrong, nothing is left to be recognized by
             found |= {name[:n] + other + name[n + 1 :] for other in wrong}
         if n + 1 < len(name) and name[n + 1] not in "/@":
             found.add(name[:n] + name[n + 1] + letter + name[n + 2 :])

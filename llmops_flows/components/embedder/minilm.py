@@ -58,7 +58,7 @@ class MiniLM(Embedder):
 
 
 def _alike(tokens: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Rows of equally many tokens, in batches: without padding a vector does not depend on its neighbours."""
+    """Rows of equally many tokens, in batches: without padding a vector does not depend on its neighbors."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for row, ids in enumerate(tokens):
         by_length[len(ids)].append(row)

@@ -19,7 +19,7 @@ class SentenceSplitter(Splitter):
 
     Attributes:
         size: the longest passage, in characters (a longer sentence is cut at white space).
-        overlap: how many sentences two neighbours share.
+        overlap: how many sentences two neighbors share.
     """
 
     size: Positive = 1000
