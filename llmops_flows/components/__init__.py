@@ -1,1 +1,1 @@
-"""Everything that a config can name: one folder for each config group, with the same names as in conf/."""
+"""The shipped components: one folder per config group, with the names of conf/."""

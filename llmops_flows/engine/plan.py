@@ -13,7 +13,7 @@ from .answers.answer_cache import KnownAnswer
 from .context import ExecutionContext
 from .run import Run
 from .schedule import Schedule
-from .stage_executor import Groups, StageExecutor, Step
+from .stage_executor import FlowStep, Groups, StageExecutor
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class StagePlan:
 class _PlanningExecutor(StageExecutor):
     """Instead of computing an answer, writes a placeholder: an address made of its key."""
 
-    async def _compute(self, step: Step, groups: Groups) -> None:
+    async def _compute(self, step: FlowStep, groups: Groups) -> None:
         for key, records in groups.items():
             for record in records:
                 self._take(step.name, step.stage, record, key, KnownAnswer(f"?{key}"), "computed")

@@ -31,7 +31,7 @@ Groups = dict[str, list[Record]]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FlowStep:
     """A stage of a flow, with the stages that answer where it fails.
 
     fatal: whether its failure fails the record (that of an evaluator does not).
@@ -96,7 +96,7 @@ class StageExecutor:
         self, name: str, part: Stage | Fallback, records: Sequence[Record], *, fatal: bool = True
     ) -> None:
         """Execute a stage over records: use known answers, and compute each other key once."""
-        step = Step(alternatives(name, part), fatal)
+        step = FlowStep(alternatives(name, part), fatal)
         runs = _by_run(records)
         for run, members in runs.items():
             self._emit_stage("stage_started", run, step, {"ids": [record.id for record in members]})
@@ -117,7 +117,7 @@ class StageExecutor:
             spans = {r.id: r.spans[-1] for r in members if len(r.spans) > spans_before[r.name]}
             self._emit_stage("stage_finished", run, step, {"spans": spans})
 
-    def _emit_stage(self, kind: Kind, run: str, step: Step, data: Mapping[str, Any]) -> None:
+    def _emit_stage(self, kind: Kind, run: str, step: FlowStep, data: Mapping[str, Any]) -> None:
         self.emit(Event(kind, run, time.time(), step.name, data={**data, "component": step.stage}))
 
     async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
@@ -126,7 +126,7 @@ class StageExecutor:
             wanted = [n for n in record.slots if n in (only or ("question", "answer")) or n.startswith("scores/")]
             await self._load([(record, name) for name in wanted])
 
-    def _group(self, step: Step, records: Sequence[Record]) -> Groups:
+    def _group(self, step: FlowStep, records: Sequence[Record]) -> Groups:
         """Group records by key. A record that lacks a slot fails, or is skipped by evaluators."""
         groups: Groups = {}
         for record in records:
@@ -141,7 +141,7 @@ class StageExecutor:
             groups.setdefault(key, []).append(record)
         return groups
 
-    def _skip(self, step: Step, record: Record, missing: list[str]) -> None:
+    def _skip(self, step: FlowStep, record: Record, missing: list[str]) -> None:
         slots = ", ".join(repr(slot) for slot in missing)
         if step.fatal:
             record.error = StageError(
@@ -150,7 +150,7 @@ class StageExecutor:
         error = str(record.error) if step.fatal else ""
         record.spans.append(Span(step.name, "failed" if step.fatal else "skipped", time.time(), error=error))
 
-    async def _compute(self, step: Step, groups: Groups) -> None:
+    async def _compute(self, step: FlowStep, groups: Groups) -> None:
         cacheable = step.cacheable(list(itertools.chain(*groups.values())))
         progress = self._progress(step, groups)
         # Answers that arrive together are written in one transaction.
@@ -175,14 +175,14 @@ class StageExecutor:
                         else:
                             self._fail(step, record, result, StageTimes(time.time(), 0.0), key)
 
-    def _progress(self, step: Step, groups: Groups) -> Iterator[None]:
+    def _progress(self, step: FlowStep, groups: Groups) -> Iterator[None]:
         """Report each time that another one of the distinct answers is there."""
         run, total = next(iter(groups.values()))[0].run, len(groups)
         for done in itertools.count(1):
             self.emit(Event("stage_progress", run, time.time(), step.name, data={"done": done, "of": total}))
             yield
 
-    async def _calls(self, step: Step, groups: Groups) -> list[StageCall]:
+    async def _calls(self, step: FlowStep, groups: Groups) -> list[StageCall]:
         """A call for each key, with the inputs of the first record that needs it."""
         reads = {slot for alternative in step.chain for slot in alternative.stage.reads}
         leaders = {key: records[0] for key, records in groups.items()}
@@ -221,7 +221,7 @@ class StageExecutor:
 
         The stage reads what it read then, also where a later stage has written the slot since.
         """
-        step = Step(alternatives(lost.stage, self.stages[record.run, lost.stage]))
+        step = FlowStep(alternatives(lost.stage, self.stages[record.run, lost.stage]))
         span = next(s for s in reversed(record.spans) if s.stage == lost.stage and s.address == lost.address)
         current = dict(record.slots)
         record.slots.update(zip(span.reads, span.held, strict=False))
@@ -261,7 +261,7 @@ class StageExecutor:
         return Outcome(answer.value, usage, span.verdict, notes=span.notes)
 
     def _finish(
-        self, step: Step, records: Sequence[Record], result: StageResult, *, cacheable: bool, deferred: bool = False
+        self, step: FlowStep, records: Sequence[Record], result: StageResult, *, cacheable: bool, deferred: bool = False
     ) -> None:
         """Store a computed answer, and write it to every record that waits for it."""
         key, times = result.call.key, result.times
@@ -312,7 +312,7 @@ class StageExecutor:
             )
         )  # fmt: skip
 
-    def _fail(self, step: Step, record: Record, error: FlowError, times: StageTimes, key: str) -> None:
+    def _fail(self, step: FlowStep, record: Record, error: FlowError, times: StageTimes, key: str) -> None:
         if step.fatal:
             record.error = error
         read = _read(step.stage, record)

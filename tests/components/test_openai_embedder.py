@@ -125,7 +125,7 @@ def test_a_refusal_is_told_and_only_tried_again_where_that_can_help(
     ],
 )
 def test_what_is_no_answer_of_the_protocol_is_told(body: bytes, kind: str, words: str) -> None:
-    told = pytest.raises(BackendError, match=f"{words}; look at base_url")
+    told = pytest.raises(BackendError, match=f"{words}; check base_url")
     with StubServer(StubResponse(body=body, headers={"Content-Type": kind})) as server, told:
         OpenAIEmbeddings(base_url=server.url, limits=Limits(attempts=1)).embed(["x"])
 

@@ -153,7 +153,7 @@ def test_weights_decide() -> None:
 def test_a_weight_for_nobody_is_told() -> None:
     parts = {"one": Fixed(names=("a",)), "two": Fixed(names=("b",))}
     assert HybridRetriever(retrievers=parts, weights={"three": 2.0}).problems() == [
-        "weights: there is no retriever 'three'; choose from: one, two"
+        "weights: unknown retriever 'three'; choose from: one, two"
     ]
 
 

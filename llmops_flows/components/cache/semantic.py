@@ -1,4 +1,4 @@
-"""A cache in which a question may be answered by the answer to an earlier one that means the same."""
+"""`cache=semantic`: a question may get the stored answer to a similar question."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from llmops_flows.core.store import Entry, Store
 from llmops_flows.text.question_match import same_facts
 
 BLOCK = 256
-"""Numbers of a log that are looked up at once; a gap as long as this ends it."""
+"""Entries of a log that are read at once; a gap of this length ends the log."""
 _META = b'{"stage":"cache"}'
 
 
 class SemanticCache(CachePolicy):
-    """Exact, and where that knows nothing: the answer to an earlier question that is alike enough.
+    """Looks up the exact question first, then the answer to a similar one.
 
-    Two questions count as the same when the cosine of their vectors reaches `threshold` and they state the same
-    facts (`alike.same_facts`: numbers, negations, opposites, names, quoted text, directions). All else is equal:
-    flow, prompts, models, documents, policies, tenant, history. Such answers have the state `similar`, and their
-    notes say which question was answered.
+    Two questions are similar if the cosine of their vectors reaches `threshold` and they state the same facts
+    (`question_match.same_facts`: numbers, negations, opposites, names, quotes, directions). Everything else is equal:
+    flow, prompts, models, documents, policies, tenant, history. Such answers have the state `similar`, and their notes
+    name the earlier question.
 
     Attributes:
-        threshold: cosine from which questions count as alike. `benchmarks/semantic_cache.py` measures what it costs.
-        embedder: what makes vectors of questions. Static word vectors hardly tell questions apart; see there.
-        candidates: how many of the nearest questions are tried.
-        most: how many questions of one flow and tenant are compared with; later ones are not remembered.
+        threshold: cosine from which questions are similar. `benchmarks/semantic_cache.py` measures wrong answers.
+        embedder: embeds questions. Static word vectors do not separate questions well.
+        candidates: number of most similar questions that are tried.
+        most: number of questions of a flow and tenant that are compared; later ones are not added.
     """
 
     threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.95
@@ -49,7 +49,7 @@ class SemanticCache(CachePolicy):
         return {}
 
     def similar(self, questions: Sequence[str], scope: str, store: Store) -> list[list[tuple[str, float]]]:
-        """For each question the earlier ones that mean the same, best first; none for one that was asked before."""
+        """The similar earlier questions of each question, best first; [] for a question that is in the log."""
         log = self._log(scope, store)
         log.read()
         new = [question for question in dict.fromkeys(questions) if question not in log.known]
@@ -57,11 +57,13 @@ class SemanticCache(CachePolicy):
             return [[] for _ in questions]
         vectors = _matrix(embed_known(self.embedder, new, store, query=True))
         scores = vectors @ log.matrix(self.embedder).T
-        found = {question: self._best(question, row, log.questions) for question, row in zip(new, scores, strict=True)}
-        return [found.get(question, []) for question in questions]
+        matches = {
+            question: self._best(question, row, log.questions) for question, row in zip(new, scores, strict=True)
+        }
+        return [matches.get(question, []) for question in questions]
 
     def remember(self, questions: Sequence[str], scope: str, store: Store) -> None:
-        """Add questions to what later ones are compared with; one that holds a secret is not written down."""
+        """Add questions to the log; a question with a secret is not added."""
         log = self._log(scope, store)
         log.read()
         for question in dict.fromkeys(questions):
@@ -70,17 +72,16 @@ class SemanticCache(CachePolicy):
 
     def _best(self, question: str, scores: Any, earlier: Sequence[str]) -> list[tuple[str, float]]:
         nearest = sorted(range(len(earlier)), key=lambda n: -scores[n])[: self.candidates]
-        near = [(earlier[n], float(scores[n])) for n in nearest if scores[n] >= self.threshold]
-        return [(other, score) for other, score in near if same_facts(question, other)]
+        similar = [(earlier[n], float(scores[n])) for n in nearest if scores[n] >= self.threshold]
+        return [(other, score) for other, score in similar if same_facts(question, other)]
 
     def _log(self, scope: str, store: Store) -> QuestionLog:
         key = (id(store), digest(scope, self.embedder.identity))
-        found = self._logs.setdefault(key, QuestionLog(key[1], store))
-        return found
+        return self._logs.setdefault(key, QuestionLog(key[1], store))
 
 
 class QuestionLog:
-    """The questions of one scope, numbered in a store: many processes add to it, each reads on where it was."""
+    """The questions of one scope, numbered in a store. Many processes add to it; each reads only new entries."""
 
     def __init__(self, scope: str, store: Store) -> None:
         self.scope = scope
@@ -92,7 +93,7 @@ class QuestionLog:
         self._lock = threading.RLock()
 
     def read(self) -> None:
-        """Take in what others have added. A number that was lost is passed over."""
+        """Read the entries that other processes added. Missing numbers are skipped."""
         with self._lock:
             while True:
                 keys = [self._key(n) for n in range(self._next, self._next + BLOCK)]
@@ -102,10 +103,10 @@ class QuestionLog:
                 values = self.store.values([entry.address for entry in entries.values()])
                 for number, key in enumerate(keys, self._next):
                     if key in entries:
-                        self._take(values.get(entries[key].address), number)
+                        self._add(values.get(entries[key].address), number)
 
     def append(self, question: str) -> None:
-        """Write a question under the next free number. Of two that write at once, each gets a number of its own."""
+        """Write a question under the next free number; concurrent writers get different numbers."""
         data, owner = encode(question), uuid.uuid4().hex
         with self._lock:
             number = self._next
@@ -123,15 +124,15 @@ class QuestionLog:
     def matrix(self, embedder: Embedder) -> Any:
         """The vectors of the questions, one row each."""
         with self._lock:
-            have = 0 if self._vectors is None else len(self._vectors)
-            if have < len(self.questions):
+            count = 0 if self._vectors is None else len(self._vectors)
+            if count < len(self.questions):
                 import numpy
 
-                more = _matrix(embed_known(embedder, self.questions[have:], self.store, query=True))
+                more = _matrix(embed_known(embedder, self.questions[count:], self.store, query=True))
                 self._vectors = more if self._vectors is None else numpy.concatenate([self._vectors, more])
             return self._vectors
 
-    def _take(self, data: bytes | None, number: int) -> None:
+    def _add(self, data: bytes | None, number: int) -> None:
         self._next = number + 1
         question = None if data is None else decode(data)
         if isinstance(question, str) and question not in self.known:

@@ -1,4 +1,4 @@
-"""Embeddings across LangChain's door: any Embeddings class as an embedder, any embedder as Embeddings."""
+"""`embedder=langchain`: any LangChain Embeddings class."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class LangChainEmbeddings(Embedder):
     """Any LangChain Embeddings class.
 
     Attributes:
-        target: dotted name of the class, as `langchain_openai.OpenAIEmbeddings`.
-        params: what it is constructed with (plain data; keys belong in the environment).
+        target: dotted name of the class, such as `langchain_openai.OpenAIEmbeddings`.
+        params: arguments of the class; keys belong in the environment.
         prices: US dollars per million tokens, for a class that calls a service. Its calls then pass the call gate, and
             a budget counts their maximum cost, since LangChain does not report the tokens.
         limits: how the service may be called; the class's own retries are switched off.

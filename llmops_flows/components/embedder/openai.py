@@ -1,4 +1,4 @@
-"""Embeddings by OpenAI, or by any service that speaks its protocol."""
+"""`embedder=openai`: OpenAI's embeddings API, or another service with the same API."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from llmops_flows.core.stage import OPERATIONAL, Positive
 from ..model.service_model import backend_name, close_client
 from ..service_settings import api_key_problems, base_url_problems, price_problems, read_api_key, with_listed_prices
 
-_HINT = "; look at base_url, which ends in /v1 with most services"
+_HINT = "; check base_url, which ends in /v1 for most services"
 
 
 class OpenAIEmbeddings(Embedder):
-    """An embedding model behind OpenAI's API.
+    """An embedding model of OpenAI, or of a compatible service.
 
     Attributes:
-        name: the model's name at the service.
-        dimensions: how long its vectors are, where the model offers a choice.
-        base_url: another service of the same protocol.
+        name: name of the model at the service.
+        dimensions: length of the vectors, if the model supports several.
+        base_url: URL of another service with the same API.
         api_key_env: name of the environment variable that holds the key.
-        limits: timeout and number of attempts.
-        batch: texts in one request.
-        prices: US dollars per million tokens; what is None comes from the price list (model name to its prices).
+        limits: timeout, attempts and rate limits.
+        batch: texts per request.
+        prices: US dollars per million tokens; None is replaced by the value in `price_list` (model name to prices).
     """
 
     requires: ClassVar[tuple[str, ...]] = ("openai",)

@@ -1,4 +1,4 @@
-"""Embeddings by a Sentence Transformers model that lies on this machine."""
+"""`embedder=sentence_transformers`: a Sentence Transformers model on this machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class SentenceTransformers(Embedder):
     """A model of the sentence-transformers library (needs torch). Nothing is downloaded.
 
     Attributes:
-        name: a model's name in the local cache, or its folder.
-        query_prompt: name of the model's prompt for questions, where it has one.
-        device: where it computes; None: what the library chooses.
-        batch: texts that are embedded at once.
+        name: name of a model in the local cache, or its folder.
+        query_prompt: name of the model's prompt for questions, if it has one.
+        device: the device of torch; None for the library's default.
+        batch: texts per batch.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("sentence_transformers",)

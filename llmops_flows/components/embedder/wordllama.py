@@ -1,4 +1,4 @@
-"""Embeddings by wordllama: static word vectors, thousands of texts a second, weights in the package."""
+"""`embedder=wordllama`: static word vectors, thousands of texts per second, with weights in the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WordLlama(Embedder):
     """Mean of static word vectors (256 dimensions or fewer). Needs no network.
 
     Attributes:
-        dimensions: how many of the vector's dimensions are used.
+        dimensions: length of the vectors.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("wordllama",)
@@ -32,13 +32,13 @@ class WordLlama(Embedder):
     def _load(self) -> Any:
         settings = [(handler, handler.level) for handler in logging.root.handlers], logging.root.level
         module = load("wordllama", self.extra, type(self).__name__)
-        _undo_logging(*settings)
-        place = Path(module.__file__).parent
-        return module.WordLlama.load(cache_dir=place, disable_download=True, trunc_dim=self.dimensions)
+        _restore_logging(*settings)
+        folder = Path(module.__file__).parent
+        return module.WordLlama.load(cache_dir=folder, disable_download=True, trunc_dim=self.dimensions)
 
 
-def _undo_logging(handlers: list[tuple[logging.Handler, int]], level: int) -> None:
-    """wordllama configures the root logger when it is imported; that is the application's to do."""
+def _restore_logging(handlers: list[tuple[logging.Handler, int]], level: int) -> None:
+    """Undo what wordllama's import does to the root logger, which the application configures."""
     for handler in list(logging.root.handlers):
         if handler not in dict(handlers):
             logging.root.removeHandler(handler)

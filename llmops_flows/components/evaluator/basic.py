@@ -1,4 +1,4 @@
-"""Evaluators that need no language model: word overlap, retrieval ranks against gold pages, right refusals."""
+"""`evaluator=basic`: word overlap, retrieval ranks against gold pages, and refusals, without a language model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Scores = dict[str, float | None]
 
 
 class ContextRelevance(Evaluator):
-    """context_relevance: share of the question's content words that the context has."""
+    """context_relevance: share of the question's content words in the context."""
 
     version: ClassVar[int] = 2
     inline: ClassVar[bool] = True
@@ -29,15 +29,17 @@ class ContextRelevance(Evaluator):
     def run(
         self, question: str, documents: list[Document] | None = None, context: list[Document] | None = None
     ) -> Scores:
-        found = context if context is not None else documents
-        asked = require_text(question, "question")
-        return {"context_relevance": None if found is None else question_coverage(asked, require_passages(found))}
+        passages = context if context is not None else documents
+        question = require_text(question, "question")
+        return {
+            "context_relevance": None if passages is None else question_coverage(question, require_passages(passages))
+        }
 
 
 class Groundedness(Evaluator):
-    """groundedness: how far the passages have the words of the answer's sentences, numbers and negations matching.
+    """groundedness: how well the passages support the answer's sentences in words, numbers and negations.
 
-    A refusal claims nothing, and has none; without passages there is nothing to be grounded in.
+    It is None for a refusal, and without passages.
     """
 
     version: ClassVar[int] = 2
@@ -48,14 +50,14 @@ class Groundedness(Evaluator):
         return ("groundedness",)
 
     def run(self, answer: str, documents: list[Document] | None = None) -> Scores:
-        said = require_text(answer, "answer")
-        if not documents or is_refusal(said):
+        answer = require_text(answer, "answer")
+        if not documents or is_refusal(answer):
             return {"groundedness": None}
-        return {"groundedness": support_score(said, require_passages(documents))}
+        return {"groundedness": support_score(answer, require_passages(documents))}
 
 
 class AnswerRelevance(Evaluator):
-    """answer_relevance: share of the question's content words that the answer takes up. A refusal takes up none."""
+    """answer_relevance: share of the question's content words in the answer; 0 for a refusal."""
 
     version: ClassVar[int] = 2
     inline: ClassVar[bool] = True
@@ -65,17 +67,17 @@ class AnswerRelevance(Evaluator):
         return ("answer_relevance",)
 
     def run(self, question: str, answer: str) -> Scores:
-        asked, said = require_text(question, "question"), require_text(answer, "answer")
-        if not said.strip():
+        question, answer = require_text(question, "question"), require_text(answer, "answer")
+        if not answer.strip():
             return {"answer_relevance": None}
-        return {"answer_relevance": 0.0 if is_refusal(said) else word_coverage(asked, said)}
+        return {"answer_relevance": 0.0 if is_refusal(answer) else word_coverage(question, answer)}
 
 
 class Correctness(Evaluator):
-    """Against the reference answer: answer_correctness (F1 of content words), answer_recall (reference covered).
+    """answer_correctness (F1 of content words) and answer_recall, compared with the reference answer.
 
-    An answer that contradicts the reference (another number, or a sentence turned round) has half of both. One that
-    says nothing is not correct: it has 0, as in SQuAD.
+    Both are halved if the answer contradicts the reference (another number, or a negated sentence). An empty answer
+    scores 0, as in SQuAD.
     """
 
     version: ClassVar[int] = 2
@@ -86,28 +88,28 @@ class Correctness(Evaluator):
         return ("answer_correctness", "answer_recall")
 
     def run(self, answer: str, reference: str | None = None) -> Scores:
-        said, right = require_text(answer, "answer"), require_text(reference, "reference")
-        given, wanted = Counter(terms(said)), Counter(terms(right))
-        if not wanted:
+        answer, expected = require_text(answer, "answer"), require_text(reference, "reference")
+        actual_terms, expected_terms = Counter(terms(answer)), Counter(terms(expected))
+        if not expected_terms:
             return {"answer_correctness": None, "answer_recall": None}
-        common = sum((given & wanted).values())
-        if not common or (is_refusal(said) and not is_refusal(right)):
+        common = sum((actual_terms & expected_terms).values())
+        if not common or (is_refusal(answer) and not is_refusal(expected)):
             return {"answer_correctness": 0.0, "answer_recall": 0.0}
-        precision, recall = common / sum(given.values()), common / sum(wanted.values())
-        trust = 0.5 if contradicts(said, right) else 1.0
-        found = 2 * precision * recall / (precision + recall)
-        return {"answer_correctness": trust * found, "answer_recall": trust * recall}
+        precision, recall = common / sum(actual_terms.values()), common / sum(expected_terms.values())
+        factor = 0.5 if contradicts(answer, expected) else 1.0
+        f1 = 2 * precision * recall / (precision + recall)
+        return {"answer_correctness": factor * f1, "answer_recall": factor * recall}
 
 
 class RetrievalMetrics(Evaluator):
-    """Ranks of the gold pages among the passages: hit, recall, mrr, ndcg, each at k (of passages, best first).
+    """hit, recall, mrr and ndcg at k, from the ranks of the gold pages among the passages.
 
-    A page counts once, at its best rank; passages of one page that follow do not push others down. Gold without a
-    page (`handbook.md`) is met by any page of that file. nDCG is binary: its ideal puts all gold pages first, as far
-    as k reaches. Questions without gold say nothing; an empty list of passages found nothing.
+    A page counts once, at its best rank; further passages of the same page are ignored. A gold file without a page
+    (`handbook.md`) matches any page of the file. nDCG is binary, and its ideal ranks all gold pages first. Scores are
+    None for questions without gold pages, and 0 for an empty list of passages.
 
     Attributes:
-        k: how far down the list one looks; None for all of it.
+        k: number of passages that count; None for all.
     """
 
     version: ClassVar[int] = 2
@@ -125,19 +127,19 @@ class RetrievalMetrics(Evaluator):
         names = [str(document["id"]) for document in documents[: self.k]]
         pages = list(dict.fromkeys(_page(name, wanted) for name in names))
         ranks = [rank for rank, page in enumerate(pages, 1) if page in wanted]
-        reach = len(wanted) if self.k is None else min(len(wanted), self.k)
+        ideal = len(wanted) if self.k is None else min(len(wanted), self.k)
         return {
             "hit": 1.0 if ranks else 0.0,
             "recall": len(ranks) / len(wanted),
             "mrr": 1 / ranks[0] if ranks else 0.0,
-            "ndcg": sum(map(_gain, ranks)) / sum(map(_gain, range(1, reach + 1))),
+            "ndcg": sum(map(_gain, ranks)) / sum(map(_gain, range(1, ideal + 1))),
         }
 
 
 class RefusalMetrics(Evaluator):
-    """right_refusal: refused what cannot be answered. over_refusal: refused what can (lower is better).
+    """right_refusal for unanswerable questions, over_refusal (lower is better) for answerable ones.
 
-    An answer that says nothing at all is neither.
+    Both are None for an empty answer.
     """
 
     version: ClassVar[int] = 2
@@ -148,8 +150,8 @@ class RefusalMetrics(Evaluator):
         return ("right_refusal", "over_refusal")
 
     def run(self, answer: str, answerable: bool | None = None) -> Scores:
-        said = require_text(answer, "answer")
-        refused = None if not said.strip() else float(is_refusal(said))
+        answer = require_text(answer, "answer")
+        refused = None if not answer.strip() else float(is_refusal(answer))
         return {
             "right_refusal": refused if answerable is False else None,
             "over_refusal": refused if answerable is True else None,
@@ -157,17 +159,17 @@ class RefusalMetrics(Evaluator):
 
 
 def require_text(value: Any, slot: str) -> str:
-    """A slot's text; a finite number as it is written, nothing for None.
+    """The text of a slot: "" for None, and a finite number as text.
 
     Raises:
-        TypeError: it is something else, which has no words to score.
+        TypeError: the value is something else.
     """
     if value is None:
         return ""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return f"{value:g}" if isinstance(value, float) else str(value)
     if not isinstance(value, str):
-        raise TypeError(f"the {slot} must be text to be scored; it is {value!r}")
+        raise TypeError(f"the {slot} must be text, got {value!r}")
     return value
 
 
@@ -175,17 +177,17 @@ def require_passages(value: Any) -> Sequence[Document]:
     """The passages of a slot. Raises TypeError for anything but a list of documents."""
     if isinstance(value, list) and all(isinstance(d, dict) and isinstance(d.get("page_content"), str) for d in value):
         return value
-    raise TypeError(f"documents must be a list of passages with `page_content`; they are {value!r:.200}")
+    raise TypeError(f"documents must be a list of passages with `page_content`, got {value!r:.200}")
 
 
 def _gold(value: Any) -> frozenset[str]:
     if value is None or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
         return frozenset(value or ())
-    raise TypeError(f"gold must be a list of page ids; it is {value!r}")
+    raise TypeError(f"gold must be a list of page ids, got {value!r}")
 
 
 def _page(name: str, gold: frozenset[str]) -> str:
-    """The page that a passage is part of; its file, where the gold names no pages of it."""
+    """The page of a passage, or its file if the gold names the file without pages."""
     page = re.sub(r"[&#]part=\d+$", "", name)
     return page if page in gold else max((file for file in gold if page.startswith(f"{file}#")), default=page)
 

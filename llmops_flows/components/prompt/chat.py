@@ -1,4 +1,4 @@
-"""Prompts as versions: chat messages with named places, filled with slots. Names only: no attributes, no code."""
+"""Prompts of chat messages with `{slot}` placeholders. Placeholders are names only: no attributes, no code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from llmops_flows.core.roles import Prompt
 from llmops_flows.core.stage import OPERATIONAL
 
-_PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
 
 
 class MessageTemplate(BaseModel):
@@ -30,13 +30,13 @@ class MessageTemplate(BaseModel):
 
 
 class ChatPrompt(Prompt):
-    """Chat messages with `{slot}` places; `{{` and `}}` are braces.
+    """Chat messages with `{slot}` placeholders; `{{` and `}}` are literal braces.
 
     Attributes:
         messages: the messages, in order.
-        document: how one passage is written: `{page_content}`, `{source}`, `{page}`, `{number}`.
-        separator: what stands between passages.
-        notes: what this version is about; decides no answer.
+        document: template of one passage: `{page_content}`, `{source}`, `{page}`, `{number}`.
+        separator: text between passages.
+        notes: description of this version; not part of the identity.
     """
 
     version: ClassVar[int] = 1
@@ -50,36 +50,38 @@ class ChatPrompt(Prompt):
     def known_fields(cls, text: str) -> str:
         unknown = template_slots(text) - {"page_content", "source", "page", "number"}
         if unknown:
-            raise ValueError(f"a passage has no {', '.join(sorted(unknown))}; use page_content, source, page, number")
+            raise ValueError(
+                f"unknown placeholder {', '.join(sorted(unknown))} of a passage; use page_content, source, page, number"
+            )
         return text
 
     @cached_property
     def reads(self) -> Mapping[str, bool]:
-        """The slots that the places name; the history is optional."""
-        named = {name: True for message in self.messages for name in sorted(template_slots(message.content))}
-        return named | ({"history": False} if any(m.role == "history" for m in self.messages) else {})
+        """The slots that the placeholders name; the history is optional."""
+        slots = {name: True for message in self.messages for name in sorted(template_slots(message.content))}
+        return slots | ({"history": False} if any(m.role == "history" for m in self.messages) else {})
 
     def run(self, **slots: Any) -> list[dict[str, str]]:
         texts = {name: self._text(value) for name, value in slots.items() if name != "history"}
-        found: list[dict[str, str]] = []
+        messages: list[dict[str, str]] = []
         for message in self.messages:
             if message.role == "history":
-                found += slots.get("history") or []
+                messages += slots.get("history") or []
             else:
-                found.append({"role": message.role, "content": fill_template(message.content, texts)})
-        return found
+                messages.append({"role": message.role, "content": fill_template(message.content, texts)})
+        return messages
 
     def _text(self, value: Any) -> str:
-        """A slot as text: passages one after the other, anything else as it is."""
+        """A slot as text; documents are joined by the separator."""
         if not isinstance(value, list):
             return str(value)
         return self.separator.join(
-            fill_template(self.document, _facts(item, number)) if isinstance(item, Mapping) else str(item)
+            fill_template(self.document, _fields(item, number)) if isinstance(item, Mapping) else str(item)
             for number, item in enumerate(value, 1)
         )
 
 
-def _facts(document: Mapping[str, Any], number: int) -> dict[str, str]:
+def _fields(document: Mapping[str, Any], number: int) -> dict[str, str]:
     metadata = document.get("metadata", {})
     return {
         "page_content": str(document.get("page_content", "")),
@@ -90,13 +92,13 @@ def _facts(document: Mapping[str, Any], number: int) -> dict[str, str]:
 
 
 def template_slots(template: str) -> set[str]:
-    """The names of a template's places.
+    """The names in the placeholders of a template.
 
     Raises:
-        ValueError: a brace that is neither a place nor doubled.
+        ValueError: a single brace that is not part of a placeholder.
     """
     names = set()
-    for match in _PLACE.finditer(template):
+    for match in _PLACEHOLDER.finditer(template):
         if match[0] in "{}":
             near = template[max(0, match.start() - 10) : match.start() + 20]
             raise ValueError(f"a single brace near {near!r}: write {{name}} for a slot, {{{{ or }}}} for a brace")
@@ -106,9 +108,9 @@ def template_slots(template: str) -> set[str]:
 
 
 def fill_template(template: str, texts: Mapping[str, str]) -> str:
-    """The template with its places filled. Braces in the texts stay as they are.
+    """The template with its placeholders replaced. Braces in the texts are kept.
 
     Raises:
-        KeyError: a place that no text fills.
+        KeyError: a placeholder without a text.
     """
-    return _PLACE.sub(lambda m: texts[m[1]] if m[1] else m[0][0], template)
+    return _PLACEHOLDER.sub(lambda m: texts[m[1]] if m[1] else m[0][0], template)

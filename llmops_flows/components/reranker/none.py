@@ -1,4 +1,4 @@
-"""`reranker=none`: the retrieved passages as they are."""
+"""`reranker=none`: the retrieved passages unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmops_flows.core.roles import Reranker
 
 
 class NoReranker(Reranker):
-    """documents -> context: the passages as they are."""
+    """documents -> context: the passages unchanged."""
 
     inline: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Narrowing: from passages to the few sentences that bear on the question."""
+"""`reranker=sentences`: the sentences that match the question best, instead of whole passages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from llmops_flows.text.words import content_words, split_sentences
 
 
 class SentenceReranker(Reranker):
-    """question, documents -> context: the sentences of all passages that fit the question best, best first.
+    """question, documents -> context: the sentences of all passages that match the question best, best first.
 
-    Each comes as a document with its passage's id and metadata. Small models answer far better from two good
-    sentences than from five pages. A sentence that several passages share is given once.
+    Each is a document with the id and metadata of its passage. Small models answer better from a few sentences than
+    from whole pages. A sentence that occurs in several passages is returned once.
 
     Attributes:
-        count: how many sentences are kept.
-        characters: how long they may be together; the first is kept whatever its length.
+        count: number of sentences.
+        characters: their total length; the first sentence is returned whatever its length.
     """
 
     count: Positive = 3
@@ -30,10 +30,9 @@ class SentenceReranker(Reranker):
     def run(self, question: str, documents: list[Document]) -> list[Document]:
         pool = _pool(documents)
         ranking = Bm25Ranking([content_words(f"{heading(document)} {text}") for text, document in pool])
-        asked = content_words(question)
         chosen: list[Document] = []
         room = self.characters
-        for number, score in zip(*ranking.best(asked, len(pool)), strict=True):
+        for number, score in zip(*ranking.best(content_words(question), len(pool)), strict=True):
             text, document = pool[number]
             if chosen and (len(chosen) == self.count or len(text) > room):
                 break
@@ -43,9 +42,9 @@ class SentenceReranker(Reranker):
 
 
 def _pool(documents: Sequence[Document]) -> list[tuple[str, Document]]:
-    """Every distinct sentence with the first passage that holds it."""
-    seen: dict[str, tuple[str, Document]] = {}
+    """Every distinct sentence with the first passage that contains it."""
+    first: dict[str, tuple[str, Document]] = {}
     for document in documents:
         for text in split_sentences(document["page_content"]):
-            seen.setdefault(" ".join(text.lower().split()), (text, document))
-    return list(seen.values())
+            first.setdefault(" ".join(text.lower().split()), (text, document))
+    return list(first.values())

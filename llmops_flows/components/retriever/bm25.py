@@ -1,4 +1,4 @@
-"""Retrieval by words: BM25 over an inverted index that is kept as an artifact."""
+"""`retriever=bm25`: keyword search with BM25 over an inverted index on disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bm25Index(Corpus):
     b: Share = 0.75
 
     def open(self, home: Path | None) -> tuple[list[Document], Bm25Ranking]:
-        """The passages and their ranking, built when nobody built them before."""
+        """The passages and their ranking; the index is built if it does not exist."""
         return shared(self, lambda: self._load(artifact(home, self.identity, self._build, kind="bm25")))
 
     def _build(self, folder: Path) -> None:
@@ -41,18 +41,18 @@ class Bm25Index(Corpus):
         (folder / "index.json").write_bytes(encode({"passages": passages, "postings": ranking.postings}))
 
     def _load(self, folder: Path) -> tuple[list[Document], Bm25Ranking]:
-        kept: dict[str, Any] = decode((folder / "index.json").read_bytes())
-        return kept["passages"], Bm25Ranking.from_postings(len(kept["passages"]), kept["postings"])
+        index: dict[str, Any] = decode((folder / "index.json").read_bytes())
+        return index["passages"], Bm25Ranking.from_postings(len(index["passages"]), index["postings"])
 
 
 class Bm25(Retriever):
-    """The passages that share the most telling words with the question (Okapi BM25, light English stemming).
+    """Ranks passages by the words that they share with the question (Okapi BM25, light English stemming).
 
     Attributes:
-        documents: the folder (or file) of documents, or a loader.
-        splitter: how documents are cut into passages; None: pages as they are.
-        k1: how much a word counts that comes again and again.
-        b: how much long passages are held back (0: not at all, 1: fully).
+        documents: folder or file of documents, or a loader.
+        splitter: splits documents into passages; None for one passage per page.
+        k1: weight of repeated words.
+        b: penalty for long passages, from 0 (none) to 1 (full).
     """
 
     documents: DocumentSource
@@ -68,12 +68,12 @@ class Bm25(Retriever):
         return document_problems(self.documents)
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        return with_scores(self._found(questions, call))
+        return with_scores(self._ranked(questions, call))
 
     def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        return [passages for passages, _ in self._found(questions, call)]
+        return [passages for passages, _ in self._ranked(questions, call)]
 
-    def _found(self, questions: Sequence[str], call: Call) -> list[RankedPassages]:
+    def _ranked(self, questions: Sequence[str], call: Call) -> list[RankedPassages]:
         passages, ranking = self.index.open(call.home)
         best = ranking.best_batch([content_words(question) for question in questions], self.k)
         return [([passages[number] for number in numbers], scores) for numbers, scores in best]

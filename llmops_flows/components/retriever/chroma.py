@@ -1,4 +1,4 @@
-"""Retrieval by meaning from a Chroma collection that is written once, by one process, and then only read."""
+"""`retriever=chroma`: vector search in a Chroma collection that one process builds and all others only read."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from llmops_flows.documents.passages import RankedPassages
 from .vector_retriever import VectorRetriever
 
 COLLECTION = "passages"
-ADD_AT_ONCE = 5000
+ADD_BATCH = 5000
 """Chroma refuses more than 5,461 records in one call."""
 
-HELD_AT_MOST = 20_000
-"""Passages that an open index keeps at hand; with more, it begins anew."""
+MAX_CACHED_PASSAGES = 20_000
+"""Passages that an open index keeps in memory; the cache is emptied when it is full."""
 
 
 class Chroma(VectorRetriever):
-    """The passages whose vectors are nearest (cosine) in a Chroma index.
+    """Ranks passages by cosine similarity in a Chroma index.
 
     The index is built once for documents, splitter and embedder. Chroma's embedded client is not safe across
-    processes and writes to its files even when it only reads: every process works on a copy of the finished index.
+    processes and writes to its files even when it only reads, so that each process opens its own copy of the index.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("chromadb",)
@@ -52,11 +52,11 @@ class Chroma(VectorRetriever):
             collection = client.create_collection(
                 COLLECTION, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
             )
-            for start in range(0, len(passages), ADD_AT_ONCE):
-                batch = passages[start : start + ADD_AT_ONCE]
+            for start in range(0, len(passages), ADD_BATCH):
+                batch = passages[start : start + ADD_BATCH]
                 collection.add(
                     ids=[passage["id"] for passage in batch],
-                    embeddings=_matrix(vectors[start : start + ADD_AT_ONCE]),
+                    embeddings=_matrix(vectors[start : start + ADD_BATCH]),
                     documents=[passage["page_content"] for passage in batch],
                     metadatas=[{"json": json.dumps(passage["metadata"])} for passage in batch],
                 )
@@ -65,7 +65,7 @@ class Chroma(VectorRetriever):
 
 
 class _Index:
-    """A private copy of a finished index, open for searching."""
+    """A private, open copy of a finished index."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="llmops-flows-chroma-", ignore_cleanup_errors=True)
@@ -76,31 +76,31 @@ class _Index:
         self._client = _client(Path(self._folder.name))
         self._collection = self._client.get_collection(COLLECTION, embedding_function=None)
         self._count: int = self._collection.count()
-        self._held: dict[str, Document] = {}
+        self._cached: dict[str, Document] = {}
 
     def search(self, vectors: Sequence[bytes], k: int) -> list[RankedPassages]:
         """The k nearest passages for each vector, nearest first; the score is the cosine."""
-        found = self._collection.query(
+        result = self._collection.query(
             query_embeddings=_matrix(vectors), n_results=min(k, self._count), include=["distances"]
         )
-        passages = self._passages(chain.from_iterable(found["ids"]))
+        passages = self._passages(chain.from_iterable(result["ids"]))
         return [
             ([passages[name] for name in names], [1.0 - distance for distance in distances])
-            for names, distances in zip(found["ids"], found["distances"], strict=True)
+            for names, distances in zip(result["ids"], result["distances"], strict=True)
         ]
 
     def _passages(self, names: Iterable[str]) -> Mapping[str, Document]:
-        """The passages of these names; each is read from the index once, since questions find the same ones."""
+        """The passages of these ids. They are cached, since different questions retrieve the same passages."""
         wanted = set(names)
-        held = self._held
-        missing = sorted(wanted - held.keys())
+        cached = self._cached
+        missing = sorted(wanted - cached.keys())
         if missing:
-            if len(held) + len(missing) > HELD_AT_MOST:
-                held = {name: held[name] for name in wanted & held.keys()}
+            if len(cached) + len(missing) > MAX_CACHED_PASSAGES:
+                cached = {name: cached[name] for name in wanted & cached.keys()}
             read = self._collection.get(ids=missing, include=["documents", "metadatas"])
             rows = zip(read["ids"], read["documents"], read["metadatas"], strict=True)
-            self._held = held = {**held, **{name: _document(name, *row) for name, *row in rows}}
-        return held
+            self._cached = cached = {**cached, **{name: _document(name, *row) for name, *row in rows}}
+        return cached
 
     def close(self) -> None:
         self._client.close()

@@ -1,4 +1,4 @@
-"""Several retrievers as one: reciprocal-rank fusion of what each finds."""
+"""`retriever=hybrid`: reciprocal rank fusion of several retrievers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 
 
 class HybridRetriever(Retriever):
-    """The passages that several retrievers rank high: a passage scores weight / (constant + rank) at each.
+    """Ranks passages by their ranks in several retrievers; each adds weight / (constant + rank) to the score.
 
-    Metadata `ranks` says at which rank each retriever had the passage. Give the retrievers a larger `k` than this
-    one has: what none of them returns cannot be found.
+    Metadata `ranks` has the rank of the passage in each retriever. The retrievers should have a larger `k` than this
+    one, because only passages that they return are ranked.
 
     Attributes:
         retrievers: name to retriever; two or more.
-        weights: name to how much the retriever counts; 1 where nothing is said.
-        constant: the larger, the less the first ranks stand out.
+        weights: name to the weight of the retriever; 1 by default.
+        constant: the larger it is, the smaller is the advantage of the first ranks.
     """
 
     retrievers: Annotated[dict[str, SerializeAsAny[Retriever]], Field(min_length=2)]
@@ -35,18 +35,18 @@ class HybridRetriever(Retriever):
 
     def problems(self) -> list[str]:
         unknown = sorted(set(self.weights) - set(self.retrievers))
-        own = [f"weights: there is no retriever {n!r}; {did_you_mean(n, self.retrievers)}" for n in unknown]
+        own = [f"weights: unknown retriever {n!r}; {did_you_mean(n, self.retrievers)}" for n in unknown]
         inner = [
             f"retrievers.{name}.{problem}" for name, part in self.retrievers.items() for problem in part.problems()
         ]
         return own + inner
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        found = {name: part.ranked(questions, call) for name, part in self.retrievers.items()}
-        longest = max((len(ranked) for lists in found.values() for ranked in lists), default=0)
-        shares = {name: [self._share(name, rank) for rank in range(1, longest + 1)] for name in found}
+        results = {name: part.ranked(questions, call) for name, part in self.retrievers.items()}
+        longest = max((len(ranked) for lists in results.values() for ranked in lists), default=0)
+        shares = {name: [self._share(name, rank) for rank in range(1, longest + 1)] for name in results}
         return [
-            self._fused({name: lists[number] for name, lists in found.items()}, shares)
+            self._fused({name: lists[number] for name, lists in results.items()}, shares)
             for number in range(len(questions))
         ]
 
@@ -55,20 +55,20 @@ class HybridRetriever(Retriever):
 
     def _fused(self, lists: Mapping[str, Sequence[Document]], shares: Mapping[str, Sequence[float]]) -> list[Document]:
         score: dict[str, float] = {}
-        places: dict[str, dict[str, int]] = {}
+        positions: dict[str, dict[str, int]] = {}
         for name, ranked in lists.items():
             ids = [document["id"] for document in ranked]
-            places[name] = dict(zip(ids, count(1)))
+            positions[name] = dict(zip(ids, count(1)))
             for passage, share in zip(ids, shares[name], strict=False):
                 score[passage] = score.get(passage, 0.0) + share
         best = sorted(score, key=score.__getitem__, reverse=True)[: self.k]
-        ranks = [{name: ranked[b] for name, ranked in places.items() if b in ranked} for b in best]
-        return [_ranked(lists, score[b], found) for b, found in zip(best, ranks, strict=True)]
+        ranks = [{name: ranked[b] for name, ranked in positions.items() if b in ranked} for b in best]
+        return [_ranked(lists, score[b], r) for b, r in zip(best, ranks, strict=True)]
 
 
 def _ranked(lists: Mapping[str, Sequence[Document]], score: float, ranks: dict[str, int]) -> Document:
-    """The passage that stands at these ranks."""
+    """The passage at these ranks, with its score."""
     name, rank = next(iter(ranks.items()))
-    found = with_score(lists[name][rank - 1], score)
-    found["metadata"]["ranks"] = ranks
-    return found
+    passage = with_score(lists[name][rank - 1], score)
+    passage["metadata"]["ranks"] = ranks
+    return passage

@@ -1,4 +1,4 @@
-"""Retrieval across LangChain's door: any retriever or vector store as ours, any of ours as a BaseRetriever."""
+"""`retriever=langchain`: any LangChain retriever or vector store class."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FAMILIES = ("langchain",)
 class LangChainRetriever(Retriever):
     """Any LangChain BaseRetriever or VectorStore class.
 
-    A class with `from_documents` is built from the documents' passages (a vector store with the embedder too), any
-    other is constructed with `params` alone. LangChain's retrievers give no scores: the score is 1 / rank.
+    A class with `from_documents` is built from the passages (a vector store also from the embedder); any other class
+    is constructed with `params` alone. LangChain's retrievers return no scores, so the score is 1 / rank.
 
     Attributes:
-        target: dotted name of the class, as `langchain_core.vectorstores.InMemoryVectorStore`.
-        params: what it is constructed with (plain data; keys belong in the environment).
+        target: dotted name of the class, such as `langchain_core.vectorstores.InMemoryVectorStore`.
+        params: arguments of the class; keys belong in the environment.
         documents, splitter, embedder: what the index is built from, for classes that build one.
     """
 
@@ -48,8 +48,8 @@ class LangChainRetriever(Retriever):
         return {**super().fingerprint(include_operational=include_operational), "library": target_code(self.target)}
 
     def problems(self) -> list[str]:
-        found = target_problems(self.target, FAMILIES)
-        return found + (document_problems(self.documents) if self.documents is not None else [])
+        problems = target_problems(self.target, FAMILIES)
+        return problems + (document_problems(self.documents) if self.documents is not None else [])
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -59,12 +59,12 @@ class LangChainRetriever(Retriever):
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         retriever = shared(self, lambda: self._load(call.store))
         try:
-            found = retriever.batch(list(questions)) if questions else []
+            results = retriever.batch(list(questions)) if questions else []
         except FlowError:
             raise
         except Exception as error:
             raise BackendError(f"{self.target} could not be searched: {error}") from error
-        return [[_ours(d, 1 / rank) for rank, d in enumerate(documents[: self.k], 1)] for documents in found]
+        return [[_passage(d, 1 / rank) for rank, d in enumerate(documents[: self.k], 1)] for documents in results]
 
     def _load(self, store: Store | None) -> Any:
         core = load("langchain_core.retrievers", self.extra, type(self).__name__)
@@ -72,18 +72,18 @@ class LangChainRetriever(Retriever):
         bases = (core.BaseRetriever, stores.VectorStore)
         cls: Any = load_class(self.target, FAMILIES, lambda: bases, "LangChain retriever or vector store", self.extra)
         is_store = issubclass(cls, stores.VectorStore)
-        given = dict(self.params)
+        arguments = dict(self.params)
         if is_store and self.embedder is not None:
-            given["embedding"] = as_langchain_embeddings(self.embedder, store=store)
+            arguments["embedding"] = as_langchain_embeddings(self.embedder, store=store)
         if "k" in getattr(cls, "model_fields", {}):
-            given.setdefault("k", self.k)
+            arguments.setdefault("k", self.k)
         if self.documents is not None and hasattr(cls, "from_documents"):
-            built = cls.from_documents([as_langchain_document(d) for d in self.corpus.passages()], **given)
+            retriever = cls.from_documents([as_langchain_document(d) for d in self.corpus.passages()], **arguments)
         else:
-            built = cls(**given)
-        return built.as_retriever(search_kwargs={"k": self.k}) if is_store else built
+            retriever = cls(**arguments)
+        return retriever.as_retriever(search_kwargs={"k": self.k}) if is_store else retriever
 
 
-def _ours(document: Any, score: float) -> Document:
+def _passage(document: Any, score: float) -> Document:
     name = document.id or str(document.metadata.get("id") or document.metadata.get("source") or "")
     return with_score(Document(id=name, page_content=document.page_content, metadata=dict(document.metadata)), score)

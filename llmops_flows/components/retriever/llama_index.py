@@ -1,4 +1,4 @@
-"""Retrieval by LlamaIndex: its vector index over our vectors, or any of its retrievers by name."""
+"""`retriever=llama_index`: LlamaIndex's vector index, or any LlamaIndex retriever class over it."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from .vector_retriever import VectorRetriever
 
 FAMILIES = ("llama_index",)
 BRIDGES = ("llama_index.core.bridge.langchain",)
-"""LlamaIndex looks whether LangChain is there, by importing all of langchain-community; nothing here needs that."""
+"""Excluded imports: LlamaIndex tests for LangChain by importing all of langchain-community."""
 VECTOR_RETRIEVER = "llama_index.core.retrievers.VectorIndexRetriever"
 
 
 class LlamaIndexRetriever(VectorRetriever):
-    """What a LlamaIndex retriever finds in a VectorStoreIndex that is built once and kept.
+    """Searches a VectorStoreIndex with a LlamaIndex retriever; the index is built once and stored.
 
-    Vectors come from our embedder and its memory. A retriever that asks a model is given LlamaIndex's MockLLM.
+    The embedder makes the vectors. A retriever that needs a language model gets LlamaIndex's MockLLM.
 
     Attributes:
-        target: dotted name of a BaseRetriever class. Of `index`, `nodes`, `embed_model`, `llm` and
-            `similarity_top_k` it is given what its constructor takes.
-        params: what else it is constructed with (plain data).
+        target: dotted name of a BaseRetriever class. It receives `index`, `nodes`, `embed_model`, `llm` and
+            `similarity_top_k` if its constructor has them.
+        params: further arguments of the class.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("llama_index.core",)
@@ -58,11 +58,11 @@ class LlamaIndexRetriever(VectorRetriever):
         index = shared(self.index, lambda: self._index(call), name="llama_index")
         retriever = shared(self, lambda: self._retriever(index), name="retriever")
         bundle = load("llama_index.core.schema", self.extra).QueryBundle
-        asked = [bundle(query_str=q, embedding=_floats(v)) for q, v in zip(questions, vectors, strict=True)]
+        queries = [bundle(query_str=q, embedding=_floats(v)) for q, v in zip(questions, vectors, strict=True)]
         try:
-            with nested_spans(call) if len(asked) == 1 else nullcontext():  # a batch is nobody's in particular
-                found = [retriever.retrieve(one)[: self.k] for one in asked]
-            return [([_ours(node) for node in one], [node.score or 0.0 for node in one]) for one in found]
+            with nested_spans(call) if len(queries) == 1 else nullcontext():  # a batch has no single parent
+                results = [retriever.retrieve(query)[: self.k] for query in queries]
+            return [([_passage(n) for n in nodes], [n.score or 0.0 for n in nodes]) for nodes in results]
         except FlowError:
             raise
         except Exception as error:
@@ -71,23 +71,23 @@ class LlamaIndexRetriever(VectorRetriever):
     def _retriever(self, index: Any) -> Any:
         base = load("llama_index.core.base.base_retriever", self.extra).BaseRetriever
         cls: Any = load_class(self.target, FAMILIES, lambda: (base,), "LlamaIndex retriever", self.extra)
-        offered = {
+        arguments = {
             "index": index,
             "nodes": list(index.docstore.docs.values()),
             "embed_model": as_llama_embedding(self.embedder),
             "llm": load("llama_index.core.llms", self.extra).MockLLM(),
             "similarity_top_k": self.k,
         }
-        taken = inspect.signature(cls.__init__).parameters
+        accepted = inspect.signature(cls.__init__).parameters
         with hide_modules(BRIDGES):
-            return cls(**{name: value for name, value in offered.items() if name in taken} | self.params)
+            return cls(**{name: value for name, value in arguments.items() if name in accepted} | self.params)
 
     def _index(self, call: Call) -> Any:
         core = load("llama_index.core", self.extra, type(self).__name__, without=SLOW_FORMATS)
         folder = artifact(call.home, self.address, lambda f: self._build(core, f, call.store), kind="llama_index")
-        kept = core.StorageContext.from_defaults(persist_dir=str(folder))
+        storage = core.StorageContext.from_defaults(persist_dir=str(folder))
         with hide_modules(BRIDGES):
-            return core.load_index_from_storage(kept, embed_model=as_llama_embedding(self.embedder))
+            return core.load_index_from_storage(storage, embed_model=as_llama_embedding(self.embedder))
 
     def _build(self, core: Any, folder: Path, store: Store | None) -> None:
         node = load("llama_index.core.schema", self.extra).TextNode
@@ -110,7 +110,7 @@ def _floats(vector: bytes) -> list[float]:
     return list(struct.unpack(f"<{len(vector) // 4}f", vector))
 
 
-def _ours(found: Any) -> Document:
-    node = found.node
+def _passage(result: Any) -> Document:
+    node = result.node
     metadata = json.loads(node.metadata["json"]) if "json" in node.metadata else dict(node.metadata)
     return Document(id=node.node_id, page_content=node.get_content(), metadata=metadata)

@@ -1,4 +1,4 @@
-"""Retrieval switched off."""
+"""`retriever=none`: no retrieval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmops_flows.core.stage import Call
 
 
 class NoRetriever(Retriever):
-    """Finds nothing: the model answers from what it knows."""
+    """Returns no documents, so that the model answers without context."""
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         return [[] for _ in questions]

@@ -1,4 +1,4 @@
-"""Retrieval by meaning from PostgreSQL with the pgvector extension."""
+"""`retriever=pgvector`: vector search in PostgreSQL with the pgvector extension."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ ORDER BY q.n, score DESC, p.id
 
 
 class PgVector(VectorRetriever):
-    """The passages whose vectors are nearest (cosine) in a table of a PostgreSQL database.
+    """Ranks passages by cosine similarity in a table of a PostgreSQL database.
 
-    The table is named by the index's address, and made in one transaction by whoever needs it first. The database
-    must have the extension `vector`, or allow this user to create it.
+    The table is named by the address of the index, and created in one transaction by the first process that needs it.
+    The database must have the extension `vector`, or the user must be allowed to create it.
 
     Attributes:
-        url_env: name of the environment variable that holds the database's URL.
-        search: `exact` compares with every passage; `hnsw` builds an approximate index, for very many passages.
-        timeout: seconds for connecting, and for each statement.
+        url_env: name of the environment variable that holds the URL of the database.
+        search: `exact` compares with every passage; `hnsw` uses an approximate index, for very many passages.
+        timeout: seconds to connect, and for each statement.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("psycopg",)
@@ -58,32 +58,34 @@ class PgVector(VectorRetriever):
         name = f"database {digest(url.encode())}"
         database = shared(self, lambda: _Database(url, self.timeout), name=name, close=_Database.close)
         with database.transaction() as cursor:
-            self._make(cursor, call.store)
+            self._create_table(cursor, call.store)
             texts = [_text(vector) for vector in vectors]
             numbers = list(range(len(texts)))
             cursor.execute(_SEARCH.format(table=self.table), (numbers, texts, self.k))
-            found: list[RankedPassages] = [([], []) for _ in texts]
+            results: list[RankedPassages] = [([], []) for _ in texts]
             for number, name, content, metadata, score in cursor.fetchall():
                 document = Document(id=name, page_content=content, metadata=json.loads(metadata))
-                passages, scores = found[number]
+                passages, scores = results[number]
                 passages.append(document)
                 scores.append(score)
-        return found
+        return results
 
     def _url(self) -> str:
         url = os.environ.get(self.url_env, "")
         if not url:
             hint = f"set it: export {self.url_env}=postgresql://user:password@host/database"
-            raise ConfigError(Problem(f"the environment has no {self.url_env}", key="retriever.url_env", hint=hint))
+            raise ConfigError(
+                Problem(f"the environment variable {self.url_env} is not set", key="retriever.url_env", hint=hint)
+            )
         return url
 
-    def _make(self, cursor: Any, store: Store | None) -> None:
-        """The table, filled by the first who asks; others wait for its transaction."""
-        if self._there(cursor):
+    def _create_table(self, cursor: Any, store: Store | None) -> None:
+        """Create and fill the table if it does not exist; other processes wait for the transaction."""
+        if self._exists(cursor):
             return
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self.table,))
-        if self._there(cursor):
+        if self._exists(cursor):
             return
         passages, vectors = self.index.embedded(store)
         cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -98,13 +100,13 @@ class PgVector(VectorRetriever):
         if self.search == "hnsw":
             cursor.execute(f"CREATE INDEX ON {self.table} USING hnsw (embedding vector_cosine_ops)")
 
-    def _there(self, cursor: Any) -> bool:
+    def _exists(self, cursor: Any) -> bool:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (self.table,))
         return bool(cursor.fetchone()[0])
 
 
 class _Database:
-    """One connection, used by one thread at a time, opened again when it broke."""
+    """One connection for one thread at a time, reopened after it is lost."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._psycopg = load("psycopg", PgVector.extra, PgVector.__name__)
@@ -115,10 +117,10 @@ class _Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        """A cursor; what it did is kept when the block ends well.
+        """A cursor in a transaction, which is committed at the end of the block.
 
         Raises:
-            BackendError: the database cannot be reached, or refused.
+            BackendError: the database cannot be reached, or refused a statement.
         """
         with self._lock:
             try:

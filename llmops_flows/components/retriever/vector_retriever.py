@@ -1,4 +1,4 @@
-"""Retrieval by meaning: what every index of vectors shares."""
+"""Base of the retrievers that search an index of vectors."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from llmops_flows.text.heading import indexed_text
 
 
 class VectorCorpus(Corpus):
-    """Passages with their vectors. Its identity is the address of an index over them."""
+    """Passages with their vectors. Its identity is the address of the index."""
 
     embedder: SerializeAsAny[Embedder]
 
     def embedded(self, store: Store | None) -> tuple[list[Document], list[bytes]]:
-        """Every passage and its vector (float32, little-endian); known vectors are taken from the store."""
+        """Every passage and its vector (float32, little-endian); stored vectors are reused."""
         passages = self.passages()
         return passages, embed_known(self.embedder, [indexed_text(passage) for passage in passages], store)
 
 
 class VectorRetriever(Retriever):
-    """The passages whose vectors are nearest to the question's.
+    """Ranks passages by the similarity of their vectors to the vector of the question.
 
     Attributes:
-        documents: the folder (or file) of documents, or a loader.
-        splitter: how documents are cut into passages; None: pages as they are.
-        embedder: what makes vectors of passages and questions.
+        documents: folder or file of documents, or a loader.
+        splitter: splits documents into passages; None for one passage per page.
+        embedder: embeds passages and questions.
     """
 
     documents: DocumentSource
@@ -49,19 +49,19 @@ class VectorRetriever(Retriever):
 
     @cached_property
     def address(self) -> str:
-        """What the index is kept under: all that decides what is in it, and who built it."""
+        """The address of the index: the digest of its content and of this class."""
         return digest(self.index.identity, code(type(self)))
 
     def problems(self) -> list[str]:
         return document_problems(self.documents) + [f"embedder: {problem}" for problem in self.embedder.problems()]
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        return with_scores(self._found(questions, call))
+        return with_scores(self._ranked(questions, call))
 
     def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        return [passages for passages, _ in self._found(questions, call)]
+        return [passages for passages, _ in self._ranked(questions, call)]
 
-    def _found(self, questions: Sequence[str], call: Call) -> list[RankedPassages]:
+    def _ranked(self, questions: Sequence[str], call: Call) -> list[RankedPassages]:
         if not questions:
             return []
         return self.nearest(questions, embed_known(self.embedder, questions, call.store, query=True), call)

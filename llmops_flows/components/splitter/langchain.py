@@ -1,4 +1,4 @@
-"""Splitting documents by any of LangChain's text splitters."""
+"""Splits documents with a LangChain text splitter (`splitter=recursive`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LangChainSplitter(Splitter):
 
     Attributes:
         target: dotted name of the class.
-        params: what it is constructed with (plain data).
+        params: arguments of the class.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("langchain_text_splitters",)

@@ -1,4 +1,4 @@
-"""Splitting documents by any of LlamaIndex's node parsers."""
+"""`splitter=llama_index`: any LlamaIndex node parser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LlamaIndexSplitter(Splitter):
 
     Attributes:
         target: dotted name of the class.
-        params: what it is constructed with (plain data).
+        params: arguments of the class.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("llama_index.core",)
@@ -39,11 +39,11 @@ class LlamaIndexSplitter(Splitter):
     def split(self, documents: Sequence[Document]) -> list[Document]:
         parser = shared(self, self._load)
         schema = load("llama_index.core.schema", self.extra, type(self).__name__)
-        found: list[Document] = []
+        passages: list[Document] = []
         for document in documents:
             nodes = parser.get_nodes_from_documents([schema.Document(text=document["page_content"])])
-            found += make_passages(document, [node.get_content() for node in nodes])
-        return found
+            passages += make_passages(document, [node.get_content() for node in nodes])
+        return passages
 
     def _load(self) -> Any:
         load("llama_index.core", self.extra, type(self).__name__, without=SLOW_FORMATS)

@@ -1,4 +1,4 @@
-"""`splitter=pages`: one passage for each page."""
+"""`splitter=pages`: one passage per page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmops_flows.core.roles import Splitter
 
 
 class PageSplitter(Splitter):
-    """Documents as they are loaded: one passage a page."""
+    """Keeps documents as they are loaded: one passage per page."""
 
     def split(self, documents: Sequence[Document]) -> list[Document]:
         return list(documents)

@@ -1,4 +1,4 @@
-"""Splitters that need no outside library: pages as they are, and groups of whole sentences."""
+"""`splitter=sentences`: passages of whole sentences."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from llmops_flows.text.words import split_sentences
 
 
 class SentenceSplitter(Splitter):
-    """Passages of whole sentences; each starts with the last sentences of the one before.
+    """Groups sentences into passages; each starts with the last sentences of the one before.
 
     Attributes:
-        size: the longest passage, in characters (a longer sentence is cut at white space).
-        overlap: how many sentences two neighbors share.
+        size: length of the longest passage in characters; a longer sentence is split at white space.
+        overlap: number of sentences that consecutive passages share.
     """
 
     size: Positive = 1000
@@ -29,7 +29,11 @@ class SentenceSplitter(Splitter):
         return [passage for document in documents for passage in make_passages(document, self._texts(document))]
 
     def _texts(self, document: Document) -> list[str]:
-        parts = [piece for sentence in split_sentences(document["page_content"]) for piece in _cut(sentence, self.size)]
+        parts = [
+            piece
+            for sentence in split_sentences(document["page_content"])
+            for piece in _split_long(sentence, self.size)
+        ]
         texts: list[str] = []
         start = 0
         while start < len(parts):
@@ -44,12 +48,12 @@ class SentenceSplitter(Splitter):
         return texts
 
 
-def _cut(sentence: str, size: int) -> list[str]:
-    """A sentence, in pieces of at most `size` characters if it is longer."""
-    found: list[str] = []
+def _split_long(sentence: str, size: int) -> list[str]:
+    """A sentence in pieces of at most `size` characters."""
+    pieces: list[str] = []
     while len(sentence) > size:
         space = sentence.rfind(" ", 0, size + 1)
         end = space if space > 0 else size
-        found.append(sentence[:end].rstrip())
+        pieces.append(sentence[:end].rstrip())
         sentence = sentence[end:].lstrip()
-    return [*found, sentence] if sentence else found
+    return [*pieces, sentence] if sentence else pieces

@@ -1,4 +1,4 @@
-"""`store=memory`: answers that are kept until the process ends."""
+"""`store=memory`: answers are stored until the process ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llmops_flows.stores.store_config import StoreConfig
 
 
 class Memory(StoreConfig):
-    """Kept until the process ends."""
+    """Stores answers until the process ends."""
 
     @property
     def location(self) -> str:

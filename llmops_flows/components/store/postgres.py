@@ -9,7 +9,7 @@ from llmops_flows.stores.store_config import ServerStoreConfig
 
 
 class Postgres(ServerStoreConfig):
-    """A PostgreSQL database, version 12 or newer. Its tables are made when they are first needed."""
+    """A PostgreSQL database, version 12 or newer. Its tables are created on first use."""
 
     requires: ClassVar[tuple[str, ...]] = ("psycopg",)
     extra: ClassVar[str] = "postgres"

@@ -1,4 +1,4 @@
-"""Stores as components: what a config names, opened when a run begins."""
+"""`store=sqlite`: answers in a SQLite file of this machine."""
 
 from __future__ import annotations
 
