@@ -116,7 +116,7 @@ def _run_command(command: Command, words: Sequence[str]) -> int:
 def _take_config_dirs(words: Sequence[str]) -> list[str]:
     """The arguments without `--config-dir DIR`, whose folder joins the search path for every command."""
     rest: list[str] = []
-    paths.named_dirs.clear()
+    paths.command_line_dirs.clear()
     remaining = iter(words)
     for word in remaining:
         flag, equals, value = word.partition("=")
@@ -126,7 +126,7 @@ def _take_config_dirs(words: Sequence[str]) -> list[str]:
         folder = Path(value if equals else next(remaining, ""))
         if not folder.is_dir():
             raise ConfigError(Problem(f"folder not found: {str(folder)!r}", key=flag, where=WHERE))
-        paths.named_dirs.append(folder.resolve())
+        paths.command_line_dirs.append(folder.resolve())
     return rest
 
 

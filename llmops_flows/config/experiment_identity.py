@@ -1,4 +1,4 @@
-"""What an experiment does, part by part: what makes two experiments do the same, and names what changed in one."""
+"""Identities of an experiment and its parts: whether two experiments compute the same, and what changed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .tracing import tracer_fields
 
 
 def experiment_identity(experiment: Experiment) -> str:
-    """The address of what an experiment does: two of the same do the same work. Raises ConfigError: no questions."""
+    """Address of all that decides what an experiment computes. Raises ConfigError: no questions."""
     return address(part_identities(experiment))
 
 
 def part_identities(experiment: Experiment) -> dict[str, str]:
-    """The address of everything that decides what an experiment does, by its name in the flow or config."""
+    """Address of each part that decides what an experiment computes, by its name in the flow or config."""
     settings = experiment.settings
     return {
         **{f"stages.{name}": stage.identity for name, stage in experiment.flow.leaves()},
@@ -34,7 +34,7 @@ def part_identities(experiment: Experiment) -> dict[str, str]:
 
 
 def part_details(experiment: Experiment, name: str) -> Any:
-    """What lies behind the address of a part, as plain data: its fields, or each question's address by its id."""
+    """What the address of a part covers, as plain data: its fields, or the address of each question by its id."""
     group, _, key = name.partition(".")
     if group == "stages":
         return dict(experiment.flow.leaves())[key].fingerprint()
@@ -50,7 +50,7 @@ def part_details(experiment: Experiment, name: str) -> Any:
 
 
 def question_rows(settings: RunSettings) -> list[dict[str, Any]]:
-    """The questions that are asked: the one, or the drawn ones of the question set."""
+    """The rows of a run: the single question, or the sample of the question set."""
     if settings.question is not None:
         return [{"question": settings.question}]
     return settings.questions.rows(settings.inputs)
@@ -60,14 +60,14 @@ def _questions(settings: RunSettings) -> str:
     if settings.question is not None or settings.questions.path is None:
         return address(question_rows(settings))
     try:
-        found = Path(settings.questions.path).stat()
+        status = Path(settings.questions.path).stat()
     except OSError:
-        return address(question_rows(settings))  # which says what is wrong
-    state = (found.st_mtime_ns, found.st_size, found.st_ino)
-    return _drawn(settings.questions, settings.inputs, state)
+        return address(question_rows(settings))  # raises ConfigError
+    state = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return _sample_address(settings.questions, settings.inputs, state)
 
 
 @lru_cache(maxsize=32)
-def _drawn(questions: Questions, inputs: tuple[str, ...], state: tuple[int, ...]) -> str:
-    """The address of the drawn rows of a file in that state; the points of a sweep mostly ask the same ones."""
+def _sample_address(questions: Questions, inputs: tuple[str, ...], state: tuple[int, ...]) -> str:
+    """Address of the sample of a file in this state, cached: the points of a sweep mostly use the same."""
     return address(questions.rows(inputs))

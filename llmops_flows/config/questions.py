@@ -1,4 +1,4 @@
-"""The questions of a run: read from JSON lines, a seeded sample of them taken, turned into records."""
+"""The questions of a run: reads them from JSON Lines, draws a seeded sample, makes records."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 class Questions(BaseModel):
-    """Which questions a run asks.
+    """Which questions a run answers.
 
     Attributes:
-        path: JSON lines; each row holds the flow's inputs, and what evaluators need (reference, gold, answerable).
-        limit: how many of them, drawn at random; None for all.
-        seed: makes the draw repeatable.
-        unanswerable: share of the sample that is drawn from rows with `answerable: false`; None draws blindly.
+        path: a JSON Lines file; each row has the flow's inputs and what evaluators need (reference, gold, answerable).
+        limit: size of the random sample; None for all.
+        seed: makes the sample repeatable.
+        unanswerable: share of the sample with `answerable: false`; None does not control it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,27 +43,31 @@ class Questions(BaseModel):
     unanswerable: float | None = Field(default=None, ge=0, le=1)
 
     def rows(self, inputs: Sequence[str] = ("question",)) -> list[dict[str, Any]]:
-        """The chosen rows, in the order of the file. A row without an id is named by its place in the file.
+        """The sampled rows, in the order of the file. A row without an id gets its number in the file.
 
         Args:
-            inputs: what every row must hold: the slots that the flow's caller fills.
+            inputs: the slots that the caller of the flow fills; every row must have them.
 
         Raises:
-            ConfigError: the file is not there or holds no question, or rows are wrong: each with its line.
+            ConfigError: the file is missing or empty, or rows are invalid: each with its line.
         """
         if self.path is None:
-            raise ConfigError(Problem("no questions", key="questions.path", hint="give question=… or questions.path=…"))
+            raise ConfigError(
+                Problem(
+                    "a question is required", key="questions.path", hint="give question=TEXT or questions.path=FILE"
+                )
+            )
         rows = read(Path(self.path), inputs)
         return rows if self.limit is None or self.limit >= len(rows) else self._draw(rows, self.limit)
 
     def _draw(self, rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-        """A larger limit draws the same questions and more, so that only the new ones have to be answered."""
+        """A larger limit draws the same questions and more, so that only the new ones are computed."""
         if self.unanswerable is None:
             return [rows[n] for n in sorted(self._shuffled(range(len(rows)))[:limit])]
         bad = [n for n, row in enumerate(rows) if row.get("answerable") is False]
         good = [n for n, row in enumerate(rows) if row.get("answerable") is not False]
-        wanted = min(len(bad), round(limit * self.unanswerable), limit)
-        return [rows[n] for n in sorted([*self._shuffled(bad)[:wanted], *self._shuffled(good)[: limit - wanted]])]
+        count = min(len(bad), round(limit * self.unanswerable), limit)
+        return [rows[n] for n in sorted([*self._shuffled(bad)[:count], *self._shuffled(good)[: limit - count]])]
 
     def _shuffled(self, numbers: Sequence[int]) -> list[int]:
         return random.Random(self.seed).sample(numbers, len(numbers))
@@ -71,27 +75,27 @@ class Questions(BaseModel):
 
 def records(rows: list[dict[str, Any]], samples: int = 1) -> list[Record]:
     """A record for each row and sample number; the row's `id` is its name."""
-    drawn: list[int | None] = [None] if samples == 1 else list(range(samples))
-    found = []
+    numbers: list[int | None] = [None] if samples == 1 else list(range(samples))
+    made = []
     for position, row in enumerate(rows):
         name = str(row.get("id", f"q{position}"))
         values = {key: value for key, value in row.items() if key != "id"}
-        found += [Record.of(name if n is None else f"{name}.{n}", values, sample=n) for n in drawn]
-    return found
+        made += [Record.of(name if n is None else f"{name}.{n}", values, sample=n) for n in numbers]
+    return made
 
 
 def read(path: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Every row of a file of JSON lines; see `Questions.rows`. The rows are shared: they are not to be changed."""
+    """Every row of a JSON Lines file; see `Questions.rows`. The rows are shared: do not change them."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         raise _wrong(f"file {str(path)!r} not found") from None
-    return list(_read(path, tuple(inputs), (found.st_mtime_ns, found.st_size, found.st_ino)))
+    return list(_read(path, tuple(inputs), (status.st_mtime_ns, status.st_size, status.st_ino)))
 
 
 @lru_cache(maxsize=4)
 def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The rows of a file in that state: the points of a sweep mostly ask the same questions."""
+    """The rows of a file in this state, cached: the points of a sweep mostly use the same questions."""
     if not path.is_file():
         raise _wrong(f"file {str(path)!r} not found")
     rows: list[dict[str, Any]] = []
@@ -102,22 +106,22 @@ def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[d
         if row is not None:
             name = str(row.setdefault("id", f"q{len(rows)}"))
             if name in lines:
-                wrong = [*wrong, f"the id {name!r} stands in line {lines[name]} too"]
+                wrong = [*wrong, f"the id {name!r} is also in line {lines[name]}"]
             lines.setdefault(name, number)
             rows.append(row)
         problems += [Problem(what, "questions.path", f"{path}:{number}") for what in wrong]
         if len(problems) > MAX_PROBLEMS:
-            problems.append(Problem("and more after that", "questions.path", str(path)))
+            problems.append(Problem("further rows are invalid too", "questions.path", str(path)))
             break
     if problems:
         raise ConfigError(problems)
     if not rows:
-        raise _wrong(f"{str(path)!r} holds no question")
+        raise _wrong(f"{str(path)!r} contains no question")
     return rows
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that are not blank, with their numbers; a byte order mark is no part of the text."""
+    """The lines of a text file that are not blank, with their numbers. A byte order mark is skipped."""
     number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
@@ -125,28 +129,28 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
     except UnicodeDecodeError:
-        raise _wrong("this line is not UTF-8 text", f"{path}:{number + 1}") from None
+        raise _wrong("the line is not UTF-8 text", f"{path}:{number + 1}") from None
     except OSError as error:
         raise _wrong(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
 
 
 def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:
-    """A row and what is wrong with it."""
+    """A row and its problems."""
     if len(line) > MAX_ROW_CHARS:
-        return None, [f"this line has {len(line):,} characters; a row has at most {MAX_ROW_CHARS:,}"]
+        return None, [f"the line has {len(line):,} characters, at most {MAX_ROW_CHARS:,} are allowed"]
     try:
         row = json.loads(line, parse_constant=_no_number)
     except RecursionError:
-        return None, ["this line nests too deep"]
+        return None, ["the line is nested too deep"]
     except ValueError as error:
-        return None, [f"this line is no JSON: {error}"]
+        return None, [f"the line is not valid JSON: {error}"]
     if not isinstance(row, dict):
-        return None, ["this line is no JSON object"]
+        return None, ["the line is not a JSON object"]
     wrong = [f"{name!r} is missing; {did_you_mean(name, row)}" for name in inputs if row.get(name) is None]
-    for name, (kinds, told) in _KINDS.items():
+    for name, (kinds, expected) in _KINDS.items():
         value = row.get(name)
         if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            wrong.append(f"{name} must be {told}; it is {value!r}"[:300])
+            wrong.append(f"{name} must be {expected}, got {value!r}"[:300])
     if isinstance(row.get("question"), str) and not row["question"].strip():
         wrong.append("the question is empty")
     if isinstance(row.get("gold"), list) and not all(isinstance(page, str) for page in row["gold"]):
@@ -155,7 +159,7 @@ def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _wrong(what: str, where: str = "") -> ConfigError:

@@ -1,4 +1,4 @@
-"""What the command line shows and logs, without secrets: every line is looked at on its way out."""
+"""Redacts secrets in what the command line prints and logs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from llmops_flows.core.redaction import redact
 
 
 class RedactedStream:
-    """A text stream that masks secrets line by line; everything else is left to the stream that it wraps."""
+    """A text stream that redacts secrets line by line, and passes everything else to the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._line = ""
 
     def write(self, text: str) -> int:
-        whole, newline, self._line = (self._line + text).rpartition("\n")
+        lines, newline, self._line = (self._line + text).rpartition("\n")
         if newline:
-            self._stream.write(redact(whole) + newline)
+            self._stream.write(redact(lines) + newline)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -30,7 +30,7 @@ class RedactedStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Whoever flushes wants to see what was written, whole line or not."""
+        """Write an incomplete line too."""
         line, self._line = self._line, ""
         self._stream.write(redact(line))
         self._stream.flush()
@@ -40,9 +40,9 @@ class RedactedStream:
 
 
 def redact_streams() -> None:
-    """Mask standard output and standard error from now on.
+    """Redact standard output and standard error from now on.
 
-    What their encoding does not have is shown as "?"; a stream that was closed takes everything, and shows none.
+    Characters that their encoding lacks are written as "?". A closed stream is replaced by the null device.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -52,20 +52,20 @@ def redact_streams() -> None:
 
 
 def redact_logs() -> None:
-    """Mask what is logged from now on, whatever handlers write it; harmless when repeated."""
+    """Redact log records from now on, for all handlers. May be called repeatedly."""
     make = logging.getLogRecordFactory()
-    if getattr(make, "masks", False):
+    if getattr(make, "redacts", False):
         return
 
-    def masked(*arguments: Any, **options: Any) -> logging.LogRecord:
+    def redacted(*arguments: Any, **options: Any) -> logging.LogRecord:
         record = make(*arguments, **options)
         try:
             record.msg, record.args = redact(record.getMessage()), None
         except (TypeError, ValueError):
-            return record  # its format and its arguments do not fit; whoever writes it says so
+            return record  # its arguments do not fit its format: the handler reports it
         if record.exc_info and record.exc_info[0] is not None:
             record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
         return record
 
-    masked.masks = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(masked)
+    redacted.redacts = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(redacted)

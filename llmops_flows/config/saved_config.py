@@ -1,4 +1,4 @@
-"""The files that Hydra leaves beside a job, written by us: the same names, the same places, secrets masked."""
+"""Writes the files that Hydra writes for a job, with the same names and places, and with secrets redacted."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ FOLDER = ".hydra"
 
 
 def write(folder: Path, config: DictConfig, hydra: Any) -> None:
-    """Leave `.hydra/config.yaml`, `hydra.yaml` and `overrides.yaml` in a job's folder.
+    """Write `.hydra/config.yaml`, `hydra.yaml` and `overrides.yaml` to the folder of a job.
 
-    Hydra's own writing is switched off (`hydra.output_subdir: null`), for it would put down what was typed.
+    Hydra itself writes nothing (`hydra.output_subdir: null`), since it would write secrets.
     """
-    place = folder / FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    about = OmegaConf.to_container(hydra, resolve=False) if isinstance(hydra, DictConfig) else {}
-    assert isinstance(about, Mapping)
-    write_atomically(place / "config.yaml", _yaml(OmegaConf.to_container(config, resolve=False)))
-    write_atomically(place / "hydra.yaml", _yaml({"hydra": about}))
-    write_atomically(place / "overrides.yaml", _yaml(about["overrides"]["task"]))
+    output = folder / FOLDER
+    output.mkdir(parents=True, exist_ok=True)
+    hydra_config = OmegaConf.to_container(hydra, resolve=False) if isinstance(hydra, DictConfig) else {}
+    assert isinstance(hydra_config, Mapping)
+    write_atomically(output / "config.yaml", _yaml(OmegaConf.to_container(config, resolve=False)))
+    write_atomically(output / "hydra.yaml", _yaml({"hydra": hydra_config}))
+    write_atomically(output / "overrides.yaml", _yaml(hydra_config["overrides"]["task"]))
 
 
 def write_sweep(folder: Path, config: DictConfig) -> None:
-    """Leave `multirun.yaml` in a sweep's folder, as Hydra's own sweeper does."""
+    """Write `multirun.yaml` to the folder of a sweep, as the sweeper of Hydra does."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "multirun.yaml", _yaml(OmegaConf.to_container(config, resolve=False)))
 
 
 @contextmanager
 def redacted_saves() -> Iterator[None]:
-    """Within the block, whatever is saved through OmegaConf is masked: sweepers save the whole config that way."""
+    """Within the block, OmegaConf.save redacts secrets: sweepers save the config with it."""
     original = OmegaConf.save
 
     def save(config: Any, f: Any, resolve: bool = False) -> None:

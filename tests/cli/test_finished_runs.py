@@ -128,7 +128,7 @@ def test_why_and_replay_take_the_run_id_of_an_answer(place: Path, command: Run) 
         (("replay",), "required: RUN"),
         (("replay", "0", "1"), "unexpected argument '1'"),
         (("promote", "0"), "required: NAME"),
-        (("promote", "0", "a/b"), "no name of a flow"),
+        (("promote", "0", "a/b"), "invalid flow name"),
         (("promote", "bets", "better"), "unknown run 'bets'"),
         (("promote", "0", "x", "--froce"), "did you mean '--force'?"),
     ],

@@ -33,9 +33,9 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: 1\na: 2\n", ["x.yaml:2", "twice"]),
+        ("a: 1\na: 2\n", ["x.yaml:2", "is repeated"]),
         ("a:\n\tb: 1\n", ["x.yaml:2", "tab"]),
-        ("a: {b: 1\n", ["x.yaml:", "no YAML"]),
+        ("a: {b: 1\n", ["x.yaml:", "invalid YAML"]),
         ("- a\n- b\n", ["x.yaml:1", "a list"]),
         ("defaults: {model: echo}\n", ["x.yaml:1", "`defaults` must be a list"]),
         ("defaults: [{override /prompt: chat/v}]\n", ["x.yaml:1", "did you mean 'chat/v1'?"]),

@@ -66,7 +66,7 @@ def verdict(word: Word, name: str, folder: Path) -> str:
     except ConfigError as error:
         told = str(error)
         guessed = any(repr(word.name) in guesses for guesses in GUESSES.findall(told))
-        return "" if guessed or f"the key {name!r} stands here twice" in told else told
+        return "" if guessed or f"the key {name!r} is repeated" in told else told
     shutil.rmtree(folder / "conf")
     return (
         "" if meaning(found) == meaning(load_experiment(*chosen(word.file))) else "taken, and it means something else"

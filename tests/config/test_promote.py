@@ -152,11 +152,11 @@ def test_a_flow_that_is_gone_is_told_with_the_nearest_one() -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", "a.yaml", ".hidden", "two words", "a=b", "ü", "a" * 101])
 def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="no name of a flow"):
+    with pytest.raises(ConfigError, match="invalid flow name"):
         promote(name, {}, {"flow": "rag_support"})
 
 
-@pytest.mark.parametrize(("name", "told"), [("rag_support", "rest on itself"), ("chat", "would hide")])
+@pytest.mark.parametrize(("name", "told"), [("rag_support", "extend itself"), ("chat", "would hide")])
 def test_a_name_that_is_taken_is_refused_also_with_force(name: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         promote(name, {}, {"flow": "rag_support"}, force=True)

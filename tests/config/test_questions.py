@@ -28,23 +28,23 @@ def told(path: Path, text: str | bytes) -> str:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "no JSON"),
-        ("[1]", "no JSON object"),
-        ('"text"', "no JSON object"),
+        ("{", "not valid JSON"),
+        ("[1]", "not a JSON object"),
+        ('"text"', "not a JSON object"),
         ('{"id": "b"}', "'question' is missing"),
         ('{"qestion": "B?"}', "did you mean 'qestion'?"),
         ('{"question": " "}', "the question is empty"),
-        ('{"question": 3}', "question must be text; it is 3"),
+        ('{"question": 3}', "question must be text, got 3"),
         ('{"question": "B?", "gold": "p"}', "gold must be a list of page ids"),
         ('{"question": "B?", "gold": [1]}', "gold must be a list of page ids"),
         ('{"question": "B?", "answerable": "no"}', "answerable must be true or false"),
         ('{"question": "B?", "answerable": 1}', "answerable must be true or false"),
         ('{"question": "B?", "reference": ["x"]}', "reference must be text"),
         ('{"question": "B?", "id": true}', "id must be text"),
-        ('{"id": "a", "question": "B?"}', "the id 'a' stands in line 1 too"),
-        ('{"question": "B?", "weight": NaN}', "NaN is no number of JSON"),
-        ("[" * 100_000, "nests too deep"),
-        ('{"question": "' + "x" * MAX_ROW_CHARS + '"}', "a row has at most"),
+        ('{"id": "a", "question": "B?"}', "the id 'a' is also in line 1"),
+        ('{"question": "B?", "weight": NaN}', "NaN is not a JSON number"),
+        ("[" * 100_000, "is nested too deep"),
+        ('{"question": "' + "x" * MAX_ROW_CHARS + '"}', "at most 10,000,000 are allowed"),
     ],
 )
 def test_a_bad_row_is_named_with_its_line(tmp_path: Path, line: str, words: str) -> None:
@@ -53,13 +53,13 @@ def test_a_bad_row_is_named_with_its_line(tmp_path: Path, line: str, words: str)
 
 
 def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:
-    assert told(tmp_path / "q.jsonl", "{\n" * 5).count("no JSON") == 5
-    assert "and more after that" in told(tmp_path / "q.jsonl", "{\n" * 500)
+    assert told(tmp_path / "q.jsonl", "{\n" * 5).count("not valid JSON") == 5
+    assert "further rows are invalid too" in told(tmp_path / "q.jsonl", "{\n" * 500)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
 def test_a_file_without_questions_is_a_mistake(tmp_path: Path, text: str) -> None:
-    assert "holds no question" in told(tmp_path / "q.jsonl", text)
+    assert "contains no question" in told(tmp_path / "q.jsonl", text)
 
 
 def test_text_that_is_no_utf_8_is_named_with_its_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The folders that hold config groups, in the order in which they are looked through, and what lies in them."""
+"""Config groups: the folders that contain them, in search order, and their options."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .plugins import plugins
 
 
 def search_path() -> list[tuple[str, Path]]:
-    """Where config groups are looked for, first found first taken: command line, project, shipped, plugins."""
-    own = [("command line", folder) for folder in paths.named_dirs]
-    own += [("project", folder) for folder in paths.project_dirs("conf")[:-1]]
-    return [*own, ("llmops_flows", paths.data_dir("conf")), *((p.name, p.conf) for p in plugins() if p.conf)]
+    """The folders of config groups in search order: command line, project, this package, plugins."""
+    folders = [("command line", folder) for folder in paths.command_line_dirs]
+    folders += [("project", folder) for folder in paths.project_dirs("conf")[:-1]]
+    return [*folders, ("llmops_flows", paths.data_dir("conf")), *((p.name, p.conf) for p in plugins() if p.conf)]
 
 
 def options(group: str) -> list[str]:
-    """Every option of a group, those in folders below it too (`rag_support/v1`)."""
-    found: set[str] = set()
+    """Every option of a group, those in subfolders included (`rag_support/v1`)."""
+    names: set[str] = set()
     for _, folder in search_path():
-        place = folder / group
-        found.update(p.relative_to(place).with_suffix("").as_posix() for p in place.rglob("*.yaml"))
-    return sorted(found)
+        group_folder = folder / group
+        names.update(p.relative_to(group_folder).with_suffix("").as_posix() for p in group_folder.rglob("*.yaml"))
+    return sorted(names)
 
 
 def options_by_group() -> dict[str, list[str]]:
@@ -49,7 +49,7 @@ def is_group(name: str) -> bool:
 
 
 def shadowed_options() -> Iterator[tuple[str, Path, Path]]:
-    """Options of the project that take the place of shipped ones: name, the project's file, the shipped file."""
+    """Options of the project that replace shipped ones: name, file of the project, shipped file."""
     shipped = paths.data_dir("conf")
     for provider, folder in search_path():
         if provider in ("project", "command line"):

@@ -1,4 +1,4 @@
-"""Installed plugins: found by their entry point, with their conf folder, without importing anything of them."""
+"""Finds installed plugins by their entry point, with their conf folder, without importing them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Plugin:
 
     Attributes:
         name: of the entry point.
-        package: top-level package of the entry point; its components may be named in configs.
-        conf: the folder with its options; None when it brings none.
+        package: top-level package of the entry point; configs may name its components.
+        conf: the folder with its options; None if it has none.
     """
 
     name: str
@@ -90,33 +90,33 @@ def _infos(folder: Path) -> Iterator[Path]:
 
 
 def _conf(dist: Distribution, package: str) -> Path | None:
-    """The plugin's conf folder: in its package, among its files, or (installed as editable) in its project."""
-    places = []
+    """The conf folder of a plugin: in its package, among its files, or in its project if it is editable."""
+    folders = []
     spec = find_spec(package) if package.isidentifier() else None
     if spec is not None:
-        places += [Path(place) / "conf" for place in spec.submodule_search_locations or ()]
+        folders += [Path(location) / "conf" for location in spec.submodule_search_locations or ()]
     for file in dist.files or ():
         if "conf" in file.parts[:-1] and file.name.endswith(".yaml"):
-            places.append(Path(str(dist.locate_file(Path(*file.parts[: file.parts.index("conf") + 1])))))
+            folders.append(Path(str(dist.locate_file(Path(*file.parts[: file.parts.index("conf") + 1])))))
             break
     project = _editable(dist)
     if project is not None:
-        places += [project / "conf", project / "src" / "conf"]
-    return next((place for place in places if place.is_dir()), None)
+        folders += [project / "conf", project / "src" / "conf"]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def _editable(dist: Distribution) -> Path | None:
-    """The project folder of a distribution that is installed as editable."""
+    """The project folder of an editable distribution."""
     text = dist.read_text("direct_url.json")
     if not text:
         return None
     from urllib.parse import unquote, urlsplit
-    from urllib.request import url2pathname  # brings ssl along: only where it is needed
+    from urllib.request import url2pathname  # imports ssl: only if needed
 
     try:
-        about = json.loads(text)
-        url = urlsplit(about["url"])
-        if url.scheme == "file" and about["dir_info"]["editable"]:
+        origin = json.loads(text)
+        url = urlsplit(origin["url"])
+        if url.scheme == "file" and origin["dir_info"]["editable"]:
             return Path(url2pathname(unquote(url.path)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,4 +1,4 @@
-"""An option of the group `flow` in the making: its text, what it gives, and in what that is not what is wanted."""
+"""A flow file that is being written: its text, the config that it gives, and how that differs from a run's config."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..files import paths
 
 Values = dict[str, Any]
 APART = ("home", "store", "tracer", "tags", "question", "tenant", "trust", "budget")
-"""Keys that belong to a run or to a machine, not to a flow."""
+"""Keys of a run or a machine that do not belong to a flow."""
 
 
 class Reference(str):
-    """An interpolation that is meant as one."""
+    """Text that is an interpolation and is not escaped."""
 
 
 @dataclass(frozen=True)
@@ -46,30 +46,30 @@ class FlowFile:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, comments: Iterable[str] = ()) -> str:
-        """What stands in the file."""
-        told = ("".join(c for c in " ".join(line.split()) if c.isprintable()) for line in comments)
-        lines = ["# @package _global_", *(f"# {line}" for line in told), "defaults:", f"  - {self.base}"]
+        """The content of the file."""
+        printable = ("".join(c for c in " ".join(line.split()) if c.isprintable()) for line in comments)
+        lines = ["# @package _global_", *(f"# {line}" for line in printable), "defaults:", f"  - {self.base}"]
         lines += [f"  - /{group}: {option}" for group, option in sorted(self.added.items())]
         lines += [f"  - override /{group}: {option}" for group, option in sorted(self.chosen.items())]
         return "\n".join([*lines, "  - _self_", "", _yaml({"name": self.name, **self.values})])
 
     def composed(self) -> Composed:
-        """What the file gives, composed from a folder that comes before all others."""
-        with tempfile.TemporaryDirectory() as folder, _first(Path(folder)):
+        """The config that the file gives, composed from a folder that is first in the search order."""
+        with tempfile.TemporaryDirectory() as folder, _searched_first(Path(folder)):
             (Path(folder) / "flow").mkdir()
             (Path(folder) / "flow" / f"{self.name}.yaml").write_text(self.text(), encoding="utf-8")
             composed = compose([f"flow={self.name}"])
-            assert composed.files  # found now: afterwards they are gone
+            assert composed.files  # read now: afterwards the folder is gone
             return composed
 
 
 @contextmanager
-def _first(folder: Path) -> Iterator[None]:
-    paths.named_dirs.insert(0, folder)
+def _searched_first(folder: Path) -> Iterator[None]:
+    paths.command_line_dirs.insert(0, folder)
     try:
         yield
     finally:
-        paths.named_dirs.remove(folder)
+        paths.command_line_dirs.remove(folder)
 
 
 def _yaml(values: Mapping[str, Any]) -> str:
@@ -78,7 +78,7 @@ def _yaml(values: Mapping[str, Any]) -> str:
 
 
 def _escaped(value: Any) -> Any:
-    """Values in which nothing is interpolated, but for what was put there on purpose (`Reference`)."""
+    """Values in which only a `Reference` is interpolated."""
     if isinstance(value, Mapping):
         return {key: _escaped(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -88,76 +88,78 @@ def _escaped(value: Any) -> Any:
     return re.sub(r"(?<!\\)(\\*+)\$\{", lambda m: m[1] * 2 + "\\${", value) if isinstance(value, str) else value
 
 
-# -- what differs ----------------------------------------------------------------------------------------------------
+# -- differences -----------------------------------------------------------------------------------------------------
 
 
 def flow_only(config: Mapping[str, Any]) -> Values:
-    """What of a run's config makes its flow."""
-    found = {key: value for key, value in config.items() if key not in (*APART, "name", "defaults", "hydra")}
-    cache = found.get("cache")
+    """The part of a run's config that belongs to its flow."""
+    flow = {key: value for key, value in config.items() if key not in (*APART, "name", "defaults", "hydra")}
+    cache = flow.get("cache")
     if isinstance(cache, Mapping):
-        found["cache"] = {key: value for key, value in cache.items() if key != "refresh"}
+        flow["cache"] = {key: value for key, value in cache.items() if key != "refresh"}
         if is_no_cache(cache):
-            del found["cache"]
-    return found
+            del flow["cache"]
+    return flow
 
 
 @dataclass(frozen=True)
-class Unlike:
-    """A leaf that is otherwise than wanted, or a group of keys that is taken from elsewhere.
+class Difference:
+    """A key whose value is not the wanted one.
 
-    value: what is wanted. gone: nothing is wanted there, or nothing of some of the keys below: a file can only make
-    them null. taken: 0 if the value stands there itself, 1 if a resolver gives it, 2 if it is taken from another key.
+    Attributes:
+        value: the wanted value.
+        source: where the current value comes from: 0 if written there, 1 from a resolver, 2 from another key.
+        removed: the key, or a key below it, is not wanted; a file can only set it to null.
     """
 
     key: tuple[str, ...]
     value: Any
-    taken: int = 0
-    gone: bool = False
+    source: int = 0
+    removed: bool = False
 
     @property
     def replaces(self) -> bool:
-        """Whether other keys stand in the place of what is taken from elsewhere: a file can only add to those."""
-        return self.gone and self.taken > 0
+        """Whether keys of a value from another key are not wanted: a file can only add keys to it."""
+        return self.removed and self.source > 0
 
     @property
     def order(self) -> tuple[int, bool, int]:
-        """What to set first: others may follow from it."""
-        return self.taken, self.key[0] == "stages", len(self.key)
+        """What to set first, since other values may follow from it."""
+        return self.source, self.key[0] == "stages", len(self.key)
 
 
-def unlike(wanted: Values, composed: Composed) -> list[Unlike]:
-    """In what a composed config is not what is wanted."""
+def differences(wanted: Values, composed: Composed) -> list[Difference]:
+    """Where a composed config differs from the wanted one."""
     plain = redact_value(composed.resolvable[0])
-    there = {key: value for key, value in plain.items() if key in wanted or key not in (*APART, "name", "cache")}
-    if isinstance(there.get("cache"), Mapping):
-        there["cache"] = {key: value for key, value in there["cache"].items() if key != "refresh"}
-    return list(_unlike(wanted, there, composed.raw, ()))
+    actual = {key: value for key, value in plain.items() if key in wanted or key not in (*APART, "name", "cache")}
+    if isinstance(actual.get("cache"), Mapping):
+        actual["cache"] = {key: value for key, value in actual["cache"].items() if key != "refresh"}
+    return list(_differences(wanted, actual, composed.raw, ()))
 
 
-def _unlike(
-    wanted: Mapping[str, Any], there: Mapping[str, Any], raw: Any, above: tuple[str, ...], taken: int = 0
-) -> Iterator[Unlike]:
-    for key in there:
-        if key not in wanted and there[key] is not None:
-            yield Unlike((*above, key), None, taken, gone=True)
+def _differences(
+    wanted: Mapping[str, Any], actual: Mapping[str, Any], raw: Any, above: tuple[str, ...], source: int = 0
+) -> Iterator[Difference]:
+    for key in actual:
+        if key not in wanted and actual[key] is not None:
+            yield Difference((*above, key), None, source, removed=True)
     for key, value in wanted.items():
-        written, other = raw.get(key) if isinstance(raw, Mapping) else None, there.get(key)
+        written, other = raw.get(key) if isinstance(raw, Mapping) else None, actual.get(key)
         if _same(value, other):
             continue
-        how = max(taken, _taken(written))
+        value_source = max(source, _source(written))
         if isinstance(value, Mapping) and isinstance(other, Mapping):
-            inner = list(_unlike(value, other, written, (*above, key), how))
-            if inner and how > taken:
-                yield Unlike((*above, key), value, how, gone=any(one.gone for one in inner))
+            inner = list(_differences(value, other, written, (*above, key), value_source))
+            if inner and value_source > source:
+                yield Difference((*above, key), value, value_source, removed=any(d.removed for d in inner))
             else:
                 yield from inner
         else:
-            yield Unlike((*above, key), value, how)
+            yield Difference((*above, key), value, value_source)
 
 
-def _taken(written: Any) -> int:
-    """How a value comes to be, from how it is written: see `Unlike`."""
+def _source(written: Any) -> int:
+    """The `Difference.source` of a value as written."""
     if not isinstance(written, str) or "${" not in written:
         return 0
     return 1 if re.search(r"\$\{[\w.]+:", written) else 2
@@ -170,15 +172,15 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def is_path(value: str) -> bool:
-    """Whether a text is the path of something on this machine: from its root, in a folder that is there."""
+    """Whether a text is an absolute path whose first folder exists on this machine."""
     parts = Path(value).parts
     return Path(value).is_absolute() and len(parts) > 1 and Path(*parts[:2]).exists()
 
 
 def put(values: Mapping[str, Any], key: tuple[str, ...], value: Any) -> Values:
-    """Values with one more."""
+    """The values with the value of one more key."""
     first, *rest = key
-    found = dict(values)
-    inner = found.get(first)
-    found[first] = put(inner if isinstance(inner, Mapping) else {}, tuple(rest), value) if rest else value
-    return found
+    updated = dict(values)
+    inner = updated.get(first)
+    updated[first] = put(inner if isinstance(inner, Mapping) else {}, tuple(rest), value) if rest else value
+    return updated

@@ -1,4 +1,4 @@
-"""A run made an option of its own: `conf/flow/NAME.yaml` says only in what the run was not as its flow is."""
+"""Writes a run as a new flow: `conf/flow/NAME.yaml` with only the differences from the flow that it ran."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ..composition.composed import Composed
 from ..experiment import build_experiment
 from ..field_errors import TARGET
 from ..files import groups, paths
-from .flow_file import APART, FlowFile, Reference, Unlike, Values, flow_only, is_path, put, unlike
+from .flow_file import APART, Difference, FlowFile, Reference, Values, differences, flow_only, is_path, put
 
-_MOST = 20
-"""How many values that follow from others are set before it is given up."""
+_MAX_ROUNDS = 20
+"""How many times values are added to the file before giving up."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
-_UNSAID = ("home", "store", "tracer", "tags", "trust")
-"""Keys apart from the flow of which nothing needs to be told: no answer depends on them."""
+_UNREPORTED = ("home", "store", "tracer", "tags", "trust")
+"""Keys outside the flow that are not reported: no answer depends on them."""
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """An option file that does what a run did.
+    """A flow file that does what a run did.
 
     Attributes:
-        path, text: where it belongs, and what it holds.
-        base: the flow that it rests on.
-        options: `group option` that it rests on, beside those of its base, to who has the file.
-        own: components of the user's own that run in it.
-        left: keys of the run that are not taken over, with their values.
-        changed: stages that are not what they were (their code, their documents): they will compute anew.
-        null: keys that the run did without, which a file can only make null.
+        path, text: the path and the content of the file.
+        base: the flow that it extends.
+        options: `group option` that it uses beside those of its base, to the provider of the option.
+        own: components in it that are not shipped.
+        left: keys of the run that are left out, with their values.
+        changed: stages whose code or documents changed since the run: they compute again.
+        null: keys that the run did not have, which a file can only set to null.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Promotion:
     null: tuple[str, ...] = ()
 
     def write(self) -> None:
-        """Write the file, whole or not at all. Raises OSError."""
+        """Write the file atomically. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, self.text)
 
@@ -68,14 +68,15 @@ def promote(
     """The file that makes `flow=NAME` do what a run did.
 
     Args:
-        config: the run's config, resolved; secrets may be masked. choices: config group to chosen option.
-        comments: lines about where it comes from.
-        identities: stage to its identity in the run, as far as they are on record.
-        force: a file of that name may be overwritten.
+        config: the resolved config of the run; secrets may be redacted.
+        choices: config group to the option chosen from it.
+        comments: lines about the origin of the file.
+        identities: stage to its identity in the run, as far as recorded.
+        force: overwrite an existing file.
 
     Raises:
-        ConfigError: the name is none, or taken; or the run depends on what a file cannot or must not hold (a secret,
-            a file outside the project, a package to be trusted).
+        ConfigError: the name is invalid or taken; or the run depends on something that a file cannot or must not
+            contain (a secret, a file outside the project, a trusted package).
     """
     base = choices.get("flow", "")
     path = Path("conf") / "flow" / f"{name}.yaml"
@@ -85,7 +86,7 @@ def promote(
     chosen = {g: o for g, o in choices.items() if g in wanted and default.choices.get(g, o) != o}
     added = {g: o for g, o in choices.items() if g in wanted and g not in default.raw}
     _check_options({**chosen, **added})
-    file, composed, rest = _made(FlowFile(name, base, chosen, added), wanted)
+    file, composed, rest = _with_values(FlowFile(name, base, chosen, added), wanted)
     _check(rest, config, composed)
     text = file.text(comments)
     _check_text(text)
@@ -94,31 +95,33 @@ def promote(
     known = identities or {}
     changed = tuple(n for n, stage in stages.items() if known.get(n, stage.identity) != stage.identity)
     left = {
-        k: config[k] for k in APART if k not in _UNSAID and config.get(k) and config[k] != default.resolvable[0].get(k)
+        k: config[k]
+        for k in APART
+        if k not in _UNREPORTED and config.get(k) and config[k] != default.resolvable[0].get(k)
     }
     null = tuple(key for key, value in _leaves(file.values) if value is None and not _has(config, key))
     own = tuple(_own(composed.plain))
     return Promotion(path, text, base, _options(composed, {**chosen, **added}), own, left, changed, null)
 
 
-def _made(file: FlowFile, wanted: Values) -> tuple[FlowFile, Composed, list[Unlike]]:
-    """The file with the values that it must set: as few as carry all others; and what no file can say."""
+def _with_values(file: FlowFile, wanted: Values) -> tuple[FlowFile, Composed, list[Difference]]:
+    """The file with the fewest values that it must set, its config, and the differences that no file can express."""
     composed = file.composed()
-    for _ in range(_MOST):
-        rest = [one for one in unlike(wanted, composed) if not (one.replaces or _says(file.values, one))]
+    for _ in range(_MAX_ROUNDS):
+        rest = [d for d in differences(wanted, composed) if not (d.replaces or _sets(file.values, d))]
         if not rest:
             break
-        first = min(one.order for one in rest)[0]
-        now = [one for one in rest if one.taken == first] if first == 0 else [min(rest, key=lambda one: one.order)]
-        for one in now:
-            file = replace(file, values=put(file.values, one.key, _placed(one.value, ".".join(one.key))))
+        first = min(rest, key=lambda difference: difference.order)
+        for difference in [d for d in rest if d.source == 0] if first.source == 0 else [first]:
+            value = _portable(difference.value, ".".join(difference.key))
+            file = replace(file, values=put(file.values, difference.key, value))
         composed = file.composed()
-    return file, composed, unlike(wanted, composed)
+    return file, composed, differences(wanted, composed)
 
 
-def _says(values: Any, one: Unlike) -> bool:
-    """Whether the values have said already what that leaf should be: then it helps no more to say it."""
-    for step in one.key:
+def _sets(values: Any, difference: Difference) -> bool:
+    """Whether the file sets this value already, without effect."""
+    for step in difference.key:
         if not isinstance(values, Mapping) or step not in values:
             return False
         values = values[step]
@@ -144,12 +147,12 @@ def _has(config: Any, key: str) -> bool:
 # -- paths, secrets, trust -------------------------------------------------------------------------------------------
 
 
-def _placed(value: Any, key: str) -> Any:
-    """A value without a machine's paths: relative to the project, to a flow's folder or to home."""
+def _portable(value: Any, key: str) -> Any:
+    """A value without paths of this machine: relative to the project, to a flow's folder or to home."""
     if isinstance(value, Mapping):
-        return {name: _placed(inner, f"{key}.{name}") for name, inner in value.items()}
+        return {name: _portable(inner, f"{key}.{name}") for name, inner in value.items()}
     if isinstance(value, list):
-        return [_placed(inner, key) for inner in value]
+        return [_portable(inner, key) for inner in value]
     if not isinstance(value, str) or not is_path(value):
         return value
     path = Path(value)
@@ -160,34 +163,35 @@ def _placed(value: Any, key: str) -> Any:
         return path.relative_to(Path.cwd()).as_posix()
     if path.is_relative_to(paths.home()):
         return Reference("${home}/" + path.relative_to(paths.home()).as_posix())
-    hint = "move it into the project, and run with its path from there; or give a path relative to the project"
-    raise ConfigError(Problem(f"{value!r} lies outside the project: it is there on this machine only", key, hint=hint))
+    hint = "move it into the project, and run with a path relative to the project"
+    raise ConfigError(Problem(f"{value!r} is outside the project", key, hint=hint))
 
 
 def _flows() -> Iterator[tuple[str, Path]]:
-    for place in paths.project_dirs("flows"):
-        for folder in sorted(place.iterdir()) if place.is_dir() else ():
+    for flows in paths.project_dirs("flows"):
+        for folder in sorted(flows.iterdir()) if flows.is_dir() else ():
             if paths.flow_dir(folder.name) == folder:
                 yield folder.name, folder
 
 
-def _check(rest: Sequence[Unlike], config: Mapping[str, Any], composed: Composed) -> None:
+def _check(rest: Sequence[Difference], config: Mapping[str, Any], composed: Composed) -> None:
     problems = []
-    for one in rest:
-        if MASK in str(one.value):
-            hint = "name an environment variable that holds it, run again, and promote that run"
-            problems.append(Problem("this holds a secret, which is not on record", ".".join(one.key), hint=hint))
-        elif one.replaces:
-            what = "the run put another component here, where its flow takes one from a group of options"
+    for difference in rest:
+        key = ".".join(difference.key)
+        if MASK in str(difference.value):
+            hint = "name an environment variable that contains it, run again, and promote that run"
+            problems.append(Problem("the value is a secret, which is not recorded", key, hint=hint))
+        elif difference.replaces:
+            what = "the run replaced a component that its flow takes from a config group"
             hint = "make it an option of that group (conf/GROUP/NAME.yaml), run with GROUP=NAME, and promote that run"
-            problems.append(Problem(what, ".".join(one.key), hint=hint))
+            problems.append(Problem(what, key, hint=hint))
         else:
-            hint = "choose it by an option of its group"
-            problems.append(Problem(f"no file can make this {one.value!r}", ".".join(one.key), hint=hint))
+            what = f"a flow file cannot set this to {difference.value!r}"
+            problems.append(Problem(what, key, hint="choose an option of its group"))
     trusted = composed.resolvable[0].get("trust") or ()
     for package in config.get("trust") or ():
         if package not in trusted:
-            hint = f"trust is never taken over from a run: add `trust: [{package}]` to the flow's own file first"
+            hint = f"trust is not taken from a run: add `trust: [{package}]` to the file of the flow first"
             problems.append(Problem(f"the run trusted the package {package!r}", "trust", hint=hint))
     if problems:
         raise ConfigError(problems)
@@ -203,57 +207,57 @@ def _check_options(chosen: Mapping[str, str]) -> None:
 
 
 def _check_text(text: str) -> None:
-    places = {str(place) for place in (Path.home(), Path.cwd(), paths.home(), paths.PACKAGE.parent)}
+    folders = {str(folder) for folder in (Path.home(), Path.cwd(), paths.home(), paths.PACKAGE.parent)}
     if has_secret(text) or MASK in text:
-        raise ConfigError(Problem("the file would hold a secret", hint="name an environment variable instead"))
-    found = [place for place in places if len(place) > 1 and re.search(rf"{re.escape(place)}(?![\w.-])", text)]
-    if found:
+        raise ConfigError(Problem("the file would contain a secret", hint="name an environment variable instead"))
+    used = [folder for folder in folders if len(folder) > 1 and re.search(rf"{re.escape(folder)}(?![\w.-])", text)]
+    if used:
         hint = "run with paths that are relative to the project, and promote that run"
-        raise ConfigError(Problem(f"the file would hold paths of this machine: {', '.join(found)}", hint=hint))
+        raise ConfigError(Problem(f"the file would contain paths of this machine: {', '.join(used)}", hint=hint))
 
 
 def _check_name(name: str, base: str, path: Path, *, force: bool) -> None:
     problem, known = None, groups.options("flow")
     if not _NAME.fullmatch(name):
-        problem = Problem(f"{name!r} is no name of a flow", hint="letters, digits, - and _; no folder, no .yaml")
+        problem = Problem(f"invalid flow name {name!r}", hint="use letters, digits, - and _, without folder and .yaml")
     elif base not in known:
-        problem = Problem(f"the run's flow {base!r} is not there", hint=did_you_mean(base, known))
+        problem = Problem(f"unknown flow {base!r} of the run", hint=did_you_mean(base, known))
     elif name == base:
-        problem = Problem(f"the flow {name!r} would rest on itself", hint="choose another name")
+        problem = Problem(f"the flow {name!r} would extend itself", hint="choose another name")
     elif path.exists() and not force:
         problem = Problem(f"{path} already exists", hint="choose another name, or overwrite it: --force")
     elif not path.exists() and name in known:
-        problem = Problem(f"there is a flow {name!r} already, which the file would hide", hint="choose another name")
+        problem = Problem(f"the file would hide the existing flow {name!r}", hint="choose another name")
     if problem is not None:
         raise ConfigError(problem)
 
 
-# -- what it rests on ------------------------------------------------------------------------------------------------
+# -- what it uses ----------------------------------------------------------------------------------------------------
 
 
 def _options(composed: Composed, chosen: Mapping[str, str]) -> dict[str, str]:
-    """`group option` to who has its file: of the options that the file chooses, and of all that are not shipped."""
-    found = {}
+    """`group option` to its provider, of the options that the file chooses, and of all that are not shipped."""
+    used = {}
     for group, option in composed.choices.items():
         base = group.partition("@")[0]
-        places = ((who, folder / base / f"{option}.yaml") for who, folder in groups.search_path())
-        who = next((who for who, file in places if file.is_file()), None)
-        own = who not in (None, "llmops_flows") and base not in ("flow", *APART)
-        if who is not None and (own or group in chosen):
-            found[f"{group} {option}"] = "shipped" if who == "llmops_flows" else who
-    return found
+        files = ((provider, folder / base / f"{option}.yaml") for provider, folder in groups.search_path())
+        provider = next((provider for provider, file in files if file.is_file()), None)
+        own = provider not in (None, "llmops_flows") and base not in ("flow", *APART)
+        if provider is not None and (own or group in chosen):
+            used[f"{group} {option}"] = "shipped" if provider == "llmops_flows" else provider
+    return used
 
 
 def _own(config: Any) -> list[str]:
-    """Components that are not shipped, by the names of their classes."""
-    found: dict[str, None] = {}
+    """The names of component classes that are not shipped."""
+    names: dict[str, None] = {}
     if isinstance(config, Mapping):
         target = config.get(TARGET)
         if isinstance(target, str) and not target.startswith("llmops_flows."):
-            found[target] = None
+            names[target] = None
         for inner in config.values():
-            found |= dict.fromkeys(_own(inner))
+            names |= dict.fromkeys(_own(inner))
     elif isinstance(config, list):
         for inner in config:
-            found |= dict.fromkeys(_own(inner))
-    return list(found)
+            names |= dict.fromkeys(_own(inner))
+    return list(names)
