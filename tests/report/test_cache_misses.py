@@ -1,4 +1,4 @@
-"""Why a stage computed: what was new about it, compared with the nearest earlier run, and nothing else."""
+"""The causes of cache misses, compared with the closest earlier run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_first_run_of_a_stage_says_so(place: RecordedRuns) -> None:
     assert all(causes(told) == [MissCause("first")] and not told.groups[0].run for told in place.misses().values())
 
 
-def test_what_is_known_needs_no_reason(place: RecordedRuns) -> None:
+def test_known_answers_have_no_causes(place: RecordedRuns) -> None:
     place.run()
     place.run()
     assert all(not told.groups and told.states == {"known": 2} for told in place.misses().values())
@@ -48,7 +48,7 @@ def test_a_changed_setting_is_named_with_both_values_and_the_run_before(place: R
     assert told["retrieve"].states == {"known": 2}
 
 
-def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: RecordedRuns) -> None:
+def test_a_later_stage_names_the_stage_that_wrote_its_input(place: RecordedRuns) -> None:
     place.run()
     place.run(rag_flow(retrieve=Find(k=3)))
     told = place.misses()
@@ -58,7 +58,7 @@ def test_what_is_downstream_names_the_stage_that_wrote_its_input(place: Recorded
     assert causes(told["length"]) == [MissCause("input", "answer", by="model")]
 
 
-def test_a_new_question_was_never_asked_before(place: RecordedRuns) -> None:
+def test_a_new_question_is_a_cause(place: RecordedRuns) -> None:
     place.run()
     place.run(records=question_records("why?", "who?", "when?"))
     told = place.misses()
@@ -82,7 +82,7 @@ def test_a_changed_reference_concerns_the_evaluator_only(place: RecordedRuns) ->
     assert told["model"].states == {"known": 1}
 
 
-def test_the_nearest_run_is_the_one_that_differs_least_not_the_latest(place: RecordedRuns) -> None:
+def test_the_closest_run_has_the_fewest_differences(place: RecordedRuns) -> None:
     place.run(rag_flow(prompt=Write(text="Say")))
     place.run(rag_flow(prompt=Write(text="Shout"), model=Say(name="other")))
     place.run(rag_flow(prompt=Write(text="Say"), model=Say(name="third")))
@@ -91,20 +91,20 @@ def test_the_nearest_run_is_the_one_that_differs_least_not_the_latest(place: Rec
     assert told["model"].groups[0].run == place.runs[0]
 
 
-def test_another_tenant_shares_nothing(place: RecordedRuns) -> None:
+def test_another_tenant_is_a_cause(place: RecordedRuns) -> None:
     place.run(tenant="a")
     place.run(tenant="b")
     assert causes(place.misses()["retrieve"]) == [MissCause("tenant", "", "a", "b")]
 
 
-def test_what_was_sampled_without_a_seed_is_asked_again(place: RecordedRuns) -> None:
+def test_samples_without_a_seed_are_computed_again(place: RecordedRuns) -> None:
     for _ in range(2):
         place.run(rag_flow(model=Say(temperature=0.5)))
     [cause] = causes(place.misses()["model"])
     assert cause.kind == "again" and "without a seed" in cause.name
 
 
-def test_a_further_sample_is_told_as_one(place: RecordedRuns) -> None:
+def test_a_further_sample_is_a_cause(place: RecordedRuns) -> None:
     model = Say(temperature=0.5)
     place.run(rag_flow(model=model), [Record.of("q0.0", {"question": "why?"}, sample=0)])
     place.run(rag_flow(model=model), [Record.of("q0.1", {"question": "why?"}, sample=1)])
@@ -139,7 +139,7 @@ def test_a_failure_is_tried_again(place: RecordedRuns, monkeypatch: pytest.Monke
         (NoCache(), ExactCache(), "it ran with cache=none, which stores nothing"),
     ],
 )
-def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(
+def test_a_cache_that_stores_or_reads_nothing_is_a_cause(
     place: RecordedRuns, first: CachePolicy, then: CachePolicy, told: str
 ) -> None:
     place.run(cache=first)
@@ -147,14 +147,14 @@ def test_a_cache_that_keeps_or_reads_nothing_is_the_reason(
     assert causes(place.misses()["model"]) == [MissCause("again", told)]
 
 
-def test_an_answer_that_was_evicted_is_told_as_lost(place: RecordedRuns) -> None:
+def test_an_evicted_answer_is_lost(place: RecordedRuns) -> None:
     place.run()
     place.store.evict(max_bytes=0)
     place.run()
     assert all(causes(told) == [MissCause("lost")] for told in place.misses().values())
 
 
-def test_an_answer_that_holds_a_secret_is_never_kept(place: RecordedRuns) -> None:
+def test_an_answer_with_a_secret_is_not_stored(place: RecordedRuns) -> None:
     rows = [Record.of("q0", {"question": "why? password=hunter2hunter2"})]
     for _ in range(2):
         place.run(records=[Record.of(r.id, {"question": r.get("question")}) for r in rows])
@@ -162,7 +162,7 @@ def test_an_answer_that_holds_a_secret_is_never_kept(place: RecordedRuns) -> Non
     assert cause.kind == "again" and "secret" in cause.name
 
 
-def test_stages_that_are_new_to_a_flow_never_ran_before(place: RecordedRuns) -> None:
+def test_new_stages_of_a_flow_run_for_the_first_time(place: RecordedRuns) -> None:
     place.run()
     place.run(rag_flow(second=Guard(wants="said")))
     assert causes(place.misses()["second"]) == [MissCause("first")]

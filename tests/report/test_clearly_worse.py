@@ -1,4 +1,4 @@
-"""A variant is given up only where it is worse than the best beyond doubt, however often one looks."""
+"""Only points that are clearly worse than the best one stop early."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def scores(chance: random.Random, means: list[float], questions: int) -> dict[in
     }
 
 
-def test_what_is_clearly_worse_is_given_up_for_the_best() -> None:
+def test_clearly_worse_points_lose_to_the_best() -> None:
     found = clearly_worse(scores(random.Random(1), [0.5, 0.8, 0.79, 0.4], 30), "answer_correctness", looks=5)
     assert found == {0: 1, 3: 1}
 
 
-def test_where_less_is_better_the_larger_ones_are_given_up() -> None:
+def test_where_less_is_better_the_larger_ones_are_worse() -> None:
     assert clearly_worse(scores(random.Random(1), [0.2, 0.8], 30), "over_refusal", looks=5) == {1: 0}
 
 
-def test_variants_that_are_alike_are_hardly_ever_given_up() -> None:
+def test_equal_points_are_rarely_clearly_worse() -> None:
     chance = random.Random(2)
     wrong = 0
     for _ in range(100):
@@ -33,12 +33,12 @@ def test_variants_that_are_alike_are_hardly_ever_given_up() -> None:
     assert wrong <= ERROR_RATE * 100
 
 
-def test_too_few_questions_and_no_scores_give_nobody_up() -> None:
+def test_few_questions_or_no_scores_decide_nothing() -> None:
     few = {0: {"a": 1.0, "b": 1.0}, 1: {"a": 0.0, "b": 0.0}}
     assert clearly_worse(few, "answer_correctness", looks=3) == {}
     assert clearly_worse({0: {}, 1: {"a": 1.0}}, "answer_correctness", looks=3) == {}
 
 
-def test_questions_that_only_one_was_scored_on_decide_nothing() -> None:
+def test_only_questions_with_both_scores_count() -> None:
     found = {0: {f"q{n}": 1.0 for n in range(30)}, 1: {f"p{n}": 0.0 for n in range(30)}}
     assert clearly_worse(found, "answer_correctness", looks=1) == {}

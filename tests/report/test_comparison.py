@@ -1,4 +1,4 @@
-"""Two variants side by side: what differs is told, what is equal is not."""
+"""The comparison of two runs contains what differs, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def asked(prompt: str, **more: Any) -> SavedRun:
 
 @given(st.integers(1, 4), st.integers(0, 12))
 @settings(max_examples=20, deadline=None)
-def test_a_variant_against_itself_is_empty_in_every_section(variants: int, questions: int) -> None:
+def test_a_run_does_not_differ_from_itself_in_any_section(variants: int, questions: int) -> None:
     for one in sweep(variants, questions):
         steps = {str(r["id"]): {"retrieve": "a", "model": "b"} for r in one.rows}
         found = compare(one, one, (steps, steps))
@@ -34,17 +34,17 @@ def test_a_variant_against_itself_is_empty_in_every_section(variants: int, quest
         assert "do not differ" in format_comparison(found)
 
 
-def test_keys_that_differ_are_told_with_both_values() -> None:
+def test_differing_keys_have_both_values() -> None:
     found = compare(saved_run("a", [], config={"k": 2, "same": 1}), saved_run("b", [], config={"k": 8, "same": 1}))
     assert found.config == {"k": (2, 8)} and not found.texts
 
 
-def test_a_prompts_text_is_told_line_by_line() -> None:
+def test_prompt_texts_are_compared_line_by_line() -> None:
     found = compare(asked("Be brief.\nUse the passages."), asked("Be kind.\nUse the passages."))
     assert found.texts == {"prompt.text": ("@@ -1,2 +1,2 @@", "-Be brief.", "+Be kind.", " Use the passages.")}
 
 
-def test_a_prompts_text_is_told_also_where_it_is_an_option_of_its_own() -> None:
+def test_prompt_texts_of_different_options_are_compared() -> None:
     one, other = asked("Be brief."), asked("Be kind.")
     one, other = (
         SavedRun("1", config=one.config, choices={"prompt": "shop/v1"}),
@@ -55,7 +55,7 @@ def test_a_prompts_text_is_told_also_where_it_is_an_option_of_its_own() -> None:
     assert found.texts["prompt.text"][-2:] == ("-Be brief.", "+Be kind.")
 
 
-def test_answers_and_errors_that_changed_are_told_apart() -> None:
+def test_changed_answers_and_errors_are_separate() -> None:
     one = SavedRun("a", rows=[row("q0", answer="yes"), row("q1", answer="yes"), row("q2", error="down")])
     other = SavedRun("b", rows=[row("q0", answer="no"), row("q1", error="down"), row("q2", error="down")])
     found = compare(one, other)
@@ -63,19 +63,19 @@ def test_answers_and_errors_that_changed_are_told_apart() -> None:
     assert [(c.id, c.before, c.after) for c in found.errors] == [("q1", "", "down")]
 
 
-def test_questions_that_improved_and_regressed_are_named_the_farthest_first() -> None:
+def test_improved_and_regressed_questions_are_sorted_by_change() -> None:
     found = compare(saved_run("a", [0.5, 0.5, 0.5, 0.5]), saved_run("b", [0.6, 1.0, 0.5, 0.0])).scores
     moved = found["answer_correctness"]
     assert (moved.improved, moved.regressed) == (("q1", "q0"), ("q3",))
     assert moved.difference.verdict == "too few questions"
 
 
-def test_refusing_less_is_an_improvement() -> None:
+def test_less_over_refusal_is_an_improvement() -> None:
     found = compare(saved_run("a", [1.0], metric="over_refusal"), saved_run("b", [0.0], metric="over_refusal"))
     assert found.scores["over_refusal"].improved == ("q0",)
 
 
-def test_cost_and_latency_are_of_an_answer_when_nothing_is_known() -> None:
+def test_cost_and_latency_are_those_without_the_cache() -> None:
     one, other = saved_run("a", [0.5] * 8), saved_run("b", [0.5] * 8)
     for line in other.rows:
         line["full_usage"]["cost_usd"] = 0.003  # type: ignore[index]
@@ -86,7 +86,7 @@ def test_cost_and_latency_are_of_an_answer_when_nothing_is_known() -> None:
     assert len(found["seconds"].improved) == len(found["cost_usd"].regressed) == 8 and "tokens" not in found
 
 
-def test_questions_that_only_one_was_asked_are_named() -> None:
+def test_questions_of_only_one_run_are_named() -> None:
     found = compare(saved_run("a", [0.5, 0.5]), SavedRun("b", rows=[row("q1"), row("q9")]))
     assert (found.only_first, found.only_second) == (("q0",), ("q9",))
 
@@ -108,14 +108,14 @@ def test_questions_that_only_one_was_asked_are_named() -> None:
         ("", "", None),
     ],
 )  # fmt: skip
-def test_runs_part_at_the_first_stage_that_wrote_something_else(before: str, after: str, stage: str | None) -> None:
+def test_runs_diverge_at_the_first_stage_with_another_output(before: str, after: str, stage: str | None) -> None:
     def steps(told: str) -> dict[str, str]:
         return dict(part.split("=") for part in told.split())
 
     assert first_divergence(steps(before), steps(after)) == stage
 
 
-def test_the_stages_at_which_rows_part_are_counted() -> None:
+def test_the_first_stages_that_differ_are_counted() -> None:
     one, other = saved_run("a", [0.1, 0.1, 0.1]), saved_run("b", [0.1, 0.1, 0.1])
     before = {f"q{n}": {"retrieve": "1", "model": "2"} for n in range(3)}
     after = {**before, "q1": {"retrieve": "9", "model": "8"}, "q2": {"retrieve": "7", "model": "2"}}

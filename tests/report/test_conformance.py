@@ -1,4 +1,4 @@
-"""Our aggregation gives the means that others published for their sweeps, from their rows."""
+"""Our means equal those that others published for their sweeps, from the same rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def variants() -> list[SavedRun]:
     ]  # fmt: skip
 
 
-def test_the_27_means_of_haystacks_sweep_are_ours(variants: list[SavedRun]) -> None:
+def test_the_27_means_of_a_haystack_sweep_are_reproduced(variants: list[SavedRun]) -> None:
     wanted = {tuple(line[key] for key in KEYS): line for line in published()}
     assert len(variants) == len(wanted) == 27 and sum(len(v.rows) for v in variants) == 2889
     compared = 0
@@ -52,7 +52,7 @@ def test_the_27_means_of_haystacks_sweep_are_ours(variants: list[SavedRun]) -> N
     assert compared == 27 * 3 - 2
 
 
-def test_the_two_rows_without_a_score_are_skipped_and_told(variants: list[SavedRun]) -> None:
+def test_the_two_rows_without_a_score_are_counted_as_unscored(variants: list[SavedRun]) -> None:
     unpublished = {tuple(line[key] for key in KEYS) for line in published() if math.isnan(line["faithfulness"])}
     scores = ScoreTable(variants).scores()
     skipped = {
@@ -64,5 +64,5 @@ def test_the_two_rows_without_a_score_are_skipped_and_told(variants: list[SavedR
     assert all(found.unscored == 1 and found.n == 106 and found.mean is not None for found in skipped.values())
 
 
-def test_the_three_axes_of_that_sweep_are_what_varies(variants: list[SavedRun]) -> None:
+def test_the_three_axes_of_that_sweep_are_the_differing_keys(variants: list[SavedRun]) -> None:
     assert {axis.key for axis in differing_keys(variants)} == set(KEYS)

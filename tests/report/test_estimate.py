@@ -1,4 +1,4 @@
-"""What is still to be computed is told before it is paid for: as it was before, at today's prices."""
+"""Estimates of time and cost follow from past answers and current prices."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_a_stage_is_estimated_from_its_own_answers() -> None:
     assert found.usd.known == pytest.approx(10 * (200 * 1.0 + 20 * 10.0) / 1e6)
 
 
-def test_the_price_is_todays_and_not_the_one_that_was_paid() -> None:
+def test_estimates_use_current_prices() -> None:
     history = History([past(CountedModel(prices=CHEAP), 1.0, 1000, 0)])
     dear = CountedModel(prices=Prices(input=50.0))  # prices are no part of what a model is
     assert history.estimate("model", dear).usd.known == pytest.approx(0.05)
 
 
-def test_a_model_that_never_answered_reads_and_writes_as_others_in_its_place() -> None:
+def test_a_new_model_is_estimated_from_others_in_its_place() -> None:
     new = ScriptedModel(answers=("x",), prices=CHEAP, max_tokens=20)
     history = History([past(CountedModel(), 1.0, 100, 50), past(CountedModel(), 1.0, 100, 50, place="judge")])
     found = history.estimate("model", new)
@@ -50,13 +50,13 @@ def test_a_model_that_never_answered_reads_and_writes_as_others_in_its_place() -
     assert found.seconds.incomplete and not found.complete
 
 
-def test_what_nothing_is_known_of_is_said_to_be_unknown_and_what_costs_nothing_is_not() -> None:
+def test_new_stages_are_unknown_unless_they_are_free() -> None:
     history = History([])
     dear, free = history.estimate("m", CountedModel(prices=CHEAP)), history.estimate("m", CountedModel())
     assert dear.usd.incomplete and free.usd == PartialSum() and free.tokens.incomplete
 
 
-def test_sums_keep_what_is_known_beside_what_is_not() -> None:
+def test_sums_keep_the_known_part() -> None:
     whole = Estimate(PartialSum(90.0), PartialSum(1500.0), PartialSum(0.5)) + Estimate(PartialSum(incomplete=True))
     assert [format_duration(whole.seconds), format_count(whole.tokens), format_usd(whole.usd)] == [
         "1.5 min + ?",

@@ -1,4 +1,4 @@
-"""The leaderboard ranks, compares and prices every variant, and fits the terminal that it is shown in."""
+"""The leaderboard ranks and compares all points, and fits the width of the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def two() -> list[SavedRun]:
     return [saved_run("0", LOW, config=shop(2)), saved_run("1", HIGH, config=shop(8))]
 
 
-def test_the_best_comes_first_and_is_told_from_the_baseline_in_words() -> None:
+def test_the_best_comes_first_and_is_compared_with_the_baseline() -> None:
     found = leaderboard(two())
     assert [line.name for line in found.rows] == ["1", "0"]
     assert found.rows[0].against["answer_correctness"].verdict == "better"
@@ -32,18 +32,18 @@ def test_the_best_comes_first_and_is_told_from_the_baseline_in_words() -> None:
     assert "best: 1 (retriever.k=8)" in said and "against the baseline 0: better, +0.200" in said
 
 
-def test_a_budget_sets_no_variant_apart() -> None:
+def test_a_budget_is_not_a_differing_key() -> None:
     configs = [{**shop(k), "budget": {"usd": usd, "tokens": None}} for k, usd in ((2, 0.03), (8, None))]
     found = leaderboard([saved_run("0", LOW, config=configs[0]), saved_run("1", HIGH, config=configs[1])])
     assert [axis.key for axis in found.keys] == ["retriever.k"]
 
 
-def test_of_what_is_better_low_the_lowest_comes_first() -> None:
+def test_where_less_is_better_the_lowest_comes_first() -> None:
     found = leaderboard([saved_run("0", HIGH, metric="over_refusal"), saved_run("1", LOW, metric="over_refusal")])
     assert [line.name for line in found.rows] == ["1", "0"] and "less is better" in format_leaderboard(found)
 
 
-def test_what_is_as_good_as_the_best_and_faster_is_named() -> None:
+def test_a_faster_point_that_ties_with_the_best_is_named() -> None:
     slow, quick = saved_run("0", HIGH), saved_run("1", HIGH)
     for line in quick.rows:
         line["took"]["model"] = 0.01  # type: ignore[index]
@@ -52,13 +52,13 @@ def test_what_is_as_good_as_the_best_and_faster_is_named() -> None:
     assert any("the fastest is 1 (p50 0.110 s)" in sentence for sentence in summary_sentences(found))
 
 
-def test_an_answer_takes_what_its_stages_took_also_where_they_were_known_and_scoring_apart() -> None:
+def test_latency_and_cost_are_without_the_cache_and_without_scoring() -> None:
     [line] = leaderboard([saved_run("0", HIGH)]).rows
     assert line.p50 == pytest.approx(0.5) and line.known_share == pytest.approx(1 / 3)
     assert line.cost_usd == pytest.approx(0.03) and (line.input_tokens, line.output_tokens) == (3000, 300)
 
 
-def test_known_is_what_was_not_computed_for_this_variant() -> None:
+def test_the_known_share_counts_answers_that_were_not_computed() -> None:
     states = {"a": "known", "b": "similar", "c": "shared", "d": "computed", "e": "skipped"}
     [line] = leaderboard([SavedRun("0", rows=[{**row("q0", m=1.0), "stages": states}])]).rows
     assert line.known_share == 3 / 4
@@ -71,19 +71,19 @@ def test_an_error_is_never_a_score() -> None:
     assert "errors: 1 answer in 1; they have no scores" in summary_sentences(found)
 
 
-def test_a_variant_without_a_score_comes_last() -> None:
+def test_a_point_without_a_score_comes_last() -> None:
     found = leaderboard([saved_run("0", [None] * 3), saved_run("1", [0.1] * 3), saved_run("2", [0.2] * 3)])
     assert [line.name for line in found.rows] == ["2", "1", "0"]
 
 
-def test_an_unknown_metric_or_baseline_is_told_with_what_there_is() -> None:
+def test_an_unknown_metric_or_baseline_is_an_error_with_the_choices() -> None:
     with pytest.raises(FlowError, match="did you mean 'answer_correctness'"):
         leaderboard(two(), sort="answer_corectness")
     with pytest.raises(FlowError, match="numbered 0 to 1"):
         leaderboard(two(), baseline=2)
 
 
-def test_points_without_results_are_told() -> None:
+def test_points_without_results_are_named() -> None:
     assert any(
         "point 7 has no results: it was killed" in s
         for s in summary_sentences(leaderboard(two(), lost={"7": "it was killed"}))
@@ -98,7 +98,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert all(any(line.split()[:1] == [name] for line in lines) for name in "012345678")
 
 
-def test_what_has_no_room_is_named_and_has_room_when_the_terminal_is_wide() -> None:
+def test_columns_without_room_are_named() -> None:
     found = leaderboard(sweep(4, 8, ["answer_correctness", "groundedness"]))
     assert "no room for:" in format_leaderboard(found, width=60) and "no room for:" not in format_leaderboard(
         found, width=200
@@ -112,18 +112,18 @@ def test_colors_are_left_out_where_no_color_is_set(monkeypatch: pytest.MonkeyPat
     assert "\x1b" not in format_leaderboard(leaderboard(two()), color=True)
 
 
-def test_a_config_value_neither_steers_the_terminal_nor_the_markup() -> None:
+def test_a_config_value_cannot_control_the_terminal() -> None:
     shown = {"note": "[bold red]\x1b[31mhi\x07[/]"}
     found = leaderboard([saved_run("0", LOW, config={"note": "plain"}), saved_run("1", HIGH, config=shown)])
     assert "\x1b" not in format_leaderboard(found) and "[bold red]" in format_leaderboard(found)
 
 
-def test_a_sweep_without_scores_still_has_a_board() -> None:
+def test_a_sweep_without_scores_has_a_leaderboard() -> None:
     found = leaderboard([SavedRun("0", rows=[row("a", error="down")]), SavedRun("1")])
     assert "no answer has a score" in format_leaderboard(found)
 
 
-def test_the_csv_has_every_figure_and_no_formula() -> None:
+def test_the_csv_has_all_figures_and_no_formulas() -> None:
     configs = [{"evaluator": {"correctness": {}}, "x": x} for x in ("a", "=HYPERLINK(1)")]
     found = leaderboard([saved_run("0", LOW, config=configs[0]), saved_run("1", HIGH, config=configs[1])])
     first, _ = csv.DictReader(as_csv(found).splitlines())

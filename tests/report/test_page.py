@@ -1,4 +1,4 @@
-"""The page of a sweep has all that a reader needs, and nothing that can act: parsed, and in a real browser."""
+"""The page of a sweep is complete, and its texts cannot run: checked by parsing, and in a real browser."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ def test_the_page_names_no_address_outside_itself() -> None:
 
 
 @pytest.mark.parametrize("value", ["</script>", "<!--", "a&b", "\u2028", "\ud800", {"</script>": ["<"]}])
-def test_data_can_neither_end_its_element_nor_lose_a_character(value: Any) -> None:
+def test_data_cannot_end_its_element_and_keeps_every_character(value: Any) -> None:
     text = script_json(value)
     assert json.loads(text) == value and not set(text) & set("<>&\u2028\u2029") and text.encode()
 
 
-def test_what_is_no_number_never_becomes_broken_json() -> None:
+def test_values_that_are_not_finite_become_valid_json() -> None:
     rows = [row("a", m=float("nan")), row("b", m=float("inf")), row("c", m=0.5)]
     variants = [SavedRun("0", rows=rows)]
     assert page_data(variants, leaderboard(variants))["variants"][0]["scores"][0][:2] == [0.5, None]
 
 
-def test_secrets_of_rows_that_nobody_masked_do_not_reach_the_page() -> None:
+def test_secrets_do_not_reach_the_page() -> None:
     key = "sk-proj-" + "a1B2" * 8
     variants = [
         SavedRun("0", config={"k": key}, rows=[row("a", answer=key, m=1.0)]),
@@ -86,13 +86,13 @@ def test_secrets_of_rows_that_nobody_masked_do_not_reach_the_page() -> None:
     assert key not in render_page(variants, leaderboard(variants))
 
 
-def test_an_answer_that_many_variants_gave_is_kept_once() -> None:
+def test_an_answer_of_many_points_is_stored_once() -> None:
     rows = [row("a", answer="The same long answer. " * 20, m=1.0)]
     variants = [SavedRun(str(n), rows=rows) for n in range(50)]
     assert render_page(variants, leaderboard(variants)).count("The same long answer. The same") == 10
 
 
-def test_what_a_page_that_would_be_too_large_leaves_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_would_be_too_large_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmops_flows.report.page.page_data.MAX_CELLS", 200)
     monkeypatch.setattr("llmops_flows.report.page.page_data.MAX_CHARACTERS", 3000)
     variants = [replace(v, rows=[{**r, "answer": f"{v.name} {r['id']} " + "x" * 300} for r in v.rows])
@@ -119,11 +119,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     yield drawn(variants, tmp_path_factory.mktemp("page"), "#sort=point&down=1&a=0&b=5&q=4")
 
 
-def test_the_page_draws_itself_without_a_complaint(seen: Shown) -> None:
+def test_the_page_is_drawn_without_an_error(seen: Shown) -> None:
     assert seen.errors == () and "data-drawn" in seen.html
 
 
-def test_the_leaderboard_is_sorted_as_asked_and_has_every_variant(seen: Shown) -> None:
+def test_the_leaderboard_is_sorted_and_has_every_point(seen: Shown) -> None:
     body = parts(seen.html, "tbody")[0]
     names = [re.findall(r"<td[^>]*>(.*?)</td>", line)[1] for line in parts(body, "tr")]
     assert names == [str(n) for n in range(12)]
@@ -139,18 +139,18 @@ def test_every_part_of_the_page_is_drawn(seen: Shown) -> None:
     assert "s of work instead of" in parsed.text() and "retrieve" in parsed.text()
 
 
-def test_two_answers_stand_side_by_side_with_their_changed_words_marked(seen: Shown) -> None:
+def test_two_answers_are_shown_side_by_side_with_changed_words_marked(seen: Shown) -> None:
     assert len(parts(seen.html, "del")) == len(parts(seen.html, "ins")) >= 1
     assert "answers changed" in seen.parsed.text()
 
 
-def test_all_that_can_be_chosen_is_reached_by_the_keyboard(seen: Shown) -> None:
+def test_all_controls_can_be_reached_by_the_keyboard(seen: Shown) -> None:
     focusable = {"button", "select", "a", "summary"}
     by_key = [tag for tag, a in seen.parsed.elements if tag in focusable or a.get("tabindex") == "0"]
     assert {"button", "select", "a", "summary", "tr", "canvas", "circle"} <= set(by_key)
 
 
-def test_500_variants_and_200_questions_open_at_once(tmp_path: Path) -> None:
+def test_500_points_and_200_questions_open_quickly(tmp_path: Path) -> None:
     shown = drawn(sweep(500, 200, METRICS), tmp_path)
     [milliseconds] = re.findall(r'data-drawn="(\d+)"', shown.html)
     assert int(milliseconds) < 5000 and shown.errors == ()
@@ -192,12 +192,12 @@ def test_sixty_payloads_are_sixty_different_ones() -> None:
     assert len(PAYLOADS) == len(set(PAYLOADS)) == 60
 
 
-def test_sixty_payloads_in_every_field_leave_the_page_inert_when_parsed() -> None:
+def test_payloads_in_every_field_are_inert_when_parsed() -> None:
     variants = hostile("http://127.0.0.1:9/x")
     assert is_inert(Parsed.of(render_page(variants, leaderboard(variants))))
 
 
-def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
+def test_the_browser_would_run_an_unescaped_payload(tmp_path: Path) -> None:
     """Without this, the next tests could pass because nothing ever reaches the server."""
     with StubServer(StubResponse(body="x")) as server:
         careless = tmp_path / "careless.html"
@@ -207,7 +207,7 @@ def test_the_browser_would_be_caught_acting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["as it is", "also without its policy"])
-def test_sixty_payloads_in_every_field_do_nothing_in_a_browser(tmp_path: Path, policy: bool) -> None:
+def test_payloads_in_every_field_do_nothing_in_a_browser(tmp_path: Path, policy: bool) -> None:
     with StubServer(StubResponse(body="x")) as server:
         variants = hostile(server.url + "/hit")
         place = write_page(tmp_path / "report.html", variants, leaderboard(variants))

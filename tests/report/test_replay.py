@@ -1,4 +1,4 @@
-"""A run once more from the record alone: every byte proven, nothing computed, what is missing told with its cause."""
+"""A replay reads a run from its traces alone, and reports what is missing or differs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def damage(place: RecordedRuns, statement: str, *given: Any) -> None:
         assert db.execute(statement, given).rowcount > 0
 
 
-def test_a_store_that_cannot_be_reached_is_told_as_such(place: RecordedRuns) -> None:
+def test_a_store_that_cannot_be_read_is_a_problem(place: RecordedRuns) -> None:
     place.run()
     folder, traces = place.run(), place.traces  # the second run knew its answers
     with closing(sqlite3.connect(place.folder / "traces.sqlite")) as db, db:
@@ -62,7 +62,7 @@ def test_a_store_that_cannot_be_reached_is_told_as_such(place: RecordedRuns) -> 
     assert "not readable: the server is down" in replay(read_run(folder), traces).problems[0].message
 
 
-def test_a_run_comes_out_the_same_and_computes_nothing(place: RecordedRuns) -> None:
+def test_a_replay_gives_the_same_rows_and_computes_nothing(place: RecordedRuns) -> None:
     folder = place.run(rag_flow(guard=Guard(blocks="who")))
     before = dict(RUN_COUNTS)
     found = again(place, folder)
@@ -80,13 +80,13 @@ def test_known_answers_are_replayed_like_computed_ones(place: RecordedRuns) -> N
     assert not again(place, place.run()).problems
 
 
-def test_what_the_store_let_go_is_still_on_record(place: RecordedRuns) -> None:
+def test_answers_that_the_store_evicted_are_still_replayed(place: RecordedRuns) -> None:
     folder = place.run()
     place.store.evict(max_bytes=0)
     assert not again(place, folder).problems
 
 
-def test_a_run_that_took_everything_from_the_store_outlives_it(place: RecordedRuns) -> None:
+def test_a_run_of_known_answers_outlives_the_store(place: RecordedRuns) -> None:
     place.run(traced=False)
     folder = place.run()
     place.store.evict(max_bytes=0)
@@ -97,7 +97,7 @@ def test_a_run_that_took_everything_from_the_store_outlives_it(place: RecordedRu
 
 
 @pytest.mark.parametrize("cache", [NoCache(), ExactCache(refresh=True)])
-def test_also_what_nobody_else_may_know_is_on_record(place: RecordedRuns, cache: CachePolicy) -> None:
+def test_answers_that_are_not_stored_are_replayed(place: RecordedRuns, cache: CachePolicy) -> None:
     assert not again(place, place.run(rag_flow(model=Say(temperature=0.5)), cache=cache)).problems
 
 
@@ -107,7 +107,7 @@ def test_an_answer_with_a_secret_is_replayed_masked(place: RecordedRuns) -> None
     assert not found.problems and "[REDACTED]" in found.rows[0]["answer"]
 
 
-def test_a_question_that_a_stage_wrote_anew_is_told_as_it_was_asked_in_the_end(place: RecordedRuns) -> None:
+def test_a_rewritten_question_is_replayed_as_rewritten(place: RecordedRuns) -> None:
     class Rewrite(Guard):
         writes = "question"
 
@@ -119,25 +119,25 @@ def test_a_question_that_a_stage_wrote_anew_is_told_as_it_was_asked_in_the_end(p
     assert not found.problems and found.rows[0]["question"] == "WHY?"
 
 
-def test_a_row_that_failed_has_nothing_to_replay(place: RecordedRuns) -> None:
+def test_a_failed_row_is_a_problem(place: RecordedRuns) -> None:
     found = again(place, place.run(rag_flow(model=Say(fails_on="who"))))
     assert problems(found) == [("failed", "q1")] and "out of luck" in found.problems[0].message and found.unchanged == 1
 
 
-def test_an_edited_result_is_noticed(place: RecordedRuns) -> None:
+def test_an_edited_result_differs(place: RecordedRuns) -> None:
     folder = place.run()
     change(folder, lambda lines: lines[1].update(answer="something else"))
     found = again(place, folder)
     assert problems(found) == [("differs", "q1")] and "'answer'" in found.problems[0].message
 
 
-def test_a_row_too_many_and_a_row_too_few_are_noticed(place: RecordedRuns) -> None:
+def test_additional_and_missing_rows_are_problems(place: RecordedRuns) -> None:
     folder = place.run()
     change(folder, lambda lines: lines[1].update(id="q9"))
     assert sorted(problems(again(place, folder))) == [("differs", "q1"), ("missing", "q9")]
 
 
-def test_damaged_values_are_taken_from_where_answers_are_kept(place: RecordedRuns) -> None:
+def test_damaged_values_are_read_from_the_answer_store(place: RecordedRuns) -> None:
     folder = place.run()
     damage(place, "UPDATE contents SET data = x'7b'")
     found = again(place, folder)
@@ -149,7 +149,7 @@ def test_damaged_values_are_taken_from_where_answers_are_kept(place: RecordedRun
     assert "the answer of 'model' is damaged" in {problem.message for problem in again(place, folder).problems}
 
 
-def test_values_that_are_nowhere_any_more_are_told_as_evicted(place: RecordedRuns) -> None:
+def test_missing_values_are_problems(place: RecordedRuns) -> None:
     folder = place.run()
     place.store.evict(max_bytes=0)
     damage(place, "DELETE FROM contents")
@@ -159,14 +159,14 @@ def test_values_that_are_nowhere_any_more_are_told_as_evicted(place: RecordedRun
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"inputs": 1, "outputs": {}, "steps": []}'])
-def test_a_damaged_trace_is_told_with_its_row(place: RecordedRuns, data: bytes) -> None:
+def test_a_damaged_trace_is_a_problem_of_its_row(place: RecordedRuns, data: bytes) -> None:
     folder = place.run()
     damage(place, "UPDATE traces SET data = ? WHERE seq = 1", data)
     found = again(place, folder)
     assert problems(found) == [("missing", "q0")] and "damaged" in found.problems[0].message and found.unchanged == 1
 
 
-def test_a_score_that_was_changed_in_the_trace_is_noticed(place: RecordedRuns) -> None:
+def test_a_score_that_was_changed_in_the_trace_differs(place: RecordedRuns) -> None:
     folder = place.run()
     changed = """replace(data, '"length":0.', '"length":9.')"""
     damage(place, f"UPDATE traces SET data = CAST({changed} AS BLOB) WHERE seq = 2")

@@ -1,4 +1,4 @@
-"""What a run leaves behind is written whole, and what comes from another disk takes the place of what lay there."""
+"""Output files are written atomically, and replace those of an earlier run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmops_flows.core.errors import FlowError
 from llmops_flows.report import run_files, saved_runs
 
 
-def test_results_from_another_disk_take_the_place_of_an_earlier_failure(tmp_path: Path) -> None:
+def test_copied_results_replace_an_earlier_failure(tmp_path: Path) -> None:
     run_files.write_failure(tmp_path / "here" / "3", "its process died")
     run_files.write_run_rows(
         tmp_path / "there" / "3", [{"id": "a", "answer": "yes"}], {"answered": 1}, {"name": "shop"}
@@ -21,13 +21,13 @@ def test_results_from_another_disk_take_the_place_of_an_earlier_failure(tmp_path
     assert saved_runs.read_run(tmp_path / "here" / "3").rows == saved_runs.read_run(tmp_path / "there" / "3").rows
 
 
-def test_a_failure_from_another_disk_is_told_as_one(tmp_path: Path) -> None:
+def test_a_copied_failure_is_read_as_failure(tmp_path: Path) -> None:
     run_files.copy_run_files(tmp_path / "3", {run_files.FAILURE_FILE: b"out of memory\n"})
     with pytest.raises(FlowError, match="out of memory"):
         saved_runs.read_run(tmp_path / "3")
 
 
-def test_the_summary_comes_last_whatever_order_the_files_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_is_copied_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, path: written.append(path.name) or replace(self, path))
@@ -36,7 +36,7 @@ def test_the_summary_comes_last_whatever_order_the_files_have(tmp_path: Path, mo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "results.jsonl", "summary.json"]
 
 
-def test_a_path_is_shown_from_here_where_it_lies_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_below_the_current_folder_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_files.relative_path(tmp_path / "multirun" / "3") == Path("multirun/3")
     assert run_files.relative_path(Path("/elsewhere")) == Path("/elsewhere")

@@ -1,4 +1,4 @@
-"""Variants are read from output folders, and told apart by the config keys that vary."""
+"""Saved runs are read from output folders, and named by the config keys that differ."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_without_a_sweep_the_error_says_how_to_run_one(tmp_path: Path) -> None:
             ask(tmp_path / "multirun")
 
 
-def test_choices_are_read_from_the_summary_or_from_what_hydra_wrote(tmp_path: Path) -> None:
+def test_choices_are_read_from_the_summary_or_from_hydra_yaml(tmp_path: Path) -> None:
     ours = read_run(save(tmp_path / "0", summary={"choices": {"prompt": "shop/v1"}, "run": "abc"}))
     assert (ours.choices, ours.run) == ({"prompt": "shop/v1"}, "abc")
     (save(tmp_path / "1") / ".hydra").mkdir()
@@ -86,37 +86,37 @@ def test_samples_of_one_question_share_its_id() -> None:
 # -- what varies -----------------------------------------------------------------------------------------------------
 
 
-def test_only_keys_that_vary_are_told_however_deep() -> None:
+def test_only_differing_keys_are_found_at_any_depth() -> None:
     one, other = {"a": {"b": {"c": 1, "same": 2}}, "l": [1, 2]}, {"a": {"b": {"c": 3, "same": 2}}, "l": [1]}
     assert varying(one, other) == {"a.b.c": (1, 3), "l": ([1, 2], [1])}
 
 
-def test_elements_of_a_list_of_parts_go_by_number() -> None:
+def test_elements_of_a_list_of_parts_have_their_index() -> None:
     assert varying({"m": [{"x": 1}, {"x": 2}]}, {"m": [{"x": 1}, {"x": 3}]}) == {"m.1.x": (2, 3)}
 
 
-def test_equal_looking_values_of_different_kinds_differ() -> None:
+def test_equal_values_of_different_types_differ() -> None:
     assert [axis.key for axis in differing_leaves([{"a": 1, "b": 0}, {"a": True, "b": 0.0}])] == ["a", "b"]
 
 
-def test_a_class_goes_by_the_key_of_its_part_and_takes_its_own_keys_along() -> None:
+def test_different_classes_are_one_key() -> None:
     words = {"retriever": {"_target_": "shop.Words", "k": 2, "k1": 1.5}}
     meaning = {"retriever": {"_target_": "shop.ByMeaning", "k": 2, "embedder": {"_target_": "shop.Mini"}}}
     assert varying(words, meaning) == {"retriever": ("words", "by_meaning")}
 
 
-def test_a_key_that_varies_beyond_the_option_is_told_beside_it() -> None:
+def test_a_key_that_does_not_follow_from_the_option_is_kept() -> None:
     parts = [{"retriever": {"_target_": f"shop.{name}", "k": k}} for name in ("Words", "Mini") for k in (2, 4)]
     assert varying(*parts) == {"retriever": ("words", "words", "mini", "mini"), "retriever.k": (2, 4, 2, 4)}
 
 
-def test_an_option_goes_by_the_name_that_was_chosen() -> None:
+def test_an_option_has_its_chosen_name() -> None:
     configs = [{"prompt": {"_target_": "shop.Prompt", "text": text}} for text in ("Be brief.", "Be kind.")]
     chosen = ({"prompt": "shop/v1"}, {"prompt": "shop/v2"})
     assert varying(*configs, choices=chosen) == {"prompt": ("v1", "v2")}
 
 
-def test_what_is_taken_over_from_another_key_is_told_once() -> None:
+def test_copies_of_another_key_are_left_out() -> None:
     def config(size: int) -> dict[str, Any]:
         splitter = {"size": size}
         retriever = {"splitter": splitter}
@@ -125,7 +125,7 @@ def test_what_is_taken_over_from_another_key_is_told_once() -> None:
     assert varying(config(100), config(200)) == {"splitter.size": (100, 200)}
 
 
-def test_a_stage_that_is_configured_in_its_place_is_told() -> None:
+def test_a_stage_with_its_own_config_is_kept() -> None:
     assert varying({"stages": {"ask": {"k": 1}}}, {"stages": {"ask": {"k": 2}}}) == {"stages.ask.k": (1, 2)}
 
 
@@ -133,5 +133,5 @@ def test_a_key_that_one_config_lacks_is_absent_there() -> None:
     assert varying({"a": 1}, {}) == {"a": (1, ABSENT)} and repr(ABSENT) == "—"
 
 
-def test_a_single_variant_has_nothing_that_varies() -> None:
+def test_a_single_run_has_no_differing_keys() -> None:
     assert varying({"a": 1}) == {}

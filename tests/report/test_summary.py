@@ -1,4 +1,4 @@
-"""What a run amounts to: means as others publish them, honest intervals, and errors that are never scores."""
+"""The summary of a run has means, totals and errors, and an error is never a score."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ran(*questions: str, flow: Flow | None = None) -> list[Record]:
         return runner.run(flow or Flow(stages={"answer": Answer()}), rows, evaluators={"scored": Scored()})
 
 
-def test_an_answer_that_says_nothing_is_not_ok() -> None:
+def test_an_empty_answer_is_not_ok() -> None:
     [blank, said] = ran(" \n", "1.0")
     assert [run_text.verdict(record) for record in (blank, said)] == ["empty", "ok"]
     told = summarize([blank, said])
@@ -60,7 +60,7 @@ def test_an_answer_that_says_nothing_is_not_ok() -> None:
 
 
 @pytest.mark.parametrize("run", sorted(PUBLISHED))
-def test_published_means_come_out_of_their_rows(run: str) -> None:
+def test_published_means_are_reproduced(run: str) -> None:
     lines = [json.loads(line) for line in (DATA / "published_runs.jsonl").read_text().splitlines()]
     rows = [line for line in lines if line["run"] == run]
     for metric, told in PUBLISHED[run].items():
@@ -76,7 +76,7 @@ def test_published_means_come_out_of_their_rows(run: str) -> None:
             assert quantile(values, 1.0) == pytest.approx(told["max"], abs=1e-9)
 
 
-def test_errors_are_counted_with_their_cause_and_left_out_of_the_means() -> None:
+def test_errors_are_counted_and_left_out_of_the_means() -> None:
     told = summarize(ran("0.5", "broken", "high", "1"))
     assert told["scores"]["score"]["mean"] == 0.75 and told["scores"]["score"]["n"] == 2
     assert told["errors"]["records"] == 1 and told["errors"]["rate"] == 0.25 and told["errors"]["evaluations"] == 1
@@ -84,7 +84,7 @@ def test_errors_are_counted_with_their_cause_and_left_out_of_the_means() -> None
     assert any(cause.startswith("scored: ") and "'high'" in cause for cause in told["errors"]["causes"])
 
 
-def test_latency_and_cost_are_of_the_answer_and_judging_stands_apart() -> None:
+def test_judging_is_not_part_of_latency_and_cost() -> None:
     records = ran("0.5", "1")
     told = summarize(records)
     assert told["cost"]["mean"] == 0.25 and told["judging"]["cost_usd"] == 2.0
@@ -93,7 +93,7 @@ def test_latency_and_cost_are_of_the_answer_and_judging_stands_apart() -> None:
     assert "of them for judging: tokens 100 in, 20 out; cost 2.0000 USD" in run_text.totals_text(told)
 
 
-def test_a_fallback_that_was_needed_is_no_failed_evaluation() -> None:
+def test_a_fallback_is_not_a_failed_evaluation() -> None:
     class Down(Stage):
         writes = "answer"
 
@@ -105,7 +105,7 @@ def test_a_fallback_that_was_needed_is_no_failed_evaluation() -> None:
     assert told["answered"] == 1 and told["errors"]["evaluations"] == 0
 
 
-def test_where_everything_fails_there_is_no_score_at_all() -> None:
+def test_where_everything_fails_no_metric_has_a_score() -> None:
     told = summarize(ran("broken", "broken"))
     assert told["scores"] == {} and run_text.scores_table(told) == "scores n/a"
     assert told["latency"]["mean"] is None and "n/a" in run_text.totals_text(told)

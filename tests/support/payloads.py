@@ -1,4 +1,4 @@
-"""Sixty texts that try to act when a careless page shows them. `{hit}`: the address that they try to reach."""
+"""Sixty texts that act if a page shows them as markup. `{hit}`: the address that they try to load."""
 
 # ruff: noqa: E501
 

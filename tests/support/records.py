@@ -1,4 +1,4 @@
-"""Small flows run for real, with a store and traces of their own, for the tests of what a record tells."""
+"""Small real runs with a store and traces, for the tests of traces and replays."""
 
 from __future__ import annotations
 

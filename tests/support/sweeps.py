@@ -1,4 +1,4 @@
-"""Small sweeps as plain data, for the tests of the report."""
+"""Small sweeps as plain data, for the tests of the reports."""
 
 from __future__ import annotations
 

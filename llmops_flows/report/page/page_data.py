@@ -1,4 +1,4 @@
-"""What the HTML page of a sweep shows, as compact plain data: every text once, every answer of a question once."""
+"""The data of the HTML page: every text once, and every different answer of a question once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..saved_runs import SavedRun
 from ..text.leaderboard_text import summary_sentences
 
 MAX_CELLS = 250_000
-"""Variants x rows that a page shows at most."""
+"""The most points x rows on a page."""
 MAX_CHARACTERS = 32_000_000
-"""Characters of all answers and questions together, at most."""
+"""The most characters of all answers and questions together."""
 _LENGTHS = (20_000, 5000, 2000, 1000, 500, 250, 120, 60)
 _VALUE = 2000
 _STATES = ("known", "similar", "shared", "computed", "skipped", "failed")
@@ -26,7 +26,7 @@ _STATES = ("known", "similar", "shared", "computed", "skipped", "failed")
 
 @dataclass
 class _Texts:
-    """Texts by their number, each kept once and cut to a length."""
+    """Numbered texts, each once and cut to a length."""
 
     length: int
     numbers: dict[str, int] = field(default_factory=dict)
@@ -36,25 +36,25 @@ class _Texts:
         """The number of a text; -1 for none."""
         if text is None:
             return -1
-        whole = str(text)
-        if whole not in self.numbers:
-            self.numbers[whole] = len(self.numbers)
-            self.cut += len(whole) > self.length
-        return self.numbers[whole]
+        string = str(text)
+        if string not in self.numbers:
+            self.numbers[string] = len(self.numbers)
+            self.cut += len(string) > self.length
+        return self.numbers[string]
 
     def list(self) -> list[str]:
         return [redact(t if len(t) <= self.length else t[: self.length] + " …") for t in self.numbers]
 
 
-def page_data(variants: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
-    """The data of the page; `cut` says in sentences what a page that would be too large leaves out."""
-    rows = list(dict.fromkeys(str(row.get("id")) for variant in variants for row in variant.rows))
+def page_data(runs: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
+    """The data of the page. `cut`: sentences on what is left out, where the page would be too large."""
+    rows = list(dict.fromkeys(str(row.get("id")) for run in runs for row in run.rows))
     lines, columns, cut = _bounded(board, rows)
-    texts = _Texts(_length(variants))
-    first = {str(row.get("id")): row for variant in reversed(variants) for row in variant.rows}
+    texts = _Texts(_length(runs))
+    first = {str(row.get("id")): row for run in reversed(runs) for row in run.rows}
     questions = [[redact(id), texts.number(first[id].get("question")), texts.number(first[id].get("reference"))]
                  for id in columns]  # fmt: skip
-    outcomes, cells = _outcomes([variants[line.index] for line in lines], board, columns, texts)
+    outcomes, cells = _outcomes([runs[row.index] for row in lines], board, columns, texts)
     if texts.cut:
         cut.append(
             f"{plural(texts.cut, 'text is', 'texts are')} cut to {texts.length} characters; results.jsonl has all"
@@ -71,13 +71,13 @@ def page_data(variants: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any
         "questions": questions,
         "outcomes": outcomes,
         "cells": cells,
-        "stages": _stages([variants[line.index] for line in lines]),
+        "stages": _stages([runs[row.index] for row in lines]),
         "texts": texts.list(),
     }  # fmt: skip
 
 
 def _bounded(board: Leaderboard, rows: list[str]) -> tuple[list[LeaderboardRow], list[str], list[str]]:
-    """The variants and rows that are shown, and what is left out: the worst variants first, never the baseline."""
+    """The points and rows to show, and sentences on the rest: the worst points are left out, never the baseline."""
     columns = rows[: MAX_CELLS // 10]
     most = max(10, MAX_CELLS // max(1, len(columns)))
     lines = list(board.rows[:most])
@@ -91,24 +91,24 @@ def _bounded(board: Leaderboard, rows: list[str]) -> tuple[list[LeaderboardRow],
     return lines, columns, cut
 
 
-def _length(variants: Sequence[SavedRun]) -> int:
-    """To how many characters a text is cut, so that all of them have room."""
+def _length(runs: Sequence[SavedRun]) -> int:
+    """The length to which texts are cut, so that all of them fit."""
     keys = ("question", "reference", "answer", "error")
-    lengths = [len(text) for text in {str(row.get(key) or "") for v in variants for row in v.rows for key in keys}]
+    lengths = [len(text) for text in {str(row.get(key) or "") for v in runs for row in v.rows for key in keys}]
     fitting = (most for most in _LENGTHS if sum(min(length, most) for length in lengths) <= MAX_CHARACTERS)
     return next(fitting, _LENGTHS[-1])
 
 
 def _outcomes(
-    variants: Sequence[SavedRun], board: Leaderboard, columns: Sequence[str], texts: _Texts
+    runs: Sequence[SavedRun], board: Leaderboard, columns: Sequence[str], texts: _Texts
 ) -> tuple[list[list[Any]], list[list[int]]]:
-    """For each question its different outcomes (answer, error, scores), and for each variant which one is its own."""
+    """The different outcomes of each question (answer, error, scores), and their index for each point."""
     places = {id: n for n, id in enumerate(columns)}
     seen: list[dict[tuple[Any, ...], int]] = [{} for _ in columns]
     cells = []
-    for variant in variants:
+    for run in runs:
         mine = [-1] * len(columns)
-        for row in variant.rows:
+        for row in run.rows:
             place = places.get(str(row.get("id")))
             if place is not None:
                 outcome = _outcome(row, board.metrics, texts)
@@ -139,18 +139,18 @@ def _variant(line: LeaderboardRow, metrics: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _stages(variants: Sequence[SavedRun]) -> dict[str, Any]:
-    """Stage by stage for each variant: how often in which state, seconds spent, seconds if nothing were known."""
-    names = list(dict.fromkeys(s for v in variants for row in v.rows for s in row.get("stages") or {}))
+def _stages(runs: Sequence[SavedRun]) -> dict[str, Any]:
+    """For each point and stage: the number of rows in each state, seconds, and seconds without the cache."""
+    names = list(dict.fromkeys(s for v in runs for row in v.rows for s in row.get("stages") or {}))
     return {
         "names": names, "states": list(_STATES),
-        "variants": [[counts[name] for name in names] for counts in (_counted(v, names) for v in variants)],
+        "variants": [[counts[name] for name in names] for counts in (_counted(v, names) for v in runs)],
     }  # fmt: skip
 
 
-def _counted(variant: SavedRun, names: Sequence[str]) -> dict[str, list[float]]:
+def _counted(run: SavedRun, names: Sequence[str]) -> dict[str, list[float]]:
     counts: dict[str, list[float]] = {name: [0.0] * (len(_STATES) + 2) for name in names}
-    for row in variant.rows:
+    for row in run.rows:
         took = row.get("took") or {}
         for stage, state in (row.get("stages") or {}).items():
             mine, seconds = counts[stage], took.get(stage, 0.0)
@@ -162,7 +162,7 @@ def _counted(variant: SavedRun, names: Sequence[str]) -> dict[str, list[float]]:
 
 
 def _number(value: Any, digits: int = 4) -> float | None:
-    """A number that JSON can hold, shortly."""
+    """A finite number, rounded, or None."""
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return round(value, digits)
