@@ -37,7 +37,7 @@ class Odd(Model):
 FILES = {
     "my_parts/__init__.py": "",
     "my_parts/odd.py": ODD,
-    "conf/model/odd.yaml": '_target_: my_parts.odd.Odd\nway: good\nmark: "!"\n',
+    "conf/model/odd.yaml": '_target_: my_parts.odd.Odd\nmode: good\nmark: "!"\n',
     "conf/flow/odd.yaml": """# @package _global_
 defaults:
   - override /prompt: chat/v1
