@@ -1,4 +1,4 @@
-"""Artifacts: folders of files, built once at their content address, by one process at a time."""
+"""Artifacts: folders of files, each built once at its content address by one process at a time."""
 
 from __future__ import annotations
 
@@ -25,134 +25,135 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 
 damaged: Counter[str] = Counter()
-"""Kind of artifact to how many were found damaged, and built again, in this process."""
+"""Kind of artifact to the number that were damaged and built again in this process."""
 
 
 def artifact(home: Path | None, address: str, build: Callable[[Path], None], *, kind: str = "index") -> Path:
-    """The folder of the artifact with this address; `build(folder)` fills it when it is not there yet.
+    """The folder of the artifact with this address; `build(folder)` fills it if it does not exist.
 
-    It is built in a folder of its own and renamed into place, so that nobody sees half of it. Who asks while
-    another process builds waits; the lock of a process that died is free. Every file's digest is checked: a
-    damaged artifact is thrown away, counted in `damaged` and built again. Treat the folder as read-only.
+    It is built in a temporary folder and renamed into place, so that it is never visible half-built. Other processes
+    wait for the build; the lock of a process that died is free. Every file's digest is checked: a damaged artifact is
+    removed, counted in `damaged` and built again. Treat the folder as read-only.
+
+    If `home` cannot be written (permissions, disk space), a warning is logged and the artifact is built for this
+    process only.
 
     Args:
-        home: folder of all that is kept; None: a folder that is gone when the process ends.
-        address: content address (hex) of all that decides what is built.
-        build: writes files below the folder that it is given; what it raises passes through.
-        kind: what it is, for people: the name of the folder that holds it.
-
-    A home that cannot be written (no right, no space) costs a warning: the artifact is then built for this process.
+        home: folder of everything that is stored; None: a folder that is removed when the process ends.
+        address: content address (hex) of everything that decides the content.
+        build: writes files into the folder; its errors pass through.
+        kind: the kind of artifact, which is the name of the parent folder.
 
     Raises:
         StoreError: the temporary folder cannot be written either.
     """
     with loading():
-        return _found(home, address, build, kind)
+        return _get(home, address, build, kind)
 
 
-def _found(home: Path | None, address: str, build: Callable[[Path], None], kind: str) -> Path:
+def _get(home: Path | None, address: str, build: Callable[[Path], None], kind: str) -> Path:
     if home is not None:
         try:
-            return _placed(home, address, build, kind)
+            return _get_in(home, address, build, kind)
         except Exception as error:
-            if not _of(home, error):
+            if not _is_disk_error_in(home, error):
                 raise
-            _tell(kind, home, disk_error(error))
-    place = temporary_home()
+            _warn_not_kept(kind, home, disk_error(error))
+    temporary = temporary_home()
     try:
-        return _placed(place, address, build, kind)
+        return _get_in(temporary, address, build, kind)
     except Exception as error:
-        if not _of(place, error):
+        if not _is_disk_error_in(temporary, error):
             raise
-        raise no_room(kind, place, error) from error
+        raise no_space_error(kind, temporary, error) from error
 
 
-def _of(home: Path, error: Exception) -> bool:
-    """Whether an error is trouble with this folder, and not with what is read for building."""
+def _is_disk_error_in(home: Path, error: Exception) -> bool:
+    """Whether an error is a disk error of this folder, and not of the files that the build reads."""
     name = getattr(error, "filename", None)
     elsewhere = isinstance(name, (str, Path)) and home not in (Path(name), *Path(name).parents)
     return bool(disk_error(error)) and not elsewhere and not isinstance(error, FlowError)
 
 
-def no_room(kind: str, place: Path, error: Exception) -> StoreError:
-    """The error of an artifact for which a temporary folder has no room."""
-    hint = "make room there, or name another folder: TMPDIR=FOLDER in the environment"
-    return StoreError(f"the {_name(kind)} cannot be built in {str(place)!r} ({disk_error(error) or error}): {hint}")
+def no_space_error(kind: str, folder: Path, error: Exception) -> StoreError:
+    """The error of an artifact that cannot be built in the temporary folder."""
+    hint = "free space there, or set another folder: TMPDIR=FOLDER in the environment"
+    return StoreError(f"the {_name(kind)} cannot be built in {str(folder)!r} ({disk_error(error) or error}): {hint}")
 
 
 def _name(kind: str) -> str:
     return kind if kind.endswith("index") else f"{kind} index"
 
 
-def _placed(home: Path, address: str, build: Callable[[Path], None], kind: str) -> Path:
-    room = home / "artifacts" / kind
-    place = room / address
-    if not _whole(place):
-        room.mkdir(parents=True, exist_ok=True)
-        with locked(room / f"{address}.lock"):
-            if not _whole(place):
-                _sweep(room, address, kind)
-                _build(place, build)
-    return place
+def _get_in(home: Path, address: str, build: Callable[[Path], None], kind: str) -> Path:
+    parent = home / "artifacts" / kind
+    folder = parent / address
+    if not _is_intact(folder):
+        parent.mkdir(parents=True, exist_ok=True)
+        with locked(parent / f"{address}.lock"):
+            if not _is_intact(folder):
+                _clean_up(parent, address, kind)
+                _build(folder, build)
+    return folder
 
 
-def _tell(kind: str, home: Path, cause: str) -> None:
-    """Say once for each folder that nothing built is kept there."""
-    if home not in told:
-        told.add(home)
-        what = f"the {_name(kind)} cannot be kept in {str(home)!r} ({cause}): it is built for this process only"
-        log.warning("%s; %s", what, DISK_HINT)
+def _warn_not_kept(kind: str, home: Path, cause: str) -> None:
+    """Log once for each folder that artifacts cannot be stored there."""
+    if home not in warned_homes:
+        warned_homes.add(home)
+        message = f"the {_name(kind)} cannot be stored in {str(home)!r} ({cause}): it is built for this process only"
+        log.warning("%s; %s", message, DISK_HINT)
 
 
-told: set[Path] = set()
-"""Folders of which it was said that nothing can be kept there."""
+warned_homes: set[Path] = set()
+"""Folders for which the warning was logged."""
 
 
 @cache
 def temporary_home() -> Path:
-    """A folder for callers that have no home: it lives as long as the process."""
+    """A folder for callers without a home; it is removed when the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="llmops-flows-", ignore_cleanup_errors=True)
     temporary_home.folder = folder  # type: ignore[attr-defined]  # its finalizer removes it at exit
     return Path(folder.name)
 
 
-def _build(place: Path, build: Callable[[Path], None]) -> None:
-    scratch = place.parent / f".{place.name}.{secrets.token_hex(4)}"
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    scratch = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
     scratch.mkdir()
     try:
         build(scratch)
         (scratch / MANIFEST).write_text(json.dumps({"files": dict(digests(scratch))}, sort_keys=True), "utf-8")
-        os.rename(scratch, place)
+        os.rename(scratch, folder)
     except BaseException as error:
-        # Some libraries fail on a full disk without a word about it; the room is looked at before it is given back.
-        full = unwritable(scratch) if isinstance(error, Exception) and not isinstance(error, FlowError) else ""
+        # Some libraries do not report that the disk is full; check it before the scratch folder is removed.
+        cause = unwritable(scratch) if isinstance(error, Exception) and not isinstance(error, FlowError) else ""
         shutil.rmtree(scratch, ignore_errors=True)
-        if full:
-            raise OSError(errno.ENOSPC, full, str(scratch)) from error
+        if cause:
+            raise OSError(errno.ENOSPC, cause, str(scratch)) from error
         raise
 
 
-def _sweep(room: Path, address: str, kind: str) -> None:
-    """Remove what a process that died left half built, and a damaged artifact."""
-    for left in room.glob(f".{address}.*"):
-        shutil.rmtree(left, ignore_errors=True)
-    if (room / address).exists():
+def _clean_up(parent: Path, address: str, kind: str) -> None:
+    """Remove half-built folders of processes that died, and a damaged artifact."""
+    for leftover in parent.glob(f".{address}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if (parent / address).exists():
         damaged[kind] += 1
         log.warning("the %s %s was damaged and is built again", kind, address[:12])
-        shutil.rmtree(room / address)
+        shutil.rmtree(parent / address)
 
 
 def digests(folder: Path) -> Iterator[tuple[str, str]]:
-    """Every file of an artifact but its manifest, with the digest of its bytes."""
+    """Every file of an artifact except its manifest, with the digest of its bytes."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MANIFEST:
             yield path.relative_to(folder).as_posix(), digest(path.read_bytes())
 
 
-def _whole(place: Path) -> bool:
-    """Whether every file that was built is there, byte for byte."""
+def _is_intact(folder: Path) -> bool:
+    """Whether every file that was built exists, byte for byte."""
     try:
-        listed = json.loads((place / MANIFEST).read_bytes())["files"]
-        return isinstance(listed, dict) and dict(digests(place)) == listed
+        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return isinstance(listed, dict) and dict(digests(folder)) == listed
     except (OSError, ValueError, KeyError, TypeError):
         return False

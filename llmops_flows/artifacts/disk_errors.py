@@ -1,4 +1,4 @@
-"""Trouble with a disk, whoever it befalls: no room, no right to write, a file in the place of a folder."""
+"""Recognizes disk errors: no space, no permission, a file in place of a folder."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import re
 import shutil
 from pathlib import Path
 
-DISK_HINT = "make room there, or name a folder that can be written: home=FOLDER"
-ROOM = 1_000_000
-"""Bytes below which a disk counts as full: a new store alone takes a third of that."""
-_NUMBERS = {
+DISK_HINT = "free space there, or set a writable folder: home=FOLDER"
+_MIN_FREE = 1_000_000
+"""Free bytes below which a disk counts as full: a new store alone needs a third of that."""
+_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST,
 }  # fmt: skip
-_SAID = re.compile(
+_MESSAGES = re.compile(
     r"no space left on device|database or disk is full|disk quota exceeded|read-only file system|not a directory"
     r"|file exists|attempt to write a readonly database|unable to open database file|disk I/O error"
     r"|permission denied",
@@ -23,28 +23,28 @@ _SAID = re.compile(
 
 
 def disk_error(error: BaseException) -> str:
-    """What is wrong with the disk, in few words; "" where the error is about something else.
+    """What is wrong with the disk, in a few words; "" for any other error.
 
-    Libraries that are written in another language tell it in their text only.
+    Libraries in other languages report it in the text of their errors only.
     """
-    if isinstance(error, OSError) and error.errno in _NUMBERS:
+    if isinstance(error, OSError) and error.errno in _ERRNOS:
         return error.strerror or str(error)
-    said = _SAID.search(str(error))
-    return said[0] if said else ""
+    message = _MESSAGES.search(str(error))
+    return message[0] if message else ""
 
 
 def with_disk_hint(error: BaseException) -> str:
-    """What an error says, with how to mend it where it is the disk's."""
+    """The message of an error; for a disk error with a hint."""
     return f"{error}; {DISK_HINT}" if disk_error(error) else str(error)
 
 
 def unwritable(folder: Path) -> str:
-    """Why nothing can be kept in a folder that is there or is still to be made; "" where it can. Makes nothing."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        return f"{str(there)!r} is a file"
-    if hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY:
+    """Why nothing can be written to a folder, which need not exist; "" if it can. Writes nothing."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        return f"{str(existing)!r} is a file"
+    if hasattr(os, "statvfs") and os.statvfs(existing).f_flag & os.ST_RDONLY:
         return os.strerror(errno.EROFS)
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(existing, os.W_OK | os.X_OK):
         return os.strerror(errno.EACCES)
-    return os.strerror(errno.ENOSPC) if shutil.disk_usage(there).free < ROOM else ""
+    return os.strerror(errno.ENOSPC) if shutil.disk_usage(existing).free < _MIN_FREE else ""

@@ -1,4 +1,4 @@
-"""Locks between processes: held through the operating system, which frees them when their holder dies."""
+"""File locks between processes. The operating system frees the lock of a process that dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file (made when it is not there); whoever else wants it waits, threads too.
+    """Hold the lock of a file, which is created if missing. Other processes and threads wait.
 
     Raises:
         OSError: the file cannot be opened for writing.
@@ -25,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def try_locked(path: Path) -> Iterator[bool]:
-    """`locked` without waiting: False where somebody else holds the lock."""
+    """`locked` without waiting: yields False if another process or thread holds the lock."""
     with path.open("a+b") as file:
         try:
             _lock(file.fileno(), wait=False)

@@ -1,4 +1,4 @@
-"""Looking after artifacts: which there are, which are whole, and what is wrong with the others."""
+"""Lists artifacts, checks them for damage, and removes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .file_locks import locked
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact that was built. `faults`: what is wrong with it, file by file."""
+    """An artifact. `problems`: what is wrong with its files."""
 
     kind: str
     address: str
@@ -23,39 +23,40 @@ class Artifact:
 
 
 def list_artifacts(home: Path, *, check: bool = False) -> list[Artifact]:
-    """Every artifact below a home; with `check`, each file's digest is compared with what was built."""
-    found = []
-    for place in _places(home):
-        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-        found.append(Artifact(place.parent.name, place.name, size, tuple(_problems(place)) if check else ()))
-    return found
+    """Every artifact in a home; `check` compares each file's digest with its digest when it was built."""
+    artifacts = []
+    for folder in _folders(home):
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        problems = tuple(_problems(folder)) if check else ()
+        artifacts.append(Artifact(folder.parent.name, folder.name, size, problems))
+    return artifacts
 
 
 def remove_artifact(home: Path, artifact: Artifact) -> None:
-    """Remove an artifact, so that it is built again; nobody builds it just now. Raises OSError."""
-    room = home / "artifacts" / artifact.kind
-    with locked(room / f"{artifact.address}.lock"):
-        if any(_problems(room / artifact.address)):  # else another process has built it anew meanwhile
-            shutil.rmtree(room / artifact.address)
+    """Remove a damaged artifact, so that it is built again when it is needed. Raises OSError."""
+    parent = home / "artifacts" / artifact.kind
+    with locked(parent / f"{artifact.address}.lock"):
+        if any(_problems(parent / artifact.address)):  # else another process has built it again meanwhile
+            shutil.rmtree(parent / artifact.address)
 
 
-def _places(home: Path) -> list[Path]:
+def _folders(home: Path) -> list[Path]:
     kinds = sorted(path for path in (home / "artifacts").glob("*") if path.is_dir())
     return [p for kind in kinds for p in sorted(kind.iterdir()) if p.is_dir() and not p.name.startswith(".")]
 
 
-def _problems(place: Path) -> Iterator[str]:
+def _problems(folder: Path) -> Iterator[str]:
     try:
-        listed = json.loads((place / MANIFEST).read_bytes())["files"]
-        there = dict(digests(place))
-        names = sorted(listed.keys() | there.keys())
+        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        present = dict(digests(folder))
+        names = sorted(listed.keys() | present.keys())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield f"{MANIFEST} cannot be read"
         return
     for name in names:
-        if name not in there:
+        if name not in present:
             yield f"{name} is missing"
         elif name not in listed:
-            yield f"{name} does not belong there"
-        elif there[name] != listed[name]:
-            yield f"{name} has other bytes than were built"
+            yield f"{name} does not belong to it"
+        elif present[name] != listed[name]:
+            yield f"{name} has changed since it was built"

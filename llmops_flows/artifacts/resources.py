@@ -1,4 +1,4 @@
-"""Loaded models, embedders and indexes: one per process and configuration, let go when nothing needs it."""
+"""Loaded models, embedders and indexes: one per process and configuration, released when no component needs it."""
 
 from __future__ import annotations
 
@@ -14,69 +14,73 @@ from .loading import loading
 T = TypeVar("T")
 
 
-class _Held:
+class _Resource:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
-        self.ready = False
+        self.loaded = False
         self.value: Any = None
         self.close: Callable[[Any], None] | None = None
 
 
-_held: dict[tuple[str, str], _Held] = {}
+_resources: dict[tuple[str, str], _Resource] = {}
 _uses: set[tuple[int, str]] = set()
 _lock = threading.RLock()
 
 
 def shared(part: Part, load: Callable[[], T], *, name: str = "", close: Callable[[T], None] | None = None) -> T:
-    """What `load` gives, loaded once per process for all parts of the same configuration.
+    """The result of `load`, called once per process for all components with the same configuration.
 
-    Threads that ask at once wait for one load; a load that raises is tried again by the next that asks. When the
-    last part that asked is gone, `close` is called with the value. `name` tells several resources of a part apart.
+    Concurrent callers wait for one load; after a load that raises, the next caller loads again. When the last
+    component is garbage-collected, `close` is called with the result. `name` distinguishes several resources of one
+    component.
     """
     key = (part.configuration, name)
     with _lock:
-        held = _held.setdefault(key, _Held())
+        resource = _resources.setdefault(key, _Resource())
         use = (id(part), name)
         if use not in _uses:
             _uses.add(use)
-            held.users += 1
-            weakref.finalize(part, _leave, key, use)
-    if not held.ready:
-        _ready(held, load, close)
-    value: T = held.value
+            resource.users += 1
+            weakref.finalize(part, _release, key, use)
+    if not resource.loaded:
+        _load(resource, load, close)
+    value: T = resource.value
     return value
 
 
-def _ready(held: _Held, load: Callable[[], Any], close: Callable[[Any], None] | None) -> None:
-    """Load what nobody has loaded yet, or wait for whoever does. Neither is part of what an answer takes."""
-    with loading(own=False), held.lock:
-        if not held.ready:
+def _load(resource: _Resource, load: Callable[[], Any], close: Callable[[Any], None] | None) -> None:
+    """Load, or wait for another thread that loads. Neither counts into the latency of an answer."""
+    with loading(own=False), resource.lock:
+        if not resource.loaded:
             with loading():
-                held.value = load()
-            held.close = close
-            held.ready = True
+                resource.value = load()
+            resource.close = close
+            resource.loaded = True
 
 
-def _leave(key: tuple[str, str], use: tuple[int, str]) -> None:
+def _release(key: tuple[str, str], use: tuple[int, str]) -> None:
     with _lock:
         _uses.discard(use)
-        held = _held.get(key)
-        if held is None:
+        resource = _resources.get(key)
+        if resource is None:
             return
-        held.users -= 1
-        if held.users > 0:
+        resource.users -= 1
+        if resource.users > 0:
             return
-        del _held[key]
-    if held.ready and held.close is not None:
-        held.close(held.value)
+        del _resources[key]
+    _close(resource)
+
+
+def _close(resource: _Resource) -> None:
+    if resource.loaded and resource.close is not None:
+        resource.close(resource.value)
 
 
 def release_all() -> None:
     """Close every resource of this process (before exit, or in tests)."""
     with _lock:
-        everything = list(_held.values())
-        _held.clear()
-    for held in everything:
-        if held.ready and held.close is not None:
-            held.close(held.value)
+        resources = list(_resources.values())
+        _resources.clear()
+    for resource in resources:
+        _close(resource)

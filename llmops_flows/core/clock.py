@@ -1,4 +1,4 @@
-"""Time as something that is passed in."""
+"""Clocks, passed in so that tests can control time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time, so that tests can bring their own."""
+    """A source of time."""
 
     def now(self) -> float:
-        """Seconds; only forward."""
+        """Seconds; never decreases."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait so many seconds."""
         ...
 
 

@@ -1,14 +1,14 @@
-"""The errors of llmops_flows: each says what went wrong, where, and how to mend it.
+"""The errors of llmops_flows: each says what is wrong, where, and how to fix it.
 
 FlowError
-├── ConfigError            a config is wrong; `faults` lists everything that is      (exit code 2)
+├── ConfigError            a config is wrong; `problems` lists everything           (exit code 2)
 │   └── MissingExtra       a library of an optional extra is not installed
-├── InputError             a flow was called with what it does not take
+├── InputError             a flow was called with invalid inputs
 ├── StageError             a stage failed on one record; the other records go on     (exit code 1)
 │   ├── GuardrailError     a guardrail with on_fail=exception refused the text
 │   ├── BackendError       a model, vector store or other service refused or failed
-│   └── DeadlineExceeded   the time given to the call was used up
-├── BudgetExceeded         the next call could cost more than what is left
+│   └── DeadlineExceeded   the time of the call is used up
+├── BudgetExceeded         the next call could exceed the budget
 └── StoreError             the store can be neither read nor written
 """
 
@@ -41,7 +41,7 @@ def _rebuild(cls: type[FlowError], message: str, details: dict[str, Any]) -> Flo
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a config: what, where, how to mend."""
+    """One thing that is wrong in a config: what, where, and how to fix it."""
 
     what: str
     key: str = ""
@@ -49,13 +49,13 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        place = " ".join(part for part in (self.key, f"({self.where})" if self.where else "") if part)
-        head = f"{place}: {self.what}" if place else self.what
+        location = " ".join(part for part in (self.key, f"({self.where})" if self.where else "") if part)
+        head = f"{location}: {self.what}" if location else self.what
         return f"{head}\n    {self.hint}" if self.hint else head
 
 
 class ConfigError(FlowError):
-    """A config is wrong. `faults` holds every fault that was found, not only the first."""
+    """A config is wrong. `problems` holds everything that is wrong, not only the first."""
 
     problems: tuple[Problem, ...]
 
@@ -78,7 +78,7 @@ class MissingExtra(ConfigError):
 
 
 class InputError(FlowError):
-    """A flow was called with an input that it does not take; nothing was run."""
+    """A flow was called with invalid inputs; nothing was executed."""
 
 
 class StageError(FlowError):
@@ -92,10 +92,14 @@ class GuardrailError(StageError):
 
 
 class BackendError(StageError):
-    """A service refused or failed. `status` is its HTTP status (0: no answer came).
+    """A service refused or failed.
 
-    `retry_after` is what the service asked for, in seconds; `retryable` says whether trying again can help; `began`
-    whether a part of the answer may have come; `usage` what the call has cost, where that is known.
+    Attributes:
+        status: its HTTP status; 0: no response.
+        retry_after: the pause that the service requires, in seconds.
+        retryable: whether another attempt can help.
+        began: whether a part of the answer may have arrived.
+        usage: what the call has cost, where that is known.
     """
 
     status: int = 0
@@ -106,11 +110,11 @@ class BackendError(StageError):
 
 
 class DeadlineExceeded(StageError):
-    """The time given to the call (seconds, whole call with its retries) was used up."""
+    """The time of the call, retries included, is used up."""
 
 
 class BudgetExceeded(FlowError):
-    """The next call could cost more than what is left of the budget; it was not made."""
+    """The next call could exceed the budget; it was not made."""
 
 
 class StoreError(FlowError):

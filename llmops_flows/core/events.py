@@ -1,4 +1,4 @@
-"""Events: what happens in a run, as one stream that tracers, trackers, metrics and progress bars listen to."""
+"""Events of a run, for tracers, trackers, metrics and progress bars."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `time` is `time.time()`; which of the other fields are set depends on the kind.
+    """One event. `time` is `time.time()`; the kind decides which other fields are set.
 
     run_started: data has flow (name), identity, records (how many), config (plain data, may be absent),
-        host (what the surrounding application handed in).
+        host (what the surrounding application passed).
     stage_started: stage, data has ids (of the records) and component (the stage itself).
-    stage_progress: stage, data has done and of: distinct answers to compute, of all runs that walk together. The
-        event belongs to one of these.
+    stage_progress: stage, data has done and of: distinct answers to compute, of all runs that execute together. The
+        event belongs to one of these runs.
     token: stage, record id, data has text.
     stage_finished: stage, data has spans (record id -> Span) and component.
     record_finished: `record` is the whole record with its spans.

@@ -1,4 +1,4 @@
-"""Content addresses: what makes two values, or two configured components, the same."""
+"""Content addresses of values and files, and the code and fields that identify a component."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def decode(data: bytes) -> Any:
 
 
 def digest(*parts: str | bytes) -> str:
-    """SHA-256 (64 hex digits) of the parts; where one part ends and the next begins counts."""
+    """SHA-256 (64 hex digits) of the parts; the boundaries between parts count."""
     if len(parts) == 1 and isinstance(parts[0], bytes):
         return hashlib.sha256(parts[0]).hexdigest()
-    whole = hashlib.sha256()
+    hasher = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        whole.update(b"%d:" % len(data))
-        whole.update(data)
-    return whole.hexdigest()
+        hasher.update(b"%d:" % len(data))
+        hasher.update(data)
+    return hasher.hexdigest()
 
 
 def address(value: Any) -> str:
@@ -49,10 +49,10 @@ def address(value: Any) -> str:
 
 
 def content(path: Path) -> str:
-    """Address of what a file, or every file of a folder, holds (names count, places do not).
+    """Address of the content of a file, or of all files of a folder (their names count, the folder's place does not).
 
     Raises:
-        FileNotFoundError: nothing is there.
+        FileNotFoundError: the path does not exist.
     """
     if path.is_file():
         return digest(path.read_bytes())
@@ -62,7 +62,7 @@ def content(path: Path) -> str:
 
 
 def files(path: Path) -> list[Path]:
-    """A file, or every file of a folder in the order of their names; not hidden ones, nor links that lead outside."""
+    """A file, or all files of a folder sorted by name, without hidden files and links that lead outside."""
     if path.is_file():
         return [path]
     home = path.resolve()
@@ -74,7 +74,7 @@ def files(path: Path) -> list[Path]:
 
 
 def _digest(path: Path) -> str:
-    """What a file of a folder counts as; one that cannot be read counts as that, so that the others can be used."""
+    """The digest of a file of a folder; "unreadable" if it cannot be read, so that the others can be used."""
     try:
         return digest(path.read_bytes())
     except OSError:
@@ -86,10 +86,10 @@ def _hidden(path: Path) -> bool:
 
 
 def code(cls: type) -> str:
-    """What a component's own code counts as: the `version` of a shipped class, else its source.
+    """The digest of a component's code: the `version` of a shipped class, the source of a user's class.
 
-    A user's class counts by the source of every module that its line of classes comes from; where such a module
-    is part of a package, by the whole package, since a component may call its neighbors.
+    For a user's class, the source of the module of every class in its inheritance counts; where such a module is part
+    of a package, the source of the whole package, since a component may use its other modules.
     """
     own = [c for c in cls.__mro__ if c.__module__.partition(".")[0] not in (SHIPPED, "pydantic", "builtins", "abc")]
     shipped = next((c for c in cls.__mro__ if c.__module__.partition(".")[0] == SHIPPED), None)
@@ -99,32 +99,32 @@ def code(cls: type) -> str:
 
 
 def target_code(target: str) -> str:
-    """What the code behind a dotted name counts as, found without importing it."""
+    """The digest of the code behind a dotted name, without importing it."""
     return _library(target.rpartition(".")[0] or target)
 
 
 @functools.lru_cache(maxsize=256)
 def _library(module: str) -> str:
-    """An installed library counts by its version, a user's own module or package by its source."""
+    """The version of an installed library; the source of a user's own module or package."""
     top = module.partition(".")[0]
     loaded = sys.modules.get(top)
-    found = loaded or importlib.util.find_spec(top)
-    origin = getattr(loaded, "__file__", None) if loaded is not None else getattr(found, "origin", None)
+    spec = loaded or importlib.util.find_spec(top)
+    origin = getattr(loaded, "__file__", None) if loaded is not None else getattr(spec, "origin", None)
     if origin and Path(origin).is_file():
-        places = [Path(origin)]
-    else:  # a package without an __init__.py: one folder, or several that share the name
-        inside = getattr(found, "__path__", None) or getattr(found, "submodule_search_locations", None) or ()
-        places = [Path(place) for place in inside]
-    if any(name in place.parts for place in places for name in ("site-packages", "dist-packages")):
+        paths = [Path(origin)]
+    else:  # a package without an __init__.py: one folder, or several with the same name
+        folders = getattr(spec, "__path__", None) or getattr(spec, "submodule_search_locations", None) or ()
+        paths = [Path(folder) for folder in folders]
+    if any(name in path.parts for path in paths for name in ("site-packages", "dist-packages")):
         release = _release(module)
         if release:
             return release
-    return _source(places) if places else f"{top} unknown"
+    return _source(paths) if paths else f"{top} unknown"
 
 
 def _release(module: str) -> str:
-    """The distribution that a module is of, with its version; "" where none is named like it."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+    """The distribution of a module with its version; "" if no distribution has its name."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and rarely needed
 
     steps = module.split(".")
     names = ["-".join(steps[:depth]).replace("_", "-") for depth in range(len(steps), 0, -1)]
@@ -136,16 +136,16 @@ def _release(module: str) -> str:
     return ""
 
 
-def _source(places: Iterable[Path]) -> str:
-    folders = [place.parent if place.name == "__init__.py" else place for place in places]
-    files = [f for place in folders for f in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
-    return digest(*(f.read_bytes() for f in files))
+def _source(paths: Iterable[Path]) -> str:
+    roots = [path.parent if path.name == "__init__.py" else path for path in paths]
+    modules = [m for root in roots for m in (sorted(root.rglob("*.py")) if root.is_dir() else [root])]
+    return digest(*(module.read_bytes() for module in modules))
 
 
 def plain(value: Any, *, include_operational: bool = False) -> Any:
     """A configured value as plain data for an identity.
 
-    A component becomes its identity, a path the content behind it, a secret nothing at all. With `include_operational`,
+    A component becomes its fingerprint, a path the address of its content, a secret None. With `include_operational`,
     operational fields (timeouts, prices …) count too: that distinguishes resources, not answers.
     """
     if value is None or isinstance(value, (str, int, float, bool)):
@@ -160,4 +160,4 @@ def plain(value: Any, *, include_operational: bool = False) -> Any:
         return None
     if isinstance(value, Iterable):
         return [plain(v, include_operational=include_operational) for v in value]
-    raise TypeError(f"a {type(value).__name__} in a config has no address: use plain data, a path or a component")
+    raise TypeError(f"a config must hold plain data, paths or components, got a {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Flows: in what order named stages run, checked for slots that nobody fills before anything runs."""
+"""Flows: named stages in order, with a check that every slot that is read is written before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, field_validator
 
 from .errors import Problem
 from .stage import Part, Stage
@@ -31,33 +31,33 @@ class Composite(Part):
             elif isinstance(part, Stage):
                 yield f"{prefix}{name}", part
 
-    def needs(self, given: set[str]) -> tuple[dict[str, list[str]], set[str]]:
-        """Slots that a stage must read but that nobody wrote before it (slot to stages), and all slots afterwards."""
+    def missing_slots(self, given: set[str]) -> tuple[dict[str, list[str]], set[str]]:
+        """Slot to the stages that need it before it is written; and all slots that exist afterwards."""
         missing: dict[str, list[str]] = {}
-        have = set(given)
+        slots = set(given)
         for name, part in self.parts.items():
             if isinstance(part, Composite):
-                inner, after = part.needs(have if self.ordered else set(given))
+                inner, after = part.missing_slots(slots if self.ordered else set(given))
                 for slot, stages in inner.items():
                     missing.setdefault(slot, []).extend(f"{name}.{s}" for s in stages)
-                have |= after
+                slots |= after
             elif isinstance(part, Stage):
-                seen = have if self.ordered else given
+                available = slots if self.ordered else given
                 for slot, required in part.reads.items():
-                    if required and slot not in seen:
+                    if required and slot not in available:
                         missing.setdefault(slot, []).append(name)
-                have.add(part.slot)
-        return missing, have
+                slots.add(part.slot)
+        return missing, slots
 
     ordered: ClassVar[bool] = True
 
 
 class Flow(Composite):
-    """Stages one after the other, over one record. `inputs` are the slots that the caller fills.
+    """Stages that execute in order, over one record.
 
     Attributes:
         name: what the flow is called in traces and results.
-        inputs: slots that are given from outside; a record may hold more.
+        inputs: slots that the caller fills; a record may have more.
         stages: name to stage, in order.
     """
 
@@ -65,8 +65,8 @@ class Flow(Composite):
     inputs: tuple[str, ...] = ("question",)
 
     def unwritten_slots(self, *also: str) -> list[Problem]:
-        """A fault for every slot that a stage reads and nobody writes."""
-        missing, _ = self.needs({*self.inputs, *also})
+        """A problem for every slot that a stage reads and no stage before it writes."""
+        missing, _ = self.missing_slots({*self.inputs, *also})
         return [
             Problem(
                 f"the stage {stage!r} reads the slot {slot!r}, which no stage before it writes",
@@ -78,18 +78,29 @@ class Flow(Composite):
         ]
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        found = super().fingerprint(include_operational=include_operational)
-        found.pop("name")
-        return found
+        fields = super().fingerprint(include_operational=include_operational)
+        fields.pop("name")
+        return fields
 
 
 class Parallel(Composite):
-    """Stages that do not read each other, at the same time."""
+    """Stages that do not read each other, executed concurrently."""
 
     ordered: ClassVar[bool] = False
 
 
 class Fallback(Composite):
-    """The first of its stages that does not fail answers, record by record."""
+    """Stages of which the first that does not fail answers, record by record. Holds stages and other Fallbacks.
+
+    The answer of a later stage is not stored: the first one is tried again next time.
+    """
 
     ordered: ClassVar[bool] = False
+
+    @field_validator("stages")
+    @classmethod
+    def _holds_stages(cls, stages: dict[str, Part | None]) -> dict[str, Part | None]:
+        for name, part in stages.items():
+            if isinstance(part, Composite) and not isinstance(part, Fallback):
+                raise ValueError(f"{name!r} must be a stage or a Fallback, got a {type(part).__name__}")
+        return stages

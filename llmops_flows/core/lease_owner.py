@@ -1,4 +1,4 @@
-"""Who holds something that is shared with other processes, and whether that process is no more."""
+"""Names for the holders of leases, which tell whether the holding process has ended."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import uuid
 
 
 def new_owner() -> str:
-    """A name for somebody in this process: machine, process, and a mark of its own."""
+    """A new name: machine, process id, and a unique part."""
     return f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex}"
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the owner was somebody in a process of this machine that is no more."""
+    """Whether the owner belongs to a process of this machine that has ended."""
     machine, _, rest = owner.partition("/")
     process = rest.partition("/")[0]
     if machine != platform.node() or not process.isdigit() or os.name != "posix":

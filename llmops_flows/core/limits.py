@@ -1,4 +1,4 @@
-"""How a service may be called: what a config says of it, apart from the gate that keeps to it."""
+"""The limits of calls to a service, as a config sets them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from .stage import Seconds
 
 PER_BACKEND = 3
-"""Requests that one call may send to one backend."""
+"""Maximum number of requests of one call to one backend."""
 
 
 class Limits(BaseModel):
-    """How a service may be called. Nothing here decides an answer.
+    """The limits of calls to a service. Operational: no part of an identity.
 
-    timeout: seconds for one call with all its retries and the pauses between them, counted from when the gate lets
-    it go (waiting in our own queue for a place or for the rate is not the service's fault). attempts: tries per
-    backend, the first included. requests_per_minute, parallel: what the service allows (None: no limit).
+    Attributes:
+        timeout: seconds for one call, with its retries and the pauses between them. Waiting for the concurrency or
+            rate limit before the first request does not count.
+        attempts: requests per backend, the first included.
+        requests_per_minute, parallel: what the service allows (None: no limit).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -1,4 +1,4 @@
-"""A record: what travels through a flow, slot by slot, as plain data with content addresses."""
+"""Records: slots of plain data with content addresses, which stages read and write."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class Usage(TypedDict, total=False):
 
 
 def question_id(id: str, sample: int | None) -> str:
-    """The id of the question that a record of this id and sample number asks: all its samples share it."""
+    """The id of a record's question, which all its samples share."""
     return id if sample is None else id.removesuffix(f".{sample}")
 
 
-def add_usage(one: Usage, other: Usage) -> Usage:
+def add_usage(first: Usage, second: Usage) -> Usage:
     """The sum of two usages; a missing figure counts as 0."""
-    return cast(Usage, _sum(one, other))
+    return cast(Usage, _sum(first, second))
 
 
-def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    total: dict[str, Any] = dict(one)
-    for name, value in other.items():
+def _sum(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    total: dict[str, Any] = dict(first)
+    for name, value in second.items():
         if isinstance(value, Mapping):
             total[name] = _sum(total.get(name, {}), value)
         elif isinstance(value, (int, float)):
@@ -62,9 +62,9 @@ def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Slot:
-    """One value of a record: known by its address, read and decoded only when somebody looks.
+    """One value of a record: known by its address; loaded and decoded only when it is needed.
 
-    `stage` is who wrote it ("" for what the caller gave).
+    `stage` is the name of the stage that wrote it ("" for an input).
     """
 
     __slots__ = ("_data", "_value", "address", "stage")
@@ -85,18 +85,18 @@ class Slot:
 
     @property
     def loaded(self) -> bool:
-        """Whether the bytes have been read."""
+        """Whether the bytes are loaded."""
         return self._data is not None
 
     def fill(self, data: bytes) -> None:
-        """Hand in the bytes that the address names."""
+        """Set the bytes that belong to the address."""
         self._data = data
 
     @property
     def data(self) -> bytes:
         """The encoded bytes. Raises LookupError while only the address is known."""
         if self._data is None:
-            raise LookupError(f"the value {self.address} was not read from the store")
+            raise LookupError(f"the value {self.address} is not loaded")
         return self._data
 
     @property
@@ -114,9 +114,10 @@ State = Literal["computed", "known", "similar", "shared", "skipped", "failed"]
 class Span:
     """What one stage did for one record.
 
-    `held`: the values that it read and wrote, as far as they were at hand. `took`: seconds that computing the answer
-    took, whenever that was (`seconds` is 0 for an answer that was known). `loading`: seconds before that in which
-    it loaded what later answers find loaded (a model, an index): no part of `seconds`.
+    Attributes:
+        held: the slots that it read and wrote.
+        took: seconds that computing the answer took, also for a known answer (whose `seconds` is 0).
+        loading: seconds in which it loaded a model or index for all later answers; not part of `seconds`.
     """
 
     stage: str
@@ -138,12 +139,11 @@ class Span:
 
 @dataclass(slots=True)
 class Record:
-    """Slot name to value, with what every stage did on the way.
+    """Slot name to value, with the spans of its stages.
 
-    A record is `live` until a stage fails (`error`), answers for good (`ended` names that stage), or a similar
-    question's answer was taken (`recalled`). While a guardrail wants another answer, `feedback` is what to tell the
-    model, and `refusal` what is answered if that does not help.
-    `given` are the slots as the caller filled them, whatever stages wrote over them.
+    A record is `live` until a stage fails (`error`), ends the flow with its answer (`ended` is its name), or the answer
+    of a similar question is used (`recalled`). While a guardrail requests another answer, `feedback` is its message to
+    the model, and `refusal` the answer if that does not help. `given` are the inputs, before stages overwrite them.
     """
 
     id: str
@@ -160,13 +160,13 @@ class Record:
 
     @classmethod
     def of(cls, id: str, values: Mapping[str, Any], *, sample: int | None = None) -> Record:
-        """A fresh record; values that are None count as absent."""
+        """A new record; values that are None count as absent."""
         given = {name: Slot.of(value) for name, value in values.items() if value is not None}
         return cls(id, dict(given), sample, given=given)
 
     @property
     def name(self) -> tuple[str, str]:
-        """Its run and its id, which is unique within the run."""
+        """Its run and its id, unique together."""
         return self.run, self.id
 
     @property
@@ -184,12 +184,16 @@ class Record:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """Metric to score; None where a metric has nothing to say about this record."""
-        return self._gathered("scores/")
+        """Metric to score; None where a metric does not apply to this record."""
+        scores: dict[str, float | None] = {}
+        for name, slot in self.slots.items():
+            if name.startswith("scores/") and slot.loaded:
+                scores.update(slot.value)
+        return scores
 
     @property
     def usage(self) -> Usage:
-        """Tokens and cost of what was computed for this record (answers known before cost nothing)."""
+        """Tokens and cost of what was computed for this record; known answers cost nothing."""
         total = Usage()
         for span in self.spans:
             if span.state == "computed":
@@ -201,14 +205,7 @@ class Record:
         """Guardrail stage to its verdict."""
         return {span.stage: span.verdict for span in self.spans if span.verdict is not None}
 
-    def _gathered(self, prefix: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, slot in self.slots.items():
-            if name.startswith(prefix) and slot.loaded:
-                found.update(slot.value)
-        return found
-
     def values(self) -> dict[str, Any]:
-        """Every slot that was read as plain data, with scores, verdicts and usage gathered."""
+        """Every loaded slot as plain data, with scores, verdicts and usage."""
         plain = {n: s.value for n, s in self.slots.items() if "/" not in n and s.loaded}
         return plain | {"scores": self.scores, "verdicts": self.verdicts, "usage": self.usage}

@@ -1,4 +1,4 @@
-"""Secrets: found by shape, by name and by the environment's own values, and taken out of what is written or sent."""
+"""Finds secrets by shape, name and the values of the environment, and masks them in what is written or sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 MASK = "[REDACTED]"
 
-# Each shape with the literals one of which every match holds (in lower case): looking for those first is a hundred
+# Each shape with literals of which every match contains one (in lower case): searching for those first is a hundred
 # times faster. Quantifiers are bounded, or possessive, so that no text of 50 KB takes longer than milliseconds.
 _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = tuple(
     (tuple(triggers.split()), pattern)
@@ -67,23 +67,23 @@ _SECRET_VARIABLE = re.compile(
 )
 _SHORTEST = 8
 _PLAIN = frozenset(("disabled", "required", "optional", "undefined", "changeme"))
-"""Values that are long enough to be a secret but are words that stand everywhere."""
+"""Common words that are long enough to be a secret."""
 _FRESH = 0.5
-"""Seconds for which the values of the environment are not read again."""
+"""Seconds for which the values of the environment are cached."""
 _DEEPEST = 200
-_REMEMBERED = 80
-"""Texts up to this length are looked at once."""
+_CACHED_LENGTH = 80
+"""Results for texts up to this length are cached."""
 _registered: set[str] = set()
-_looked = -_FRESH
-_seen: tuple[Any, re.Pattern[str] | None] = (None, None)
+_last_read = -_FRESH
+_known_pattern: tuple[Any, re.Pattern[str] | None] = (None, None)
 
 
 def register_secret(value: str) -> None:
-    """Count a value as a secret from now on (a key that came from elsewhere than the environment)."""
+    """Treat a value as a secret from now on (a key that is not in the environment)."""
     if len(value) >= _SHORTEST:
-        global _looked
+        global _last_read
         _registered.add(value)
-        _looked = -_FRESH
+        _last_read = -_FRESH
 
 
 def redact(text: str) -> str:
@@ -91,21 +91,21 @@ def redact(text: str) -> str:
     if len(text) < _SHORTEST:
         return text
     known = _known()
-    return _short(text, known) if len(text) <= _REMEMBERED else _redact(text, known)
+    return _short(text, known) if len(text) <= _CACHED_LENGTH else _redact(text, known)
 
 
 @lru_cache(maxsize=4096)
 def _short(text: str, known: re.Pattern[str] | None) -> str:
-    """Names and addresses come again and again."""
+    """Cached, since names and addresses repeat."""
     return _redact(text, known)
 
 
 def _redact(text: str, known: re.Pattern[str] | None) -> str:
-    found = list(_spans(text, known))
-    if not found:
+    spans = list(_spans(text, known))
+    if not spans:
         return text
     pieces, end = [], 0
-    for first, last in sorted(found):
+    for first, last in sorted(spans):
         if first >= end:
             pieces += [text[end:first], MASK]
         end = max(end, last)
@@ -113,13 +113,13 @@ def _redact(text: str, known: re.Pattern[str] | None) -> str:
 
 
 def has_secret(data: str | bytes) -> bool:
-    """Whether a text (or its encoded bytes) holds a secret."""
+    """Whether a text (or its encoded bytes) contains a secret."""
     text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
     return next(_spans(text, _known()), None) is not None
 
 
 def secret_spans(text: str) -> list[tuple[int, int]]:
-    """Where secrets lie in a text: (first character, one after the last); they may overlap."""
+    """The positions of secrets in a text: (start, end); they may overlap."""
     return list(_spans(text, _known()))
 
 
@@ -136,36 +136,31 @@ def _spans(text: str, known: re.Pattern[str] | None) -> Iterator[tuple[int, int]
     if names and len(low) == len(text):
         for word in names:
             yield from (match.span(2) for match in _at(word, low, text))
-    elif names:  # a letter has two in lower case: places do not agree
+    elif names:  # a letter becomes two in lower case, so that positions differ
         yield from (match.span(2) for match in _compiled(_NAMED).finditer(text))
 
 
 def _at(word: str, low: str, text: str) -> Iterator[re.Match[str]]:
-    """Named secrets where their name lies: ten times faster than looking for all names at every place."""
-    place = low.find(word)
-    while place >= 0:
-        match = _compiled(_NAMED).match(text, place)
+    """Named secrets at the positions of their names: ten times faster than matching all names everywhere."""
+    position = low.find(word)
+    while position >= 0:
+        match = _compiled(_NAMED).match(text, position)
         if match is not None:
             yield match
-        place = low.find(word, place + 1)
+        position = low.find(word, position + 1)
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Most texts suspect none of them, and compiling them all would cost every start 15 ms."""
+    """Compiled on first use: compiling all patterns would slow every start by 15 ms."""
     return re.compile(pattern)
-
-
-def looks_like_key(text: str) -> bool:
-    """Whether a word typed on a command line is a key rather than a setting."""
-    return has_secret(text)
 
 
 def redact_value(value: Any, *, _depth: int = 0) -> Any:
     """Plain data with every secret replaced, in keys and values, however deep.
 
-    What stands under a key that names a secret (`password`, `api_key` …) is masked whatever it looks like. What is no
-    plain data becomes text.
+    A value under a key that names a secret (`password`, `api_key` …) is always masked. What is not plain data becomes
+    text.
     """
     if isinstance(value, str):
         return redact(value)
@@ -181,7 +176,7 @@ def redact_value(value: Any, *, _depth: int = 0) -> Any:
 
 
 def _under(key: str, value: Any, depth: int) -> Any:
-    """A value as it may be shown under its key. References to the environment are no secrets."""
+    """A value as it may be shown under its key. References to the environment are not secrets."""
     if not _names_secret(key):
         return redact_value(value, _depth=depth + 1)
     if isinstance(value, str):
@@ -197,18 +192,18 @@ def _names_secret(key: str) -> bool:
 
 
 def _known() -> re.Pattern[str] | None:
-    """One pattern of all secret values of the environment; made anew when the environment changed."""
-    global _seen, _looked
+    """One pattern of all secret values of the environment; rebuilt when they change."""
+    global _known_pattern, _last_read
     now = time.monotonic()
-    if now - _looked < _FRESH:
-        return _seen[1]
-    _looked = now
+    if now - _last_read < _FRESH:
+        return _known_pattern[1]
+    _last_read = now
     values = frozenset(v for n, v in os.environ.items() if _counts(v) and _SECRET_VARIABLE.search(n.upper()))
-    marks = values | _registered
-    if _seen[0] != marks:
-        ordered = sorted({form for value in marks for form in _forms(value)}, key=len, reverse=True)
-        _seen = (marks, re.compile("|".join(map(re.escape, ordered))) if ordered else None)
-    return _seen[1]
+    secrets = values | _registered
+    if _known_pattern[0] != secrets:
+        ordered = sorted({form for value in secrets for form in _forms(value)}, key=len, reverse=True)
+        _known_pattern = (secrets, re.compile("|".join(map(re.escape, ordered))) if ordered else None)
+    return _known_pattern[1]
 
 
 def _counts(value: str) -> bool:
@@ -216,7 +211,7 @@ def _counts(value: str) -> bool:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """A secret as it may stand in a text: as it is, in JSON, in a Python literal, in a URL, line by line."""
+    """The forms of a secret in a text: as it is, in JSON, in a Python literal, in a URL, line by line."""
     yield value
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]

@@ -1,4 +1,4 @@
-"""The roles of a flow: stages and parts with slot, value type and signature fixed."""
+"""The roles: stages and components with a fixed slot, value type and signature."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DocumentLoader(Part, ABC):
 
 
 class Splitter(Part, ABC):
-    """Cuts documents into passages. Metadata travels along; ids are made unique by position."""
+    """Splits documents into passages. Passages keep the metadata; their ids are made unique by position."""
 
     @abstractmethod
     def split(self, documents: Sequence[Document]) -> list[Document]:
@@ -38,9 +38,10 @@ class Embedder(Part, ABC):
 
     @abstractmethod
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
-        """One row of length 1 per text. `query` where the model tells questions from passages.
+        """One row of length 1 per text. `query`: the texts are questions, for models that distinguish these.
 
-        Blocking; called in batches from a thread. Raises BackendError when a service fails.
+        Blocks; called in batches from a thread. An embedder of a service calls it by `call_service`, through the call
+        gate. Raises BackendError when the service fails.
         """
 
 
@@ -52,10 +53,10 @@ class Retriever(Stage, ABC):
 
     @abstractmethod
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        """The passages for each question. Blocking; called from a thread, with many questions at once."""
+        """The passages for each question. Blocks; called from a thread, with many questions at once."""
 
     def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        """As `retrieve`, for whoever wants the order alone: perhaps without scores, and not to be changed."""
+        """As `retrieve`, for callers that need only the order: possibly without scores, and not to be modified."""
         return self.retrieve(questions, call)
 
     def run(self, question: str, call: Call) -> list[Document]:
@@ -75,7 +76,7 @@ class Reranker(Stage, ABC):
 
 
 class Prompt(Stage, ABC):
-    """slots -> messages: the chat messages that a model is asked with."""
+    """slots -> messages: the chat messages for a model."""
 
     writes: ClassVar[str] = "messages"
     inline: ClassVar[bool] = True
@@ -83,28 +84,28 @@ class Prompt(Stage, ABC):
 
 GuardedSlot = Literal["question", "answer"]
 _AROUND, _OTHER = 64, 16_000
-"""Tokens around what is said (a chat template's), and of a picture or file, which may be named by a short address."""
+"""Tokens of a chat template around a list, and of a picture or file, which a short URL may refer to."""
 
 
-def most_tokens(said: Any) -> int:
-    """An upper bound of the tokens that plain data comes to: no token is less than a byte."""
-    if isinstance(said, str):
-        return len(said.encode("utf-8", "surrogatepass"))
-    if isinstance(said, Mapping):
-        other = _OTHER if str(said.get("type", "text")) in ("image_url", "image", "file", "input_audio") else 0
-        return other + sum(len(str(name)) + 4 + most_tokens(value) for name, value in said.items())
-    if isinstance(said, (list, tuple)):
-        return _AROUND + sum(8 + most_tokens(one) for one in said)
-    return len(str(said))
+def most_tokens(data: Any) -> int:
+    """An upper bound of the tokens of plain data: no token is less than a byte."""
+    if isinstance(data, str):
+        return len(data.encode("utf-8", "surrogatepass"))
+    if isinstance(data, Mapping):
+        other = _OTHER if str(data.get("type", "text")) in ("image_url", "image", "file", "input_audio") else 0
+        return other + sum(len(str(name)) + 4 + most_tokens(value) for name, value in data.items())
+    if isinstance(data, (list, tuple)):
+        return _AROUND + sum(8 + most_tokens(item) for item in data)
+    return len(str(data))
 
 
 class Prices(BaseModel):
-    """US dollars per million tokens. Decides no answer.
+    """US dollars per million tokens. Operational: no part of an identity.
 
     Attributes:
-        input, output: of what is asked and of what is answered (thinking counts as answered).
-        cached_input: of input that the service had kept from before; None: the price of input.
-        cache_write: of input that the service keeps for later; None: the price of input.
+        input, output: of input and output tokens (reasoning tokens are output).
+        cached_input: of input tokens from the service's cache; None: the price of input.
+        cache_write: of input tokens written to the service's cache; None: the price of input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -123,40 +124,41 @@ class Prices(BaseModel):
         spent += usage.get("output_tokens", 0) * self.output
         return Usage(**{**usage, "cost_usd": spent / 1e6})
 
-    def max_cost(self, given: int, made: int) -> Usage:
-        """The most that so many tokens of input and output can cost."""
-        dearest = max(self.input, self.cached_input or 0.0, self.cache_write or 0.0)
-        whole = Usage(input_tokens=given, output_tokens=made, total_tokens=given + made)
-        return self.model_copy(update={"input": dearest}).cost(whole)
+    def max_cost(self, input_tokens: int, output_tokens: int) -> Usage:
+        """The usage of so many tokens, with their maximum cost."""
+        highest = max(self.input, self.cached_input or 0.0, self.cache_write or 0.0)
+        total = input_tokens + output_tokens
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total)
+        return self.model_copy(update={"input": highest}).cost(usage)
 
 
 class Model(Stage, ABC):
     """messages -> answer (text, or JSON text when `json_schema` is set).
 
-    Subclasses define `run(self, messages, call)` (a coroutine or a plain function), show tokens by
-    `call.token(text)`, ask `call.cancelled()` while they work, and return an Outcome with `usage` and
-    notes {"model": …, "finish_reason": …}, whose names are OpenAI's: stop, length, content_filter, refusal.
+    Subclasses define `run(self, messages, call)` (a coroutine or a plain function), pass tokens to `call.token(text)`,
+    check `call.cancelled()` while they work, and return an Outcome with `usage` and notes {"model": …,
+    "finish_reason": …}. Finish reasons have OpenAI's names: stop, length, content_filter, refusal.
 
-    A refusal, or what a content filter stopped, is an answer that is never kept (`cacheable=False`). An answer that
-    reached `max_tokens` is kept, for it is what was asked for, unless it breaks `json_schema`: that is an error. So
-    is an answer whose stream broke off.
+    A refusal, or an answer that a content filter stopped, is never stored (`cacheable=False`). An answer that reached
+    `max_tokens` is stored, unless it violates `json_schema`, which is an error. An interrupted stream is an error.
 
     Attributes:
         name: the model's name at its service; part of the identity.
-        temperature: 0 is deterministic; above, answers are kept only under a seed or a sample number.
+        temperature: 0 is deterministic; above, answers are stored only with a seed or a sample number.
         max_tokens: the longest answer, in tokens.
         stop: strings that end the answer.
         seed: makes a random answer repeatable.
-        json_schema: JSON schema that the answer must follow.
+        json_schema: JSON schema of the answer.
         prices, limits: operational; no part of the identity.
-        fallback: the model that answers when this one fails; its answers are not kept, so that it is operational too.
+        fallback: the model that answers when the service of this one fails; operational, since its answers are not
+            stored.
     """
 
     writes: ClassVar[str] = "answer"
     provider: ClassVar[str] = "local"
-    """Whose service answers, as traces name it."""
+    """The provider of the model, as traces name it."""
     reports_to_callbacks: ClassVar[bool] = False
-    """Whether it tells the callbacks of a surrounding LangChain app itself what it does."""
+    """Whether it reports to the callbacks of a surrounding LangChain application itself."""
     name: str
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
     max_tokens: Positive = 256
@@ -173,18 +175,18 @@ class Model(Stage, ABC):
 
     @property
     def max_output_tokens(self) -> int:
-        """The most tokens that it can answer one call with."""
+        """The maximum number of output tokens of one call."""
         return self.max_tokens
 
     def max_cost(self, inputs: Mapping[str, Any]) -> Usage:
         if "messages" not in self.reads:
             return Usage()
-        given = most_tokens([inputs.get("messages", ()), self.json_schema or {}])
-        return self.prices.max_cost(given, self.max_output_tokens)
+        input_tokens = most_tokens([inputs.get("messages", ()), self.json_schema or {}])
+        return self.prices.max_cost(input_tokens, self.max_output_tokens)
 
 
 class Guardrail(Stage, ABC):
-    """Looks at one slot and lets it pass, mends it, or blocks.
+    """Checks one slot, and passes, fixes or blocks it.
 
     An input guardrail reads and writes `question`, an output guardrail `answer`; the Outcome's `verdict` is
     {"passed": bool, "action": "pass" | "fix" | "refrain" | "reask" | "noop",
@@ -193,7 +195,7 @@ class Guardrail(Stage, ABC):
     GuardrailError.
 
     Attributes:
-        on: the slot that it looks at and writes.
+        on: the slot that it checks and writes.
     """
 
     on: GuardedSlot = "answer"
@@ -203,19 +205,19 @@ class Guardrail(Stage, ABC):
         return self.on
 
     def releases(self, beginning: str, facts: Mapping[str, Any]) -> str:
-        """What may be shown of an answer of which only the beginning is known: a beginning of what it will become.
+        """The part of a streamed answer that may be shown already, given its beginning.
 
-        `facts` holds the other slots that the guardrail reads. "" holds everything back, which is right for every
-        guardrail that must see the whole.
+        `facts` holds the other slots that the guardrail reads. "" shows nothing, for guardrails that need the whole
+        answer.
         """
         return ""
 
 
 class Evaluator(Stage, ABC):
-    """slots -> scores: a dict of metric name to a number in [0, 1], or None where the metric says nothing.
+    """slots -> scores: a dict of metric name to a number in [0, 1], or None where the metric does not apply.
 
-    The runner keeps it under `scores/<name of the stage>`, so that several evaluators stand side by side. What
-    cannot be scored is None, what fails raises: an error is never a score.
+    The scores are stored in the slot `scores/<name of the stage>`, so that several evaluators can run. What cannot be
+    scored is None; a failure raises: an error is never a score.
     """
 
     writes: ClassVar[str] = "scores"
@@ -223,7 +225,7 @@ class Evaluator(Stage, ABC):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of its scores; () where they are not known beforehand."""
+        """The names of its scores; () if they are not known in advance."""
         return ()
 
 

@@ -1,4 +1,4 @@
-"""Stages: configured steps of a flow, frozen, with an identity that decides what their answers are worth."""
+"""The base classes of components and stages: frozen configuration with an identity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Operational:
-    """Marks a field that decides no answer: timeouts, prices, keys, number of threads."""
+    """Marks a field that does not change answers: timeouts, prices, keys, number of threads."""
 
 
 OPERATIONAL = _Operational()
@@ -30,8 +30,10 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Part(BaseModel):
     """A component of a flow. Its fields are its configuration; they are frozen and checked.
 
-    `version` is raised when the code would answer otherwise than before; a user's own component counts by its
-    source instead. `requires` names the libraries it imports when first used, `extra` what installs them.
+    Attributes:
+        version: raised when changed code changes answers. A user's own component is identified by its source instead.
+        requires: the libraries that it imports on first use.
+        extra: the extra that installs them.
     """
 
     model_config = ConfigDict(
@@ -40,7 +42,7 @@ class Part(BaseModel):
         hide_input_in_errors=True,
         validate_default=False,
         protected_namespaces=(),
-        defer_build=True,  # most classes are never made: their schemas would cost every start
+        defer_build=True,  # most classes are never used: building their schemas would slow every start
     )
     version: ClassVar[int] = 1
     requires: ClassVar[tuple[str, ...]] = ()
@@ -48,21 +50,21 @@ class Part(BaseModel):
 
     @cached_property
     def described(self) -> bytes:
-        """All that decides what this component answers, encoded: class, code, fields. Its digest is the identity."""
+        """Everything that decides the answers of this component, encoded: class, code, fields."""
         return encode(self.fingerprint())
 
     @cached_property
     def identity(self) -> str:
-        """Address of all that decides what this component answers: class, code, fields."""
+        """The address of everything that decides the answers of this component."""
         return digest(self.described)
 
     @cached_property
     def configuration(self) -> str:
-        """Address of every field, the operational ones too: what may share one loaded resource."""
+        """The address of all fields, operational ones included: components with an equal one share loaded resources."""
         return address(self.fingerprint(include_operational=True))
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        """The identity as plain data, for people and for diffs. Override to add what fields do not say."""
+        """The identity as plain data, also for diffs. Override it to add what the fields do not contain."""
         cls = type(self)
         return {
             "class": f"{cls.__module__}.{cls.__qualname__}",
@@ -74,7 +76,7 @@ class Part(BaseModel):
         }
 
     def problems(self) -> list[str]:
-        """What is wrong with this configuration beyond its fields' types; checked without importing a library."""
+        """What is wrong with this configuration beyond the types of its fields, without importing a library."""
         return []
 
 
@@ -85,13 +87,17 @@ def _fields(cls: type[Part], include_operational: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a stage answers, when it has more to say than the value.
+    """The answer of a stage with more than its value.
 
-    value: plain data. usage: tokens and cost of the calls it made. verdict: a guardrail's finding (plain data).
-    ends: the value is the flow's final answer; the stages after it do not run. retry: ask the model again with
-    this feedback (a guardrail's `reask`); when that does not help, the value ends the flow. cacheable: False when the
-    value must not be answered a second time (a refusal, a truncated answer). notes: plain facts for the trace
-    (model name, finish reason).
+    Attributes:
+        value: plain data.
+        usage: tokens and cost of the calls that it made.
+        verdict: a guardrail's verdict (plain data).
+        ends: the value is the flow's final answer; later stages do not run.
+        retry: feedback with which the model is asked again (a guardrail's `reask`); if that does not help, the value
+            ends the flow.
+        cacheable: False if the value must not be reused (a refusal, a truncated answer).
+        notes: plain facts for the trace (model name, finish reason).
     """
 
     value: Any
@@ -103,20 +109,25 @@ class Outcome:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-async def _nobody(stage: Stage, inputs: Mapping[str, Any]) -> Outcome:
-    raise RuntimeError("a stage that is run by hand has no runner to ask another stage of")
+async def _no_runner(stage: Stage, inputs: Mapping[str, Any]) -> Outcome:
+    raise RuntimeError("a stage that is called without a runner cannot call another stage")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What surrounds one execution of a stage. A `run` that names a parameter `call` is given it.
+    """The context of one execution of a stage, passed to a `run` with a parameter `call`.
 
-    token: shows a piece of the answer while it is made. cancelled: True once nobody waits for the answer any
-    more; long work asks now and then. sample: which sample of a random answer this is (None: the only one).
-    store, home: where vectors and built indexes are kept. deadline: `time.monotonic()` by which to be done.
-    ask: `await call.ask(stage, inputs)` is the Outcome of another stage, looked up, gated and kept like any. Its
-    usage is what it cost now: add it to your own. For coroutines: a stage that blocks a thread of the runner while
-    it waits for another thread may wait for ever.
+    Attributes:
+        stage, record: the names of the stage and the record.
+        token: shows a part of the answer while it is generated.
+        cancelled: True once the caller has stopped waiting; long work checks it regularly.
+        sample: the number of this sample of a random answer (None: the only one).
+        store, home: where vectors and built indexes are stored.
+        deadline: `time.monotonic()` at which the call ends.
+        host: what the surrounding application passed.
+        ask: `await call.ask(stage, inputs)` returns the Outcome of another stage, which is looked up, gated and stored
+            like any. Add its usage to your own. Only in coroutines: a blocking stage would hold its worker thread
+            while it waits for another one.
     """
 
     stage: str = ""
@@ -128,19 +139,19 @@ class Call:
     home: Path | None = None
     deadline: float | None = None
     host: Any = None
-    ask: Callable[[Stage, Mapping[str, Any]], Awaitable[Outcome]] = _nobody
+    ask: Callable[[Stage, Mapping[str, Any]], Awaitable[Outcome]] = _no_runner
 
 
 class Stage(Part):
     """A step: reads slots of a record, writes one.
 
-    Subclasses define `run`; the names of its parameters are the slots that it reads (a default makes a slot
-    optional, the name `call` asks for the `Call`). `run` may be a coroutine; a plain function runs in a thread of
-    the runner, or right away if the class says `inline` (for work of microseconds). It returns plain data or an
-    `Outcome`. A stage that is faster on many records at once defines `run_many(inputs, calls)` beside `run` (or
-    instead of it, where it overrides `reads`): `inputs` is a list of at most `batch` {slot: value}; it returns one
-    answer (or exception) for each. Where several stages write the same slot side by side (scores), the class says
-    `gathered`.
+    Subclasses define `run`. The names of its parameters are the slots that it reads (a default makes a slot optional;
+    `call` is the `Call`). `run` may be a coroutine; a plain function runs in a thread, or on the event loop if the
+    class sets `inline` (for microseconds of work). It returns plain data or an `Outcome`.
+
+    A stage that is faster on many records defines `run_many(inputs, calls)` beside `run` (or instead of it, if it
+    overrides `reads`): `inputs` is a list of at most `batch` {slot: value}; it returns an answer or exception for each.
+    A class sets `gathered` if several stages write the same slot side by side (scores).
     """
 
     writes: ClassVar[str] = ""
@@ -152,7 +163,7 @@ class Stage(Part):
 
     @property
     def reads(self) -> Mapping[str, bool]:
-        """Slot to whether it must be there."""
+        """Slot to whether it is required."""
         return _parameters(type(self))
 
     @property
@@ -161,22 +172,22 @@ class Stage(Part):
         return type(self).writes
 
     def missing_declarations(self) -> list[str]:
-        """What its class does not say, and a runner must know."""
-        cls, found = type(self), []
+        """The declarations that its class lacks."""
+        cls, missing = type(self), []
         if cls.reads is Stage.reads and not hasattr(cls, "run"):
-            found.append(f"{cls.__name__} defines no `run`, whose parameters name the slots that it reads")
+            missing.append(f"{cls.__name__} defines no `run`, whose parameters name the slots that it reads")
         if not self.slot:
-            found.append(f'{cls.__name__} does not say which slot it writes: writes = "answer", without annotation')
-        return found
+            missing.append(f'{cls.__name__} does not say which slot it writes: writes = "answer", without annotation')
+        return missing
 
     @property
     def backend(self) -> str:
-        """The service that answers, if there is one: such a stage has `limits`, and is called through the gate."""
+        """The name of the service that answers; "": none. Such a stage has `limits`, and passes the call gate."""
         return ""
 
     @property
     def max_concurrency(self) -> int | None:
-        """How many of its calls can be served at once; None: as many as there are workers, or its limits allow."""
+        """How many of its calls may run at once; None: as many as workers or limits allow."""
         return None
 
     @property
@@ -185,18 +196,17 @@ class Stage(Part):
 
     @property
     def random(self) -> bool:
-        """Whether two runs on the same input may differ, so that answers are kept by sample number only."""
+        """Whether answers to the same input may differ, so that they are stored by sample number only."""
         return False
 
     def max_cost(self, inputs: Mapping[str, Any]) -> Usage:
-        """The most tokens and money that one call for these inputs can cost; nothing for what is free."""
+        """The maximum usage of one call for these inputs; empty if it is free."""
         return Usage()
 
     def key(self, reads: Mapping[str, str], *, tenant: str = "", sample: int | None = None) -> str:
-        """Address of this stage's answer, from the addresses of the slots that it reads."""
-        wanted = sorted((name, reads[name]) for name in self.reads if name in reads)
-        drawn = sample if self.random else None
-        return digest(self.identity, encode([tenant, wanted, drawn]))
+        """The address of an answer, from the addresses of the slots that the stage reads."""
+        inputs = sorted((name, reads[name]) for name in self.reads if name in reads)
+        return digest(self.identity, encode([tenant, inputs, sample if self.random else None]))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the runner asks of a store: entries, values and leases by content address."""
+"""The store protocol: entries, values and leases by content address; and the maintenance of stores."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 ERROR_SECONDS = 5.0
-"""How long those who wait can learn that the work failed, and why."""
+"""Seconds for which waiting callers can read the error of a failed lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known under a key: the address of the value, and plain facts about how it was made (JSON bytes).
+    """The address of the value of a key, and facts about its computation (JSON bytes).
 
-    Of the facts, `stage` and `tenant` tell people what a store holds. They are what the first writer said.
+    The facts `stage` and `tenant`, as the first writer set them, show people what a store holds.
     """
 
     address: str
@@ -25,7 +25,10 @@ class Entry:
 class Lease:
     """The right to compute a key. Advisory: a lost lease costs a computation, never a wrong answer.
 
-    `owner` is who holds it; `error` is set when the holder gave up, and says why (JSON bytes).
+    Attributes:
+        owner: the holder.
+        granted: whether the caller is the holder.
+        error: why the computation failed (JSON bytes); empty while it runs.
     """
 
     key: str
@@ -38,38 +41,38 @@ class Lease:
 class Store(Protocol):
     """Entries and values by content address. Every method is safe from any thread and any process.
 
-    Nothing that cannot be trusted comes back: an entry whose seal or a value whose address does not fit its bytes
-    is dropped and counts as unknown. Methods raise StoreError only when the store cannot be reached at all.
+    An entry with a wrong seal, or a value whose bytes do not match its address, is dropped and counts as unknown.
+    Methods raise StoreError only when the store cannot be reached.
     """
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        """The known ones of `keys`."""
+        """Key to entry, for the keys that are known."""
         ...
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        """The bytes of the known ones of `addresses`, each checked against its address."""
+        """Address to bytes, for the addresses that are known; each value is checked against its address."""
         ...
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
-        """Keep entries and values in one transaction; writing the same twice is harmless."""
+        """Store entries and values in one transaction; writing the same twice is harmless."""
         ...
 
     def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
-        """Ask for the right to compute `keys`; for each says whether `owner` now has it or who has."""
+        """Acquire the right to compute `keys`; for each key the lease of `owner` or of the present holder."""
         ...
 
     def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
-        """Give leases back; with `error`, those who wait for the keys learn that they failed, and why."""
+        """Release leases; `error` tells callers that wait for the keys why they failed."""
         ...
 
     def close(self) -> None:
-        """Release files and connections. A closed store may be used again; it reopens itself."""
+        """Release files and connections. A closed store reopens when it is used again."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StorageShare:
-    """How much of a store belongs to something. A value that several share counts for each of them."""
+    """The share of a stage or tenant in a store. A value that several share counts for each of them."""
 
     entries: int
     bytes: int
@@ -77,13 +80,13 @@ class StorageShare:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What is there.
+    """The size and content of a store.
 
     Attributes:
-        bytes: of the values.
-        oldest, newest: seconds since the longest unused and the last used entry was used (to a day).
-        leases: who computes something just now, and how many keys.
-        stages, tenants: stage or tenant to what is kept of it. The name is empty where the writer gave none.
+        bytes: size of the values.
+        oldest, newest: seconds since the least and the most recently used entry was used (to a day).
+        leases: owner to the number of keys that it computes.
+        stages, tenants: stage or tenant to its share; the name is empty if the writer gave none.
     """
 
     entries: int
@@ -98,7 +101,7 @@ class StoreStats:
 
 @dataclass(frozen=True, slots=True)
 class LostEntry:
-    """What cannot be trusted (an entry, a value, a file …) and why; which stage will compute it again, if known."""
+    """A damaged entry, value or file: what it is, why, and the stage that will compute it again, if known."""
 
     what: str
     why: str
@@ -108,7 +111,7 @@ class LostEntry:
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """How many entries and values are good, and which are not: key, address or file to what was lost."""
+    """The numbers of valid entries and values; key, address or file to what is damaged."""
 
     entries: int
     values: int
@@ -117,7 +120,7 @@ class VerificationReport:
 
 @dataclass(frozen=True, slots=True)
 class EvictionReport:
-    """What was let go; `stages`: how many entries of each stage."""
+    """What was removed; `stages`: stage to its number of entries."""
 
     entries: int
     values: int
@@ -127,14 +130,14 @@ class EvictionReport:
 
 @runtime_checkable
 class MaintainedStore(Protocol):
-    """A store that can be looked after while others read and write it. Every method may raise StoreError."""
+    """A store with maintenance, which runs while others read and write. Every method may raise StoreError."""
 
     def stats(self) -> StoreStats:
-        """How much there is, and of what."""
+        """The size and content of the store."""
         ...
 
     def verify(self, *, repair: bool = True) -> VerificationReport:
-        """Check every entry and value; with `repair`, those that cannot be trusted are dropped."""
+        """Check every entry and value; with `repair`, remove the damaged ones."""
         ...
 
     def evict(
@@ -146,9 +149,13 @@ class MaintainedStore(Protocol):
         tenant: str | None = None,
         dry: bool = False,
     ) -> EvictionReport:
-        """Let go of entries unused for `older_than` seconds, then of the longest unused ones beyond `max_bytes`.
+        """Remove entries unused for `older_than` seconds, then the least recently used ones beyond `max_bytes`.
 
-        Of one `stage` or `tenant` only, where given: then sizes are of what belongs to it, and without a size or an
-        age all of it goes. `dry`: only tell. Whoever asks for an evicted answer computes it again.
+        Evicted answers are computed again when they are needed.
+
+        Args:
+            stage, tenant: remove only entries of these; sizes then count what belongs to them, and without a size or
+                an age everything that belongs to them is removed.
+            dry: remove nothing, only report.
         """
         ...

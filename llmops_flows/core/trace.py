@@ -1,4 +1,4 @@
-"""What a finished record leaves behind: one trace, plain data, which every exporter reads."""
+"""Traces: what happened to a finished record, as plain data for exporters."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Kind = Literal["retriever", "prompt", "model", "guardrail", "evaluator", "agent"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one stage did for one record.
+    """The span of one stage for one record, as exporters see it.
 
     Attributes:
-        stage: its name in the flow; dots lead through composites.
-        kind: the role of the stage. component: its class. identity: address of all that decides what it answers.
-        settings: those of its fields that are plain scalars.
-        state: known (taken from the store), computed, shared (computed for somebody else), skipped, failed.
-        started: `time.time()`. seconds: 0 for an answer that was known. first_token: seconds after `started`.
-        took: seconds that computing the answer took, whenever that was. loading: seconds before `started` in which
-            it loaded what later answers find loaded.
-        inputs: slot to value. slot, output: what it wrote, where. A value that was lost is None.
+        stage: its name in the flow; dots separate the names of composites.
+        kind: the role of the stage. component: its class. identity: the address of everything that decides its answers.
+        settings: its fields that are plain scalars.
+        state: known (from the store), similar, computed, shared (computed for another record), skipped, failed.
+        started: `time.time()`. seconds: 0 for a known answer. first_token: seconds after `started`.
+        took: seconds that computing the answer took, also for a known answer. loading: seconds before `started` in
+            which it loaded a model or index for all later answers.
+        inputs: slot to value. slot, output: the slot that it wrote, and the value. A lost value is None.
         reads, address: the same values by their addresses.
-        usage: tokens and cost of this call; of an answer that was known, what it cost when it was computed.
-        verdict: a guardrail's finding. notes: plain facts (model, finish_reason).
-        error: what went wrong ("" when nothing did).
+        usage: tokens and cost of this call; for a known answer, those of its computation.
+        verdict: a guardrail's verdict. notes: plain facts (model, finish_reason).
+        error: what went wrong ("": nothing).
     """
 
     stage: str
@@ -60,18 +60,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """One record that went through a flow, with everything that happened to it. Secrets are masked.
+    """One record that went through a flow, with its steps. Secrets are masked.
 
     Attributes:
         id: 32 hex digits; the `run_id` of the answer, the run id in LangSmith, the trace id in OpenTelemetry.
-        run: the run that it was part of. record: the record's own name (of a question set: the question's id).
-        inputs: slot to value, as the caller gave them. outputs: slot to value, what the stages left in the end.
-        scores: metric to number, None where a metric says nothing. usage: of what was computed for this record.
-        error: what went wrong ("" when nothing did); error_kind: the class of the error.
-        ended: the stage that answered for good ("" when the flow went to its end).
+        run: the id of its run. record: the id of the record (in a question set: of the question).
+        inputs: slot to value, as the caller filled them. outputs: slot to value at the end.
+        scores: metric to number, None where a metric does not apply. usage: of what was computed for this record.
+        error: what went wrong ("": nothing); error_kind: the class of the error.
+        ended: the stage that ended the flow early ("": none).
         config: address of the run's config (`TraceStore.config`). identity: address of the flow.
-        choices: config group to chosen option, where they are known (`prompt: rag_support/v2`).
-        destinations: exporter to what it fixed when the trace was made (`Exporter.destination`).
+        choices: config group to chosen option, where known (`prompt: rag_support/v2`).
+        destinations: exporter to its destination at the time of the run (`Exporter.destination`).
     """
 
     id: str
@@ -99,32 +99,32 @@ class Trace:
 
 
 class Exporter(Part, ABC):
-    """Delivers finished traces somewhere else. It works in a process of its own, never in the path of an answer.
+    """Delivers finished traces to another system, in a process of its own, never in the path of an answer.
 
-    What it needs to connect (keys, endpoints) it reads from the environment when it delivers. `shutdown_timeout`:
-    seconds that it may still work after the application has ended; what is left is delivered at the next start.
+    It reads keys and endpoints from the environment when it delivers. `shutdown_timeout`: seconds that it may continue
+    after the application has ended; the rest is delivered at the next start.
     """
 
     shutdown_timeout: ClassVar[float] = 20.0
 
     @abstractmethod
     def deliver(self, traces: Sequence[Trace]) -> list[str]:
-        """Send the traces; returns the ids of those that arrived (the others are sent again later).
+        """Send traces; returns the ids of those that arrived (the others are sent again later).
 
-        Sending a trace twice must be harmless: whoever is killed between sending and returning will do it. Blocks,
-        but for seconds only. Raises BackendError, with what the other side said, when nothing arrives now.
+        Sending a trace twice must be harmless: it happens when the process is killed after sending. May block for
+        seconds. Raises BackendError, with the response, if nothing can be delivered now.
         """
 
     def delivers(self, host: Any) -> bool:
-        """False when the application around the flow delivers the same traces itself. host: `Call.host`."""
+        """False if the application around the flow delivers the same traces itself. host: `Call.host`."""
         return True
 
     def destination(self, flow: str) -> Mapping[str, Any]:
-        """What is fixed when a trace is made (a project), because other apps may deliver from the same outbox."""
+        """What is fixed when a trace is made (a project), since other applications may deliver from the same outbox."""
         return {}
 
     def prepare(self) -> None:
-        """Import what delivering needs, before there is anything to deliver."""
+        """Import what `deliver` needs, before the first trace."""
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
@@ -132,9 +132,9 @@ class Exporter(Part, ABC):
 
 @dataclass(frozen=True, slots=True)
 class StageDescription:
-    """What is known of a stage: its role, class, the slot that it writes, its plain settings.
+    """The role and class of a stage, the slot that it writes, and its plain settings.
 
-    identity: the digest of `described`, which is all that decides what it answers (`Part.described`).
+    identity: the digest of `described`, which is everything that decides its answers (`Part.described`).
     """
 
     kind: Kind = "stage"
@@ -146,7 +146,7 @@ class StageDescription:
 
 
 def trace_id(run: str, record: str) -> str:
-    """The id of a record's trace: the record's own where that is a uuid, else one made of run and record."""
+    """The id of a record's trace: the record's id if that is a UUID, else a UUID derived from run and record."""
     try:
         return uuid.UUID(record).hex if len(record) in (32, 36) else _derived(run, record)
     except ValueError:
@@ -163,8 +163,8 @@ def to_stored(record: Record, stages: Mapping[str, StageDescription], about: Map
     about: run, flow, identity, config, tenant, tags, choices, destinations; `started` of the run.
     """
     started = about["started"]
-    given = {name: slot.address for name, slot in record.given.items()}
-    made = {name: slot.address for name, slot in record.slots.items() if slot.stage and "/" not in name}
+    inputs = {name: slot.address for name, slot in record.given.items()}
+    outputs = {name: slot.address for name, slot in record.slots.items() if slot.stage and "/" not in name}
     first = min((span.started for span in record.spans), default=started)
     last = max((span.started + span.seconds for span in record.spans), default=first)
     return {
@@ -174,8 +174,8 @@ def to_stored(record: Record, stages: Mapping[str, StageDescription], about: Map
         "sample": record.sample,
         "started": first,
         "seconds": round(last - first, 6),
-        "inputs": given,
-        "outputs": made,
+        "inputs": inputs,
+        "outputs": outputs,
         "steps": [_step(span, stages.get(span.stage, StageDescription()), record) for span in record.spans],
         "scores": record.scores,
         "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},
@@ -211,7 +211,7 @@ def _step(span: Span, about: StageDescription, record: Record) -> dict[str, Any]
 
 
 def referenced_addresses(stored: Mapping[str, Any]) -> Iterator[str]:
-    """The address of every value that a stored trace refers to, and the identities of its stages."""
+    """The addresses of all values that a stored trace refers to, and the identities of its stages."""
     yield from stored["inputs"].values()
     yield from stored["outputs"].values()
     for step in stored["steps"]:
@@ -220,7 +220,7 @@ def referenced_addresses(stored: Mapping[str, Any]) -> Iterator[str]:
 
 
 def matches_address(address: str, data: object) -> bool:
-    """Whether bytes are what their address says, or would be if no secret had been masked in them."""
+    """Whether bytes match their address, or may have matched it before secrets in them were masked."""
     if not isinstance(data, bytes):
         return False
     if digest(data) == address:
@@ -232,7 +232,7 @@ def matches_address(address: str, data: object) -> bool:
 
 
 def from_stored(stored: Mapping[str, Any], values: Mapping[str, Any]) -> Trace:
-    """A stored trace with its values; what `values` lacks is None."""
+    """The trace of its stored form; a value that is not in `values` is None."""
 
     def fill(slots: Mapping[str, str]) -> dict[str, Any]:
         return {name: values.get(address) for name, address in slots.items()}

@@ -19,7 +19,7 @@ MissKind = Literal["setting", "input", "row", "sample", "tenant", "first", "agai
 Contents = Callable[[Iterable[str]], Mapping[str, bytes]]
 """Address to the stored bytes: `TraceStore.contents`."""
 Stored = Mapping[str, Any]
-"""A trace as it is kept (`core.trace.told`)."""
+"""A trace as it is kept (`core.trace.to_stored`)."""
 
 MAX_EARLIER_TRACES = 5_000
 """The number of earlier traces that are compared."""

@@ -16,7 +16,7 @@ from .saved_runs import SavedRun
 from .traced_run import row_from_trace
 
 Stored = Mapping[str, Any]
-"""A trace as it is kept (`core.trace.told`)."""
+"""A trace as it is kept (`core.trace.to_stored`)."""
 _GONE = "evicted, or lost"
 _CLOCK = ("seconds", "took")
 """Measured times are not compared."""

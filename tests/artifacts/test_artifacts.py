@@ -101,7 +101,7 @@ def test_a_home_that_cannot_be_written_is_told_once_and_the_run_goes_on(
     for name in ("b1", "b2", "b1"):
         place = artifact(tmp_path / "home", name, lambda folder: (folder / "x").write_bytes(b"x") and None)
         assert (place / "x").read_bytes() == b"x"
-    assert caplog.text.count("cannot be kept in") == 1
+    assert caplog.text.count("cannot be stored in") == 1
 
 
 def test_an_index_in_a_folder_that_can_only_be_read_is_used(tmp_path: Path) -> None:

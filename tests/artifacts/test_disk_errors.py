@@ -60,6 +60,6 @@ def test_a_store_on_a_full_disk_says_where_and_how_to_mend(tmp_path: Path) -> No
 
     with small_disk(tmp_path / "small") as disk:
         store = SQLiteStore(disk / "store.sqlite")
-        with pytest.raises(StoreError, match=r"store\.sqlite' failed: .*full; make room there.* home=FOLDER"):
+        with pytest.raises(StoreError, match=r"store\.sqlite' failed: .*full; free space there.* home=FOLDER"):
             store.put({"k": Entry("a", b"{}")}, {"a": os.urandom(3_000_000)})
         store.close()

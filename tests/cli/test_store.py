@@ -111,7 +111,7 @@ def test_indexes_and_traces_are_verified_too(
     found = data(capsys, "verify", code=1)
     assert found["traces"] == 2 and found["indexes"] == 0
     assert sorted(one["what"] for one in found["lost"]) == ["index", "trace", "value of a trace"]
-    assert f"{file.name} has other bytes than were built" in [one["why"] for one in found["lost"]]
+    assert f"{file.name} has changed since it was built" in [one["why"] for one in found["lost"]]
     output(capsys, "verify", "--repair")
     assert data(capsys, "verify")["lost"] == []
     assert not index.exists()

@@ -165,7 +165,7 @@ def test_a_json_schema_is_kept_to_by_the_means_of_the_class(server: StubServer) 
     "target", ["langchain_openai.OpenAIEmbeddings", "langchain_openai.nothing", "langchain_core.load"]
 )
 def test_a_target_that_is_no_chat_model_is_refused(target: str) -> None:
-    with pytest.raises(ConfigError, match="is no LangChain chat model class"):
+    with pytest.raises(ConfigError, match="is not a LangChain chat model class"):
         answer(LangChainModel(target=target, name="x"))
 
 

@@ -60,5 +60,5 @@ def test_an_index_that_chroma_cannot_write_is_built_for_the_run(
         assert all(record.error is None for record in run(disk, "retriever=chroma"))
     told = [line for line in warnings(caplog) if "index" in line]
     assert len(told) == 1
-    assert f"the chroma index cannot be kept in {str(disk)!r} (" in told[0]
+    assert f"the chroma index cannot be stored in {str(disk)!r} (" in told[0]
     assert "home=FOLDER" in told[0]

@@ -169,4 +169,4 @@ def test_no_text_makes_a_pattern_slow(text: str) -> None:
 def _forget() -> None:
     from llmops_flows.core import redaction
 
-    redaction._looked = -1.0
+    redaction._last_read = -1.0

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from pydantic import ValidationError
 
 from llmops_flows import Fallback, Flow, Parallel, Record, Runner, StageError
 from llmops_flows.components.cache.exact import ExactCache
@@ -180,6 +181,22 @@ def test_a_fallback_answers_where_the_first_fails() -> None:
     assert states(bad) | states(good) == {
         "retrieve": "computed", "prompt": "computed", "model.first": "computed", "model.second": "computed"
     }  # fmt: skip
+
+
+def test_a_fallback_notes_for_which_stage_it_answered_and_is_tried_after_it_again(store: MemoryStore) -> None:
+    model = Fallback(stages={"first": Say(fails_on="bad"), "second": Say(name="other")})
+    flow = Flow(stages={"retrieve": Find(), "prompt": Write(), "model": model})
+    for _ in range(2):
+        with Runner(store=store) as runner:
+            [record] = runner.run(flow, question_records("bad"))
+        span = record.spans[-1]
+        assert (span.stage, span.state, span.notes["fallback_for"]) == ("model.second", "computed", "fake")
+        assert "out of luck" in span.notes["fallback_reason"]
+
+
+def test_a_fallback_holds_stages_only() -> None:
+    with pytest.raises(ValidationError, match="'flow' must be a stage or a Fallback, got a Flow"):
+        Fallback(stages={"flow": Flow(stages={"find": Find()})})
 
 
 def test_parallel_stages_run_at_the_same_time() -> None:

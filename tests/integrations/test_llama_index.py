@@ -48,5 +48,5 @@ def test_what_is_no_retriever_of_llama_index_is_refused(tmp_path: Path) -> None:
     retriever = LlamaIndexRetriever(
         documents=tmp_path, embedder=WordVectors(), target="llama_index.core.schema.TextNode"
     )
-    with pytest.raises(ConfigError, match="is no LlamaIndex retriever"):
+    with pytest.raises(ConfigError, match="is not a LlamaIndex retriever"):
         retriever.retrieve(["x"], Call())

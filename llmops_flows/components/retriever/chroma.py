@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llmops_flows.artifacts.artifact import artifact, no_room
+from llmops_flows.artifacts.artifact import artifact, no_space_error
 from llmops_flows.artifacts.lazy_import import SLOW_FORMATS, load
 from llmops_flows.artifacts.resources import shared
 from llmops_flows.core.record import Document
@@ -72,7 +72,7 @@ class _Index:
         try:
             shutil.copytree(folder, self._folder.name, dirs_exist_ok=True)
         except OSError as error:
-            raise no_room("chroma", Path(self._folder.name), error) from error
+            raise no_space_error("chroma", Path(self._folder.name), error) from error
         self._client = _client(Path(self._folder.name))
         self._collection = self._client.get_collection(COLLECTION, embedding_function=None)
         self._count: int = self._collection.count()

@@ -29,7 +29,7 @@ def warn_about_unwritable_folders(experiment: Experiment, runner: Runner) -> Non
         log.warning("%s; %s", what, DISK_HINT)
         runner.warned.update(topic for part in parts for topic in _TOPICS[part])
         if "indexes" in parts:
-            artifact.told.add(folder)
+            artifact.warned_homes.add(folder)
 
 
 def _listed(words: list[str]) -> str:
