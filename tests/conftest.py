@@ -1,4 +1,4 @@
-"""What every test stands on: no network but loopback, no keys, a home of its own, quiet libraries."""
+"""For every test: no network except loopback, no API keys, a separate home folder, quiet libraries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUIET = {
 }
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY", "PROMPTLAYER_API_KEY")
 os.environ.update(QUIET)
-# A proxy on loopback would carry a call outside past the guard.
+# A proxy on loopback would forward calls to the network.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 for key in (*KEYS, *PROXIES):
     os.environ.pop(key, None)
@@ -61,13 +61,13 @@ sys.addaudithook(_watch)
 
 @pytest.fixture
 def outside() -> list[str]:
-    """Connections beyond loopback that this test tried; a test that means to try clears the list."""
+    """Attempted connections beyond loopback; a test that makes them on purpose clears the list."""
     return _outside
 
 
 @pytest.fixture(autouse=True)
 def no_network() -> Iterator[None]:
-    """A connection beyond loopback fails the test, also where the code under test swallows the refusal."""
+    """A connection beyond loopback fails the test, even if the code under test catches the error."""
     between, _outside[:] = list(_outside), []
     assert not between, f"tried to reach beyond loopback while importing or between tests: {between}"
     yield
@@ -78,7 +78,7 @@ def no_network() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of its own for each test."""
+    """A separate home folder for each test."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("LLMOPS_FLOWS_HOME", str(folder))
     return folder

@@ -1,4 +1,4 @@
-"""Every answer can be explained later (promise 34): from a run's id alone, all that made it, and it byte for byte."""
+"""A run id is enough to explain every answer later, and to reproduce it byte for byte."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from llmops_flows.tracing.trace_store import KEPT_DAYS, TraceStore
 from tests.support.http_server import ReceivedRequest, StubResponse, StubServer
 
 DAY = 86400.0
-FIELDS = ("config", "prompt", "documents", "model", "guardrails", "cost")  # approvals: as soon as there are any
+FIELDS = ("config", "prompt", "documents", "model", "guardrails", "cost")
 
 
-def answering(asked: ReceivedRequest) -> StubResponse:
-    """A model that quotes the passages it was given, for 100 tokens in and 10 out; one question it cannot stand."""
-    text = asked.body["messages"][-1]["content"]
+def quote_passages(request: ReceivedRequest) -> StubResponse:
+    """A model that quotes the passages, for 100 tokens in and 10 out, and rejects one question."""
+    text = request.body["messages"][-1]["content"]
     if "surgery" in text.lower().split("question:")[-1]:
         return StubResponse(400, body={"error": {"message": "not about that"}})
-    said = text.partition("\n\n")[0].removeprefix("Context: ")[:200]
+    quote = text.partition("\n\n")[0].removeprefix("Context: ")[:200]
     first = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m-1"}
-    choice = {"index": 0, "delta": {"role": "assistant", "content": said}, "finish_reason": None}
+    choice = {"index": 0, "delta": {"role": "assistant", "content": quote}, "finish_reason": None}
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
     pieces = [
         {**first, "choices": [choice]},
@@ -47,9 +47,9 @@ def answering(asked: ReceivedRequest) -> StubResponse:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two runs of the shipped flow against a priced model: the second knows most of what it answers."""
+    """Two runs of the shipped flow with a priced model; most answers of the second run are known."""
     folder = tmp_path_factory.mktemp("explained")
-    with StubServer(answering) as server, pytest.MonkeyPatch.context() as patch:
+    with StubServer(quote_passages) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMOPS_FLOWS_HOME", str(folder / "home"))
         model = [
             "model=openai_compatible", f"model.base_url={server.url}/v1", "model.name=m-1", "model.limits.attempts=1",
@@ -63,7 +63,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def traces(home: Path) -> TraceStore:
-    """The record alone: no answer store beside it."""
+    """The trace store, without the answer store."""
     return TraceStore(home / "traces.sqlite")
 
 
@@ -76,53 +76,52 @@ def step(trace: Trace, kind: str) -> Step | None:
 
 
 def described(traces: TraceStore, step: Step) -> Any:
-    """All that the component was: class, version, every field."""
+    """The class, version and fields of a component."""
     return decode(traces.contents([step.identity])[step.identity])
 
 
 def explained(traces: TraceStore, trace: Trace) -> dict[str, bool]:
-    """Field to whether it is on record whole, as far as the answer got."""
+    """Field to whether the trace has it completely, up to the stage where the answer ended."""
     config = traces.config(trace.config) or {}
-    retrieved, asked, answered = step(trace, "retriever"), step(trace, "prompt"), step(trace, "model")
-    guards = [one for one in trace.steps if one.kind == "guardrail"]
-    found = {
+    retrieved, prompt, model = step(trace, "retriever"), step(trace, "prompt"), step(trace, "model")
+    guards = [step for step in trace.steps if step.kind == "guardrail"]
+    fields = {
         "config": config.get("name") == "rag_support" and config["model"]["name"] == "m-1" and bool(trace.choices),
         "documents": retrieved is not None
         and all(document["page_content"] and document["id"] for document in retrieved.output)
         and len(described(traces, retrieved)["documents"]) == 64,
         "guardrails": bool(guards)
-        and all(one.verdict is not None and "action" in one.verdict for one in guards)
-        and all(described(traces, one)["rules"] for one in guards),
+        and all(guard.verdict is not None and "action" in guard.verdict for guard in guards)
+        and all(described(traces, guard)["rules"] for guard in guards),
         "prompt": True, "model": True, "cost": True,
     }  # fmt: skip
-    if asked is not None:
-        texts = json.dumps(described(traces, asked)["messages"])
-        found["prompt"] = "{context}" in texts and asked.output[-1]["content"].startswith("Context: ")
-        assert answered is not None and answered.inputs["messages"] == asked.output
-        about = described(traces, answered)
-        found["model"] = (about["name"], about["temperature"]) == ("m-1", 0) and "code" in about
-        if answered.state != "failed":
-            found["model"] &= answered.notes["model"] == "m-1" and answered.output is not None
-            found["cost"] = answered.usage["cost_usd"] == pytest.approx((100 * 10 + 10 * 100) / 1e6)
-    return found
+    if prompt is not None:
+        texts = json.dumps(described(traces, prompt)["messages"])
+        fields["prompt"] = "{context}" in texts and prompt.output[-1]["content"].startswith("Context: ")
+        assert model is not None and model.inputs["messages"] == prompt.output
+        about = described(traces, model)
+        fields["model"] = (about["name"], about["temperature"]) == ("m-1", 0) and "code" in about
+        if model.state != "failed":
+            fields["model"] &= model.notes["model"] == "m-1" and model.output is not None
+            fields["cost"] = model.usage["cost_usd"] == pytest.approx((100 * 10 + 10 * 100) / 1e6)
+    return fields
 
 
-def test_every_answer_of_every_run_has_every_field_on_record(traces: TraceStore) -> None:
-    found = runs(traces)
-    assert [len(traced) for traced in found.values()] == [8, 6]
-    every = [explained(traces, trace) for traced in found.values() for trace in traced]
-    assert all(set(one) == set(FIELDS) for one in every)
-    assert sum(sum(one.values()) for one in every) == len(FIELDS) * 14  # 100 %
+def test_every_trace_has_every_field(traces: TraceStore) -> None:
+    by_run = runs(traces)
+    assert [len(traced) for traced in by_run.values()] == [8, 6]
+    fields = [explained(traces, trace) for traced in by_run.values() for trace in traced]
+    assert fields == [dict.fromkeys(FIELDS, True)] * 14
 
 
-def test_the_runs_hold_what_makes_that_hard(traces: TraceStore) -> None:
-    """Answers that were computed, known, blocked and failed."""
+def test_the_runs_have_answers_of_every_kind(traces: TraceStore) -> None:
+    """Computed, known, blocked and failed answers."""
     every = [trace for traced in runs(traces).values() for trace in traced]
-    states = {one.state for trace in every for one in trace.steps if one.kind == "model"}
+    states = {step.state for trace in every for step in trace.steps if step.kind == "model"}
     assert states == {"computed", "known", "failed"} and any(trace.ended for trace in every)
 
 
-def test_every_answer_comes_out_byte_for_byte(home: Path, traces: TraceStore) -> None:
+def test_every_answer_is_reproduced_byte_for_byte(home: Path, traces: TraceStore) -> None:
     results = sorted(home.parent.glob("outputs/*/results.jsonl"))
     for path in results:
         lines = {line["id"]: line for line in map(json.loads, path.read_text().splitlines())}
@@ -136,16 +135,16 @@ def test_every_answer_comes_out_byte_for_byte(home: Path, traces: TraceStore) ->
         assert found.config == json.loads((path.parent / "config.json").read_text())
 
 
-def test_the_record_needs_no_other_store(home: Path, tmp_path: Path) -> None:
-    """Also where every answer was let go, and by whichever process it was computed."""
+def test_the_trace_store_needs_no_other_store(home: Path, tmp_path: Path) -> None:
+    """Also after every answer was evicted."""
     for path in home.glob("traces.sqlite*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    alone = TraceStore(tmp_path / "traces.sqlite", read_values=SQLiteStore(tmp_path / "store.sqlite").values)
-    every = [explained(alone, trace) for traced in runs(alone).values() for trace in traced]
-    assert len(every) == 14 and all(all(one.values()) for one in every)
+    copy = TraceStore(tmp_path / "traces.sqlite", read_values=SQLiteStore(tmp_path / "store.sqlite").values)
+    every = [explained(copy, trace) for traced in runs(copy).values() for trace in traced]
+    assert len(every) == 14 and all(all(fields.values()) for fields in every)
 
 
-def test_it_is_kept_for_183_days_by_default(home: Path, tmp_path: Path) -> None:
+def test_traces_are_kept_for_183_days_by_default(home: Path, tmp_path: Path) -> None:
     shipped = LocalTracer(path=tmp_path / "traces.sqlite")
     assert shipped.keep_days == KEPT_DAYS == 183
     traces = TraceStore(home / "traces.sqlite")
@@ -159,7 +158,7 @@ def test_it_is_kept_for_183_days_by_default(home: Path, tmp_path: Path) -> None:
             with target:
                 target.execute("UPDATE traces SET written = ?", (time.time() - days * DAY,))
             sink = shipped.sink()
-            sink.close()  # the end of any run looks after what is too old
+            sink.close()  # removes old traces, as at the end of each run
             left = TraceStore(copy)
             assert (len(left.traces(run)) == 8) is kept
             assert not kept or all(all(explained(left, trace).values()) for trace in left.traces(run))

@@ -1,4 +1,4 @@
-"""A sweep on a disk that fills, whatever it writes just then: that is said, nothing finished is lost, it goes on."""
+"""A sweep on a disk that fills reports it, loses no finished work, and resumes."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def command(folder: Path, home: Path, *words: str) -> subprocess.CompletedProces
 
 
 def answers(folder: Path) -> dict[str, list[Any]]:
-    """Point to its answers, of the one sweep in a folder."""
+    """Point to its answers, for the only sweep in a folder."""
     files = sorted(folder.glob("multirun/*/*/[0-9]*/results.jsonl"))
     return {f.parent.name: [json.loads(line)["answer"] for line in f.read_text().splitlines()] for f in files}
 
 
 @pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """The answers where there is room."""
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The answers of the sweep on a disk with enough space."""
     folder = tmp_path_factory.mktemp("room")
     assert command(folder, folder / "home", *SWEEP).returncode == 0
     return answers(folder)
 
 
 def fill(disk: Path, room: int) -> Path:
-    """Leave so many kB of a disk free."""
+    """Fill a disk, and leave `room` kB free."""
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize // 1024
     filler = disk / "filler"
     filler.write_bytes(bytes(1024 * max(0, free - room)))
     return filler
 
 
-def litter(folder: Path) -> list[str]:
+def temporary_files(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*") if path.is_file() and path.name != ".sweep.lock"]
 
 
@@ -68,26 +68,26 @@ def litter(folder: Path) -> list[str]:
         ),
     ],
 )
-def test_a_sweep_whose_disk_fills_is_told_and_the_same_command_finishes_it(
-    tmp_path: Path, right: dict[str, list[Any]], home: str, here: str, room: int
+def test_a_full_disk_is_reported_and_the_same_command_completes_the_sweep(
+    tmp_path: Path, expected: dict[str, list[Any]], home: str, here: str, room: int
 ) -> None:
     with small_disk(tmp_path / "disk", f"{DISK}k") as disk:
         filler = fill(disk, room)
         done = command(tmp_path / here, tmp_path / home, *SWEEP)
-        told = done.stdout + done.stderr
-        assert "Traceback" not in told
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output
         assert done.returncode == 0 if here == "." else done.returncode in (0, 1, 3)
-        assert "No space left on device" in told or "database or disk is full" in told
-        assert str(disk) in told or "multirun/" in told
-        assert not litter(tmp_path)
+        assert "No space left on device" in output or "database or disk is full" in output
+        assert str(disk) in output or "multirun/" in output
+        assert not temporary_files(tmp_path)
         filler.unlink()
         again = command(tmp_path / here, tmp_path / home, *SWEEP)
         assert again.returncode == 0, again.stdout + again.stderr
-        assert answers(tmp_path / here) == right
+        assert answers(tmp_path / here) == expected
         assert command(tmp_path / here, tmp_path / home, "store", "verify").returncode == 0
 
 
-def test_what_was_finished_before_the_disk_filled_is_never_computed_again(tmp_path: Path) -> None:
+def test_finished_work_is_not_computed_again_after_the_disk_filled(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", f"{DISK}k") as disk:
         home = disk / "home"
         assert command(tmp_path, home, *SWEEP, "retriever.k=1").returncode == 0
@@ -104,6 +104,6 @@ def test_what_was_finished_before_the_disk_filled_is_never_computed_again(tmp_pa
 
 
 def known(plan: str) -> bool:
-    """Whether everything that would be asked is known."""
+    """Whether every answer of a plan is known."""
     rows = [line.split() for line in plan.splitlines() if line.startswith(("retrieve", "prompt", "model"))]
     return len(rows) >= 3 and all(row[1] == row[2] for row in rows)

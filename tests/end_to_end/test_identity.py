@@ -1,4 +1,4 @@
-"""An answer's key holds config, code and data: edit a line of any, and exactly what is downstream runs again."""
+"""A change of one line of config, code or data recomputes exactly the stages that depend on it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ defaults:
 name: shop
 documents: documents
 questions: {path: questions.jsonl, limit: null}
-trust: [polish_of_ours]
+trust: [custom_polish]
 stages:
   retrieve: ${retriever}
   rerank: ${reranker}
   prompt: ${prompt}
   model: ${model}
-  polish: {_target_: polish_of_ours.Polish, log: polish.log, end: "."}
+  polish: {_target_: custom_polish.Polish, log: polish.log, end: "."}
 """
 RETRIEVER = """
 _target_: llmops_flows.components.retriever.langchain.LangChainRetriever
@@ -87,7 +87,7 @@ STAGES = ("retrieve", "rerank", "prompt", "model", "polish")
 
 
 class Project:
-    """A user's project in a folder of its own, run through config, builder, runner and store."""
+    """A user's project in a separate folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -96,7 +96,7 @@ class Project:
             "conf/prompt/shop/v1.yaml": PROMPT,
             "conf/model/counted.yaml": MODEL,
             "conf/retriever/shop.yaml": RETRIEVER,
-            "polish_of_ours.py": COMPONENT,
+            "custom_polish.py": COMPONENT,
             "documents/refunds.md": "# Refunds\nA refund takes five days.\n",
             "documents/shipping.md": "# Shipping\nWe ship parcels on Mondays.\n",
             "documents/.notes": "not a document",
@@ -119,20 +119,20 @@ class Project:
         self.write(name, text.replace(old, new))
 
     def run(self, *overrides: str) -> dict[str, list[Record]]:
-        """A run as a new process would do it; the records, under "r" and "s"."""
-        sys.modules.pop("polish_of_ours", None)
+        """Run the project as a new process would, and return the records by question id."""
+        sys.modules.pop("custom_polish", None)
         importlib.invalidate_caches()
         fingerprint._library.cache_clear()
         release_all()
         experiment = load_experiment("flow=shop", *overrides)
-        asked = records(experiment.settings.questions.rows())
+        batch = records(experiment.settings.questions.rows())
         with open_runner(experiment) as (runner, flow):
-            runner.run(flow, asked)
-        assert [record.error for record in asked] == [None] * len(asked)
-        return {record.id: [record] for record in asked}
+            runner.run(flow, batch)
+        assert [record.error for record in batch] == [None] * len(batch)
+        return {record.id: [record] for record in batch}
 
     def ran(self, *overrides: str) -> dict[str, list[str]]:
-        """Question to the stages that had to run."""
+        """Question id to the stages that computed."""
         return {
             name: [span.stage for span in record.spans if span.state != "known"]
             for name, [record] in self.run(*overrides).items()
@@ -154,7 +154,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     assert first == {"r": list(STAGES), "s": list(STAGES)}
     WordVectors.batches.clear()
     yield project
-    sys.modules.pop("polish_of_ours", None)
+    sys.modules.pop("custom_polish", None)
 
 
 def test_a_second_run_does_nothing(project: Project) -> None:
@@ -165,26 +165,26 @@ def test_a_second_run_does_nothing(project: Project) -> None:
 
 def test_one_line_of_a_prompt_file(project: Project) -> None:
     project.edit("conf/prompt/shop/v1.yaml", "Answer shortly.", "Answer at length.")
-    # The fake model looks at the last message alone: it gives the same answer, so that what follows is known.
+    # The fake model reads only the last message: its answer, and what depends on it, stays the same.
     assert project.ran() == {name: ["prompt", "model"] for name in "rs"}
     project.edit("conf/prompt/shop/v1.yaml", "{context} {question}", "{context} Q: {question}")
     assert project.ran() == {name: ["prompt", "model", "polish"] for name in "rs"}
 
 
 def test_one_line_of_a_custom_component(project: Project) -> None:
-    project.edit("polish_of_ours.py", "answer + self.end", "answer.strip() + self.end")
+    project.edit("custom_polish.py", "answer + self.end", "answer.strip() + self.end")
     assert project.ran() == {"r": ["polish"], "s": ["polish"]}
 
 
 def test_one_line_of_a_document(project: Project) -> None:
     project.edit("documents/refunds.md", "five days", "six days")
     ran = project.ran()
-    assert ran["s"] == ["retrieve"]  # it is searched again, and finds the same passage
+    assert ran["s"] == ["retrieve"]  # it runs again, and finds the same passage
     assert ran["r"] == list(STAGES)
-    assert [len(batch) for batch in WordVectors.batches] == [1]  # of the chunks, the changed one alone
+    assert [len(batch) for batch in WordVectors.batches] == [1]  # only the changed chunk is embedded
 
 
-def test_another_document(project: Project) -> None:
+def test_a_new_document(project: Project) -> None:
     project.write("documents/hours.md", "# Opening hours\nThe shop opens at nine.\n")
     assert project.ran() == {"r": ["retrieve"], "s": ["retrieve"]}
     embedded = [text for batch in WordVectors.batches for text in batch]
@@ -201,7 +201,7 @@ def test_one_question(project: Project) -> None:
 def test_a_field_of_the_config(project: Project) -> None:
     assert project.ran("stages.polish.end=x") == {"r": ["polish"], "s": ["polish"]}
     assert project.ran("model.name=other") == {"r": ["model"], "s": ["model"]}
-    assert project.ran() == NOTHING  # and what was known stays known
+    assert project.ran() == NOTHING  # the first answers are still stored
 
 
 @pytest.mark.parametrize(
@@ -215,11 +215,11 @@ def test_a_field_of_the_config(project: Project) -> None:
         "questions.seed=7",
     ],
 )
-def test_what_decides_no_answer_runs_nothing_again(project: Project, override: str) -> None:
+def test_operational_settings_recompute_nothing(project: Project, override: str) -> None:
     assert project.ran(override) == NOTHING
 
 
-def test_where_the_project_lies_decides_nothing(
+def test_moving_the_project_recomputes_nothing(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "another place"
@@ -230,12 +230,12 @@ def test_where_the_project_lies_decides_nothing(
     assert project.ran() == NOTHING
 
 
-def test_files_that_are_no_documents_decide_nothing(project: Project) -> None:
+def test_hidden_files_and_comments_recompute_nothing(project: Project) -> None:
     project.write("documents/.notes", "changed")
     project.edit("conf/flow/shop.yaml", "name: shop\n", "# a remark\nname: shop\n")
     assert project.ran() == NOTHING
 
 
-def test_the_name_of_a_row_decides_nothing(project: Project) -> None:
+def test_the_id_of_a_question_recomputes_nothing(project: Project) -> None:
     project.edit("questions.jsonl", '"id": "r"', '"id": "z"')
     assert project.ran() == {"z": [], "s": []}

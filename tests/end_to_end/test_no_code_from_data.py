@@ -1,4 +1,4 @@
-"""Stored data is never executed: nowhere in the package is there anything that could."""
+"""No module of the package can execute stored data."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ METHODS = {
 }  # fmt: skip
 
 
-def offences(source: str) -> list[str]:
-    """What a source file could execute stored data with."""
-    found: list[str] = []
+def violations(source: str) -> list[str]:
+    """The imports and calls of a source file that could execute stored data."""
+    result: list[str] = []
     names: dict[str, str] = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.partition(".")[0] in MODULES]
+            result += [alias.name for alias in node.names if alias.name.partition(".")[0] in MODULES]
             names |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             top = (node.module or "").partition(".")[0]
-            found += [f"{node.module}.{alias.name}" for alias in node.names if top in MODULES]
+            result += [f"{node.module}.{alias.name}" for alias in node.names if top in MODULES]
             names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     safe = _safe_loaders(ast.parse(source))
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             if any(k.arg == "Loader" and ast.unparse(k.value) in safe for k in node.keywords):
                 continue
-            found += _call(node, names)
+            result += _call(node, names)
         elif isinstance(node, ast.Constant) and node.value in MODULES - {"imp"}:
-            found.append(f"the name {node.value!r} in a text")
-    return found
+            result.append(f"the name {node.value!r} in a text")
+    return result
 
 
 def _safe_loaders(tree: ast.Module) -> set[str]:
-    """What names a YAML loader that makes plain data only."""
+    """The names of YAML loaders that create only plain data."""
     chosen = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and "SafeLoader" in ast.unparse(node)]
     return {"yaml.SafeLoader", "yaml.CSafeLoader"} | {ast.unparse(node.targets[0]) for node in chosen}
 
@@ -49,13 +49,13 @@ def _safe_loaders(tree: ast.Module) -> set[str]:
 def _call(node: ast.Call, names: dict[str, str]) -> list[str]:
     called = ast.unparse(node.func)
     top, _, rest = called.partition(".")
-    whole = f"{names.get(top, top)}.{rest}" if rest else names.get(top, top)
-    if whole in CALLS | {f"builtins.{name}" for name in CALLS} or whole in METHODS:
-        return [whole]
-    told = [f"{whole}({k.arg}=True)" for k in node.keywords if k.arg in ("allow_pickle", "shell") and _true(k.value)]
-    if whole.startswith("importlib") and whole.endswith(("SourceFileLoader", "exec_module")):
-        told.append(whole)
-    return told
+    name = f"{names.get(top, top)}.{rest}" if rest else names.get(top, top)
+    if name in CALLS | {f"builtins.{call}" for call in CALLS} or name in METHODS:
+        return [name]
+    result = [f"{name}({k.arg}=True)" for k in node.keywords if k.arg in ("allow_pickle", "shell") and _true(k.value)]
+    if name.startswith("importlib") and name.endswith(("SourceFileLoader", "exec_module")):
+        result.append(name)
+    return result
 
 
 def _true(node: ast.expr) -> bool:
@@ -64,7 +64,7 @@ def _true(node: ast.expr) -> bool:
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: f.relative_to(PACKAGE).as_posix())
 def test_nothing_in_the_package_can_execute_stored_data(file: Path) -> None:
-    assert offences(file.read_text(encoding="utf-8")) == []
+    assert violations(file.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_nothing_in_the_package_can_execute_stored_data(file: Path) -> None:
         "import builtins\nbuiltins.eval(x)",
     ],
 )
-def test_the_test_sees_what_it_looks_for(source: str) -> None:
-    assert offences(source)
+def test_unsafe_code_is_detected(source: str) -> None:
+    assert violations(source)
 
 
 @pytest.mark.parametrize(
@@ -101,5 +101,5 @@ def test_the_test_sees_what_it_looks_for(source: str) -> None:
         "yaml.load(x, Loader=yaml.SafeLoader)",
     ],
 )
-def test_and_nothing_else(source: str) -> None:
-    assert offences(source) == []
+def test_safe_code_is_accepted(source: str) -> None:
+    assert violations(source) == []

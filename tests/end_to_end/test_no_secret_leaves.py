@@ -1,4 +1,4 @@
-"""Promise 3: thirty secrets go in through every door; not one byte that is written or sent holds any of them."""
+"""Secrets in questions, documents, config and environment are neither written, printed nor sent."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ _SHAPES = (
 _PLACES = ("question", "reference", "deep", "document", "answer", "tag")
 SHAPED = {place: [shape.format(f"{place}0{n}") for n, shape in enumerate(_SHAPES)] for place in _PLACES}
 """Five kinds of keys for each place."""
-SAID = {
+SENTENCES = {
     "Authorization: Basic {}": "YmFzaWMta2V5LTAwMQ0011",
     "postgresql://ann:{}@db/x": "url-password-0022",
     "export SERVICE_PASSWORD={}": "named-password-0033",
 }
 ENV = {"MY_SERVICE_TOKEN": 'odd "value" of\\ the environment 0044', "SOME_API_KEY_PROD": "plain-words-as-a-key"}
 CONFIG = "config-file-password-0055"
-CANARIES = [*(secret for place in SHAPED.values() for secret in place), *SAID.values(), *ENV.values(), CONFIG]
+CANARIES = [*(secret for place in SHAPED.values() for secret in place), *SENTENCES.values(), *ENV.values(), CONFIG]
 
 
 def forms(secret: str) -> set[bytes]:
-    """A secret as it may stand in a file: as it is, in JSON, in a Python text, in a URL."""
+    """A secret as plain text, in JSON, in Python source and in a URL."""
     texts = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe="")}
     return {text.encode() for text in texts}
 
 
 def project(folder: Path) -> list[str]:
-    """A project that holds secrets in its config, questions, documents and answers; the arguments to run it."""
+    """Create a project with secrets in its config, questions, documents and answers; returns arguments to run it."""
     deep: Any = SHAPED["deep"]
     for level in range(40):
         deep = {f"level {level}": deep}
-    said = " ".join(sentence.format(secret) for sentence, secret in SAID.items())
-    question = " ".join(["What are the keys?", *SHAPED["question"], said, *ENV.values()])
+    text = " ".join(sentence.format(secret) for sentence, secret in SENTENCES.items())
+    question = " ".join(["What are the keys?", *SHAPED["question"], text, *ENV.values()])
     rows = [
         {"id": "a", "question": question, "reference": " ".join(SHAPED["reference"]), "deep": deep},
         {"id": "b", "question": f"Nobody knows {SHAPED['question'][0]}, so replaying fails."},
@@ -89,7 +89,7 @@ def test_no_secret_is_written_printed_or_sent(tmp_path: Path) -> None:
             [sys.executable, "-m", "llmops_flows", *arguments],
             cwd=work, env=env, capture_output=True, timeout=60,
         )  # fmt: skip
-        assert done.returncode == 1, (done.stdout + done.stderr).decode()  # one question fails, as it should
+        assert done.returncode == 1, (done.stdout + done.stderr).decode()  # one question fails on purpose
         store = TraceStore(home / "traces.sqlite")
         until = time.monotonic() + 30
         while store.outbox.pending_counts() and time.monotonic() < until:
@@ -106,7 +106,7 @@ def test_no_secret_is_written_printed_or_sent(tmp_path: Path) -> None:
     assert any(path.parts[-2:] == (".hydra", "config.yaml") for path in written)
 
 
-def test_a_sweep_hides_what_was_typed(tmp_path: Path) -> None:
+def test_a_sweep_redacts_its_command_line(tmp_path: Path) -> None:
     question = f"Is {SHAPED['question'][0]} a key?"
     sweep = ["-m", "flow=chat", "model=echo", f"question={question}", "samples=1,2"]
     env = {**os.environ, "LLMOPS_FLOWS_HOME": str(tmp_path / "home")}

@@ -1,4 +1,4 @@
-"""Promise 10: nothing leaves this machine; files are written in project, cache folder and temporary folder only."""
+"""A run contacts no other machine, and writes only to the project, the home folder and the temporary folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ sys.exit(code)
 
 
 def watched(folder: Path, *arguments: str) -> dict[str, list[str]]:
-    """What a command line connects to and opens for writing."""
+    """The connections that a command makes, and the files that it opens for writing."""
     work, home = folder / "work", folder / "home"
     for place in (work, folder / "temporary"):
         place.mkdir(exist_ok=True)
@@ -38,11 +38,11 @@ def watched(folder: Path, *arguments: str) -> dict[str, list[str]]:
     command = [sys.executable, "-c", WATCH, str(folder / "seen.json"), *arguments]
     done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    found: dict[str, list[str]] = json.loads((folder / "seen.json").read_text())
-    return found
+    events: dict[str, list[str]] = json.loads((folder / "seen.json").read_text())
+    return events
 
 
-def test_a_run_with_scores_stays_on_this_machine(tmp_path: Path) -> None:
+def test_a_run_with_scores_contacts_no_other_machine(tmp_path: Path) -> None:
     run = ("flow=rag_support", "model=extractive", "retriever=hybrid", "questions.limit=3")
     for _ in range(2):
         seen = watched(tmp_path, *run)
@@ -52,6 +52,6 @@ def test_a_run_with_scores_stays_on_this_machine(tmp_path: Path) -> None:
         assert [file for file in seen["files"] if not file.startswith(allowed)] == []
 
 
-def test_checking_and_shipping_stay_on_this_machine(tmp_path: Path) -> None:
+def test_check_and_ship_make_no_connection(tmp_path: Path) -> None:
     for arguments in (("check", "flow=rag_support"), ("ship",)):
         assert watched(tmp_path, *arguments)["connections"] == []
