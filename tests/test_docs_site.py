@@ -21,7 +21,10 @@ from .support.browser import show
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-API = re.findall(r"^::: (\S+)$", (DOCS / "reference" / "api.md").read_text(), re.MULTILINE)
+DOCUMENTED = {
+    path.name: re.findall(r"^::: (\S+)$", path.read_text(), re.MULTILINE) for path in (DOCS / "reference").glob("*.md")
+}
+IDENTIFIERS = sorted(identifier for identifiers in DOCUMENTED.values() for identifier in identifiers)
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 EXTERNAL = re.compile(r"""<(?:script|link|img|iframe)[^>]*\s(?:src|href)=["']?((?:https?:)?//[^"' >]+)""")
@@ -57,22 +60,24 @@ def test_links_between_pages_stay_inside_the_docs_folder() -> None:
 
 
 def test_the_api_page_documents_every_public_name() -> None:
-    assert sorted(API) == sorted(f"llmops_flows.{name}" for name in llmops_flows.__all__)
+    assert sorted(DOCUMENTED["api.md"]) == sorted(f"llmops_flows.{name}" for name in llmops_flows.__all__)
 
 
-@pytest.mark.parametrize("identifier", API)
-def test_an_identifier_of_the_api_page_imports(identifier: str) -> None:
+@pytest.mark.parametrize("identifier", IDENTIFIERS)
+def test_an_identifier_of_the_reference_imports(identifier: str) -> None:
     module, _, name = identifier.rpartition(".")
     assert getattr(import_module(module), name) is not None
 
 
-def test_docstrings_of_the_api_can_be_parsed(caplog: pytest.LogCaptureFixture) -> None:
+def test_docstrings_of_the_reference_can_be_parsed(caplog: pytest.LogCaptureFixture) -> None:
     """The mistakes that make `make docs` fail, without its environment."""
     options = CONFIG["plugins"][-1]["mkdocstrings"]["handlers"]["python"]["options"]["docstring_options"]
     package = griffe.load("llmops_flows", search_paths=[ROOT])
     with caplog.at_level(logging.WARNING, logger="griffe"):
-        for identifier in API:
-            documented = package[identifier.partition(".")[2]].final_target
+        for identifier in IDENTIFIERS:
+            documented = package[identifier.partition(".")[2]]
+            if documented.is_alias:
+                documented = documented.final_target
             for item in (documented, *documented.members.values()):
                 if item.docstring is not None and not item.is_alias and not item.name.startswith("_"):
                     item.docstring.parse("google", **options)
