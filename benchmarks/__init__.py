@@ -1,1 +1,1 @@
-"""Ratios against what a user would otherwise do, measured side by side in one run. `make bench` prints them all."""
+"""Benchmarks: ratios to what a user would otherwise do, measured side by side. `make bench` prints all of them."""

@@ -1,4 +1,4 @@
-"""Runs every benchmark, each in a process of its own: `python -m benchmarks [name ...]`."""
+"""Run benchmarks, each in its own process: `python -m benchmarks [name ...]`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _NOT_ALONE = ("__init__", "__main__", "measure", "plain_rag", "sweeps")
 
 
 def main(wanted: list[str]) -> int:
-    """Run the named benchmarks, or all. Returns 1 when one of them could not be run, 2 when a name is unknown."""
+    """Run the named benchmarks, or all. Returns 1 if one fails, 2 if a name is unknown."""
     known = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in _NOT_ALONE)
     unknown = sorted(set(wanted) - set(known))
     if unknown:
-        print(f"no benchmark {', '.join(unknown)}; choose from: {', '.join(known)}", file=sys.stderr)
+        print(f"unknown benchmark {', '.join(unknown)}; choose from: {', '.join(known)}", file=sys.stderr)
         return 2
     failed = [
         name for name in wanted or known if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode
     ]
     if failed:
-        print(f"\ncould not be measured: {', '.join(failed)}", file=sys.stderr)
+        print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""A cache hit of one stage, integrity check included, against a hit of LangChain's SQLiteCache."""
+"""A cache hit of one stage with its integrity check, compared with a hit of LangChain's SQLiteCache."""
 
 from __future__ import annotations
 

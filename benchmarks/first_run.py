@@ -1,4 +1,4 @@
-"""The first run, one question, nothing known: against a script that wires the same parts by hand."""
+"""The first run of one question without a cache, compared with a script of the same parts."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Step(Stage):
 
 
 class Silent(BaseTracer):
-    """A tracer that keeps nothing."""
+    """A tracer that stores nothing."""
 
     def _persist_run(self, run: Run) -> None:
         return

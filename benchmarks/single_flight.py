@@ -1,4 +1,4 @@
-"""Eight processes race for the same 100 keys: how often each is computed, and what the race costs in time."""
+"""Eight processes request the same 100 keys: how often each is computed, and the time that it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the commands take that only look at a config, against a bare Hydra app and a bare import."""
+"""The time of commands that only read a config, compared with a bare Hydra app and a bare import."""
 
 from __future__ import annotations
 

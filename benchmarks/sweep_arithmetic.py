@@ -1,4 +1,4 @@
-"""288 variants x 50 questions, counted: each index, retrieval and answer once, whatever the number of variants."""
+"""288 points x 50 questions, counted: each index, retrieval and answer is computed once."""
 
 from __future__ import annotations
 

@@ -189,8 +189,8 @@ function drawChanged() {
   const list = (head, some) => el("p", {}, el("span", { class: "small", text: `${head} (${some.length}): ` }),
     ...some.slice(0, 24).map(([step, q]) => el("button", { type: "button", text: D.questions[q][0],
       title: `${signed(step)}  ${questionName(q)}`, on: { click: () => ((state.q = q), chosen()) } })));
-  const parts = [el("p", { class: "small", text:
-    `From A to B, ${answers} of ${plural(D.questions.length, "answer")} changed; by ${metricName(metric) || "no metric"}:` })];
+  const changed = `From A to B, ${answers} of ${plural(D.questions.length, "answer")} changed`;
+  const parts = [el("p", { class: "small", text: moved.length ? `${changed}; by ${metricName(metric)}:` : `${changed}.` })];
   const [up, down] = [moved.filter(([step]) => step > 0), moved.filter(([step]) => step < 0)];
   if (up.length) parts.push(list("improved", up));
   if (down.length) parts.push(list("regressed", down));
