@@ -92,7 +92,7 @@ def test_a_failed_point_does_not_stop_the_others_and_no_key_is_shown_or_saved(
     assert answered(project) == ["2", "3"]
     assert "2 of 2: model: ValueError: it went wrong" in process.stdout
     assert process.stdout.count(" failed:") == 2 and "2 of 4 points finished" in process.stdout
-    assert "odd: 4 variants" in process.stdout
+    assert "odd: 4 points" in process.stdout
     assert "the key is [REDACTED]" in process.stdout
     written = [path for folder in (project / "out", home) for path in folder.rglob("*") if path.is_file()]
     shown = [(process.stdout + process.stderr).encode(), *(path.read_bytes() for path in written)]
