@@ -1,1 +1,1 @@
-"""Bridges to whole frameworks."""
+"""Bridges to other frameworks: LangChain, LlamaIndex, guardrails-ai, TruLens, LangSmith, OpenTelemetry, Optuna."""

@@ -1,4 +1,4 @@
-"""Optuna proposes the points of a search, and keeps what came of them in a study."""
+"""Optuna studies: they propose the points of a search and store the results."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from llmops_flows.text.suggestions import did_you_mean
 EXTRA = "optuna"
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "nsga2": "NSGAIISampler", "cmaes": "CmaEsSampler"}
 GRID = "grid"
-"""Every point in order. Ours: Optuna's own sampler works in its own loop only."""
+"""Every point in order; implemented here, since Optuna's grid sampler needs Optuna's own loop."""
 ParameterValue = str | int | float
 DONE, FAILED, PRUNED, WAITING = "done", "failed", "left out", "waiting"
 
 
 @dataclass(frozen=True)
 class SearchParameter:
-    """What may vary in a search.
+    """A parameter of a search.
 
     Attributes:
-        name: the key that it sets; several with commas between them where axes move together.
+        name: the config key that it sets; comma-separated keys if axes vary together.
         steps: text of a value to the overrides that set it, in order; empty for an interval.
-        numbers: least and greatest value where values have an order and a distance; None for a choice.
-        step: the distance of two values; None where anything between the ends will do.
-        log: search the orders of magnitude.
+        numbers: minimum and maximum of a number; None for a choice.
+        step: distance between two values; None for a continuous interval.
+        log: search on a logarithmic scale.
     """
 
     name: str
@@ -46,17 +46,17 @@ class SearchParameter:
 
     @property
     def sample_values(self) -> list[ParameterValue]:
-        """The values that tell whether the parameter is right: each choice, or both ends."""
+        """Values that check the parameter: each choice, or minimum and maximum."""
         return list(dict.fromkeys(self.numbers)) if self.numbers is not None else list(self.steps)
 
     @property
     def is_integer(self) -> bool:
-        """Whether its values are whole numbers."""
+        """Whether its values are integers."""
         return self.numbers is not None and all(isinstance(end, int) for end in self.numbers)
 
     @property
     def values(self) -> list[ParameterValue] | None:
-        """All its values in order; None where there is no end of them."""
+        """All values in order; None for a continuous interval."""
         if self.numbers is None:
             return list(self.steps)
         if self.is_integer:
@@ -74,14 +74,14 @@ class SearchParameter:
 
 @dataclass(frozen=True)
 class StudyTrial:
-    """A proposal and what came of it.
+    """A trial of a study.
 
     Attributes:
-        number: its place in the study.
+        number: its position in the study.
         values: name of each parameter to its value.
-        state: DONE, FAILED, LEFT_OUT (a condition forbids it), WAITING (proposed, and not told yet).
-        figures: what it reached, an objective each; () unless it is DONE.
-        notes: plain data that was put down with it.
+        state: DONE, FAILED, PRUNED (excluded by a constraint) or WAITING (proposed, without a result).
+        figures: the value of each objective; () unless it is DONE.
+        notes: plain data that is stored with it.
     """
 
     number: int
@@ -93,7 +93,7 @@ class StudyTrial:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """How proposals are made. `directions`: for each objective whether more is better. The rest: see Settings."""
+    """How trials are proposed. `directions`: whether each objective is maximized. The rest: see the settings."""
 
     parameters: Sequence[SearchParameter]
     directions: Sequence[bool]
@@ -104,10 +104,10 @@ class StudyPlan:
 
 
 class OptunaStudy:
-    """A study in a storage of Optuna's, begun or gone on with.
+    """A new or existing study in an Optuna storage.
 
     Raises:
-        ConfigError: the sampler is not known, or does not fit; a study of that name is about something else.
+        ConfigError: the sampler is unknown or does not fit the search, or the study of that name is of another search.
         MissingExtra: Optuna is not installed.
         StoreError: the storage cannot be opened.
     """
@@ -119,18 +119,18 @@ class OptunaStudy:
         self._sampler(0)
         directions = ["maximize" if more else "minimize" for more in plan.directions]
         try:
-            self._storage = _opened(self._optuna, storage)
+            self._storage = _open_storage(self._optuna, storage)
             self._study = self._optuna.create_study(
                 study_name=name, storage=self._storage, directions=directions, load_if_exists=True
             )
-        except Exception as error:  # each database has errors of its own
-            raise StoreError(redact(f"the study cannot be kept in {storage!r}: {error}")) from error
-        self._same(about)
+        except Exception as error:  # each database has its own exceptions
+            raise StoreError(redact(f"the study cannot be stored in {storage!r}: {error}")) from error
+        self._check_search(about)
         self._ids: dict[int, int] = {}
         self._spaces = {parameter.name: self._distribution(parameter) for parameter in plan.parameters}
 
     def close(self) -> None:
-        """Let the storage go."""
+        """Close the storage."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
@@ -140,31 +140,31 @@ class OptunaStudy:
 
     @property
     def trials(self) -> list[StudyTrial]:
-        """Every trial whose proposal is complete, in order."""
-        found = (self._trial(frozen) for frozen in self._study.get_trials(deepcopy=False))
-        return [trial for trial in found if trial.values.keys() == self._spaces.keys()]
+        """Every trial that has a value for each parameter, in order."""
+        trials = (self._trial(frozen) for frozen in self._study.get_trials(deepcopy=False))
+        return [trial for trial in trials if trial.values.keys() == self._spaces.keys()]
 
     @property
     def best_numbers(self) -> list[int]:
-        """The numbers of the trials that no other beats in every objective; [] before the first one is done."""
+        """The numbers of the Pareto-optimal trials; [] before the first one is done."""
         if not any(trial.state == DONE for trial in self.trials):
             return []
         return sorted(trial.number for trial in self._study.best_trials if "same_as" not in trial.user_attrs)
 
     def ask(self) -> StudyTrial:
-        """The next proposal: a function of the seed and of all trials before it. A used-up grid repeats itself."""
+        """The next trial, determined by the seed and all trials before it. A grid that is exhausted repeats."""
         if self._plan.sampler == GRID:
             self._next_of_grid()
         number = len(self._study.get_trials(deepcopy=False))
         self._study.sampler = self._sampler(number)
-        with _quiet():
-            asked = self._study.ask(self._spaces)
-        self._ids[asked.number] = asked._trial_id
-        return StudyTrial(asked.number, dict(asked.params), WAITING)
+        with _no_warnings():
+            trial = self._study.ask(self._spaces)
+        self._ids[trial.number] = trial._trial_id
+        return StudyTrial(trial.number, dict(trial.params), WAITING)
 
     def enqueue(self, trial: StudyTrial) -> None:
-        """Propose the values of a trial once more."""
-        with _quiet():
+        """Propose the values of a trial again."""
+        with _no_warnings():
             self._study.enqueue_trial(dict(trial.values))
 
     def complete(self, number: int, figures: Sequence[float]) -> None:
@@ -174,18 +174,16 @@ class OptunaStudy:
         self._study.tell(number, state=self._optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
     def prune(self, number: int) -> None:
-        """A condition forbids the point: the sampler learns to keep away from there."""
+        """Mark a trial as excluded by a constraint, so that the sampler avoids such points."""
         self._study.tell(number, state=self._optuna.trial.TrialState.PRUNED, skip_if_finished=True)
 
     def add_note(self, number: int, name: str, value: Any) -> None:
-        """Put plain data down with a waiting trial, secrets masked. One that was told meanwhile stays as it is."""
+        """Store plain data with a waiting trial, with secrets masked; a finished trial is unchanged."""
         id = self._ids.get(number) or self._study.get_trials(deepcopy=False)[number]._trial_id
         try:
             self._study._storage.set_trial_user_attr(id, name, redact_value(value))
         except self._optuna.exceptions.UpdateFinishedTrialError:
             pass
-
-    # -- of Optuna -------------------------------------------------------------------------------------------------
 
     def _trial(self, frozen: Any) -> StudyTrial:
         states = {"COMPLETE": DONE, "FAIL": FAILED, "PRUNED": PRUNED}
@@ -193,16 +191,16 @@ class OptunaStudy:
         figures = tuple(frozen.values) if state == DONE else ()
         return StudyTrial(frozen.number, dict(frozen.params), state, figures, dict(frozen.user_attrs))
 
-    def _same(self, about: Mapping[str, str]) -> None:
-        """A study compares its points: all of them must be of one pipeline, one space and the same objectives."""
-        kept = self._study.user_attrs
-        other = [name for name, value in about.items() if kept.get(name, value) != value]
-        if other:
-            what = f"the study {self.name!r} is about something else: other {' and '.join(other)}"
-            hint = "name another study, or leave the name out: a study is then found by what it is about"
+    def _check_search(self, about: Mapping[str, str]) -> None:
+        """All points of a study must have the same pipeline, search space and objectives."""
+        stored = self._study.user_attrs
+        different = [name for name, value in about.items() if stored.get(name, value) != value]
+        if different:
+            what = f"the study {self.name!r} is of another search: different {' and '.join(different)}"
+            hint = "use another study_name, or none: the name is then derived from the search"
             raise ConfigError(Problem(what, "hydra.sweeper.study_name", hint=hint))
         for name, value in about.items():
-            if name not in kept:
+            if name not in stored:
                 self._study.set_user_attr(name, value)
 
     def _distribution(self, parameter: SearchParameter) -> Any:
@@ -215,7 +213,7 @@ class OptunaStudy:
         return kinds.FloatDistribution(float(low), float(high), log=parameter.log, step=parameter.step)
 
     def _sampler(self, number: int) -> Any:
-        """The sampler for the trial of a number. Made anew each time, so that a killed search goes on as it would."""
+        """The sampler of a trial. It is made anew for each trial, so that an interrupted search resumes identically."""
         plan = self._plan
         if plan.sampler == GRID:
             return self._optuna.samplers.RandomSampler()
@@ -224,7 +222,7 @@ class OptunaStudy:
         if plan.seed is not None:
             options["seed"] = int.from_bytes(hashlib.sha256(f"{plan.seed}/{number}".encode()).digest()[:4], "big")
         try:
-            with _quiet():
+            with _no_warnings():
                 return getattr(self._optuna.samplers, SAMPLERS[plan.sampler])(**options)
         except (TypeError, ValueError, AssertionError) as error:
             raise ConfigError(Problem(str(error), "hydra.sweeper.sampler_options")) from None
@@ -233,7 +231,7 @@ class OptunaStudy:
         tried = {tuple(trial.values[name] for name in self._spaces) for trial in self.trials}
         for values in _grid(self._plan.parameters):
             if values not in tried:
-                with _quiet():
+                with _no_warnings():
                     self._study.enqueue_trial(dict(zip(self._spaces, values, strict=True)))
                 return
 
@@ -241,11 +239,11 @@ class OptunaStudy:
 def _check(optuna: Any, plan: StudyPlan) -> None:
     if plan.sampler not in SAMPLERS:
         hint = did_you_mean(plan.sampler, [*SAMPLERS, GRID])
-        raise ConfigError(Problem(f"there is no sampler {plan.sampler!r}", "hydra.sweeper.sampler", hint=hint))
+        raise ConfigError(Problem(f"unknown sampler {plan.sampler!r}", "hydra.sweeper.sampler", hint=hint))
     if plan.sampler == "cmaes":
         if len(plan.directions) > 1:
             hint = "sampler=tpe or nsga2, or one objective"
-            raise ConfigError(Problem("cmaes seeks one objective only", "hydra.sweeper.sampler", hint=hint))
+            raise ConfigError(Problem("cmaes supports one objective only", "hydra.sweeper.sampler", hint=hint))
         load("cmaes", EXTRA, "hydra.sweeper.sampler=cmaes")
     known = [n for n in inspect.signature(getattr(optuna.samplers, SAMPLERS[plan.sampler])).parameters if n != "seed"]
     problems = [
@@ -258,33 +256,33 @@ def _check(optuna: Any, plan: StudyPlan) -> None:
 
 
 def _defaults(plan: StudyPlan) -> dict[str, Any]:
-    given: dict[str, dict[str, Any]] = {
-        "tpe": {"constant_liar": True},  # the points of a batch keep away from each other
+    defaults: dict[str, dict[str, Any]] = {
+        "tpe": {"constant_liar": True},  # spreads the points of a batch
         "nsga2": {"population_size": plan.generation},
         "cmaes": {"warn_independent_sampling": False},
     }
-    return given.get(plan.sampler, {})
+    return defaults.get(plan.sampler, {})
 
 
 def _grid(parameters: Sequence[SearchParameter]) -> Iterator[tuple[ParameterValue, ...]]:
     for parameter in parameters:
         if parameter.values is None:
-            hint = "name its values: range(START,STOP,STEP), a,b,c; or take another sampler"
-            raise ConfigError(Problem("a grid of an interval has no end", parameter.name, hint=hint))
+            hint = "list its values: range(START,STOP,STEP) or a,b,c; or use another sampler"
+            raise ConfigError(Problem("a grid needs a finite number of values", parameter.name, hint=hint))
     return itertools.product(*(parameter.values or () for parameter in parameters))
 
 
-def _opened(optuna: Any, storage: str) -> Any:
-    """A storage by the address of a database, or a SQLite file."""
+def _open_storage(optuna: Any, storage: str) -> Any:
+    """A storage at a database URL, or in a SQLite file."""
     if "://" in storage:
         return optuna.storages.RDBStorage(storage)
     path = Path(storage).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": lambda: _connected(path)})
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"creator": lambda: _connect(path)})
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    """Other processes are waited for. A commit is safe when a process dies, and does not wait for the disk."""
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that waits for other processes. Commits survive a killed process, not a power failure."""
     connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -292,8 +290,8 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna warns of what it calls experimental, and of itself."""
+def _no_warnings() -> Iterator[None]:
+    """Hide Optuna's warnings about experimental features."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

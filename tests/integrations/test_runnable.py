@@ -177,11 +177,11 @@ def test_it_says_what_it_takes_and_gives(flow: FlowRunnable) -> None:
 def test_a_wrong_input_says_what_was_expected(flow: FlowRunnable) -> None:
     with pytest.raises(InputError, match=r"'question'.*'text'"):
         flow.invoke({"text": "a"})
-    with pytest.raises(InputError, match=r"a string or a dict with question; it was given 3 \(int\)"):
+    with pytest.raises(InputError, match=r"a string or a dict with question, got 3 \(int\)"):
         flow.invoke(3)
     with pytest.raises(InputError, match=r"did you write 'questoin' for 'question'\?"):
         flow.invoke({"questoin": "a"})
-    with pytest.raises(InputError, match=r"is a text; it was given 5 \(int\)"):
+    with pytest.raises(InputError, match=r"must be text, got 5 \(int\)"):
         flow.invoke({"question": 5})
     with pytest.raises(InputError, match=r"the input has 'question' \(None\)$"):
         flow.invoke({"question": None})

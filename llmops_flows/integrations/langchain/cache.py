@@ -1,4 +1,4 @@
-"""Our sealed store as the LLM cache of an existing LangChain app: `set_llm_cache(store_cache(path))`."""
+"""A store of llmops_flows as the LLM cache of a LangChain app: `set_llm_cache(store_cache(store))`."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ _PAUSE = 0.02
 def store_cache(
     store: Store, *, tenant: str = "", keep_sampled: bool = False, wait: float = 0.0, model: Any = None
 ) -> Any:
-    """A LangChain BaseCache over a store of ours, shared by threads and processes.
+    """A LangChain BaseCache over a store, shared by threads and processes.
 
-    A store in trouble costs no call, a damaged row is a miss, and a hit says that it cost nothing: its usage is
-    gone, `response_metadata["cached"]` is True.
+    If the store fails, the model is called; a damaged row is a miss. A cached answer has no usage, and
+    `response_metadata["cached"]` is True.
 
     Args:
-        store: where answers are kept, as `SQLiteStore(path)`.
-        tenant: answers are never shared between tenants.
-        keep_sampled: keep answers that were drawn (temperature above 0, no seed) too; LangChain does.
-        wait: for how many seconds a call waits for an equal one that is being answered, instead of asking too. When
-            that one fails, those who wait ask themselves once the time is over.
-        model: whose answers alone these are: every field of the model counts. LangChain tells a cache only what the
-            model's `_identifying_params` say, so that models which differ elsewhere share answers. See `cached`.
+        store: a store such as `SQLiteStore(path)`.
+        tenant: tenants never share answers.
+        keep_sampled: also store sampled answers (temperature above 0 without a seed), as LangChain does.
+        wait: seconds that a call waits for an equal call in progress before it calls the model itself.
+        model: restricts the cache to this model, by all of its fields. Otherwise LangChain passes only
+            `_identifying_params` to a cache, and models that differ in other fields share answers. See `cached`.
     """
     identity = "" if model is None else _identity(model)
     return store_cache_class()(_Answers(store, tenant, identity, keep_sampled, wait))
 
 
 def cached(model: Any, store: Store, **options: Any) -> Any:
-    """The LangChain model with a cache of its own: `cached(ChatOpenAI(...), store)`. Options as of `store_cache`."""
+    """The LangChain model with its own cache: `cached(ChatOpenAI(...), store)`. Options: see `store_cache`."""
     return model.model_copy(update={"cache": store_cache(store, model=model, **options)})
 
 
@@ -59,11 +58,11 @@ class _Answers:
         self.scope = digest("langchain", tenant, model)
         self.keep_sampled = keep_sampled
         self._meta = encode({"stage": "langchain", **({"tenant": tenant} if tenant else {})})
-        self._asking: dict[str, str] = {}
+        self._leases: dict[str, str] = {}
 
     def key(self, prompt: str, model: str) -> str:
-        era = self.store.entries([self.scope]).get(self.scope)
-        return digest(self.scope, era.address if era else "", prompt, model)
+        entry = self.store.entries([self.scope]).get(self.scope)
+        return digest(self.scope, entry.address if entry else "", prompt, model)
 
     def find(self, key: str) -> list[Any] | None:
         entry = self.store.entries([key]).get(key)
@@ -72,54 +71,54 @@ class _Answers:
 
     def lookup(self, prompt: str, model: str) -> list[Any] | None:
         key = self.key(prompt, model)
-        found = self.find(key)
-        until = time.monotonic() + self._wait
-        while found is None and not self._go(key, until):
+        generations = self.find(key)
+        deadline = time.monotonic() + self._wait
+        while generations is None and not self._may_call(key, deadline):
             time.sleep(_PAUSE)
-            found = self.find(key)
-        return found
+            generations = self.find(key)
+        return generations
 
     async def alookup(self, prompt: str, model: str) -> list[Any] | None:
         key = await asyncio.to_thread(self.key, prompt, model)
-        found = await asyncio.to_thread(self.find, key)
-        until = time.monotonic() + self._wait
-        while found is None and not await asyncio.to_thread(self._go, key, until):
+        generations = await asyncio.to_thread(self.find, key)
+        deadline = time.monotonic() + self._wait
+        while generations is None and not await asyncio.to_thread(self._may_call, key, deadline):
             await asyncio.sleep(_PAUSE)
-            found = await asyncio.to_thread(self.find, key)
-        return found
+            generations = await asyncio.to_thread(self.find, key)
+        return generations
 
     def update(self, prompt: str, model: str, generations: Sequence[Any]) -> None:
         key = self.key(prompt, model)
         try:
             data = encode([_plain(generation) for generation in generations])
         except (TypeError, ValueError):
-            return  # an answer that is no plain data is asked for again
-        if not has_secret(data) and (self.keep_sampled or not _drawn(model)):
+            return  # not plain data: never cached
+        if not has_secret(data) and (self.keep_sampled or not _is_sampled(model)):
             self.store.put({key: Entry(digest(data), self._meta)}, {digest(data): data})
-        if owner := self._asking.pop(key, ""):
+        if owner := self._leases.pop(key, ""):
             self.store.release([key], owner)
 
     def clear(self) -> None:
-        """Begin a new era: what was kept before is never found again (its bytes stay until the store is removed)."""
-        era = uuid.uuid4().bytes
-        self.store.put({self.scope: Entry(digest(era), self._meta)}, {digest(era): era})
+        """Change the keys, so that stored answers are not found again; their bytes stay in the store."""
+        generation = uuid.uuid4().bytes
+        self.store.put({self.scope: Entry(digest(generation), self._meta)}, {digest(generation): generation})
 
-    def _go(self, key: str, until: float) -> bool:
-        """Whether to ask the model: nobody else is at it, or the time to wait is over."""
-        return self._wait <= 0 or time.monotonic() >= until or self._ours(key)
+    def _may_call(self, key: str, deadline: float) -> bool:
+        """Whether to call the model: no equal call is in progress, or the wait is over."""
+        return self._wait <= 0 or time.monotonic() >= deadline or self._acquire(key)
 
-    def _ours(self, key: str) -> bool:
-        """Whether nobody else is asking this now."""
+    def _acquire(self, key: str) -> bool:
+        """Whether this call got the lease of the key."""
         owner = new_owner()
         mine = self.store.lease([key], owner, seconds=self._wait)[key].granted
         if mine:
-            self._asking[key] = owner
+            self._leases[key] = owner
         return mine
 
 
 @cache
 def store_cache_class() -> type:
-    """The class of what `store_cache` gives; made late, since LangChain is slow to load."""
+    """The class that `store_cache` returns; defined on first use, since LangChain is slow to import."""
     base = load("langchain_core.caches", "langchain").BaseCache
 
     class StoreCache(base):  # type: ignore[misc,valid-type]
@@ -151,37 +150,37 @@ def store_cache_class() -> type:
 
 def _plain(generation: Any) -> dict[str, Any]:
     """A generation as plain data."""
-    kept: dict[str, Any] = {"info": generation.generation_info}
+    data: dict[str, Any] = {"info": generation.generation_info}
     if hasattr(generation, "message"):
         messages = load("langchain_core.messages", "langchain")
         message = messages.message_chunk_to_message(generation.message)
-        [kept["message"]] = messages.messages_to_dict([message])
+        [data["message"]] = messages.messages_to_dict([message])
     else:
-        kept["text"] = generation.text
-    return kept
+        data["text"] = generation.text
+    return data
 
 
-def _generation(kept: dict[str, Any]) -> Any:
-    """What `_plain` was given, but that it cost nothing this time."""
+def _generation(data: dict[str, Any]) -> Any:
+    """The generation of plain data, without its usage."""
     outputs = load("langchain_core.outputs", "langchain")
-    if "message" not in kept:
-        return outputs.Generation(text=kept["text"], generation_info=kept["info"])
-    [message] = load("langchain_core.messages", "langchain").messages_from_dict([kept["message"]])
+    if "message" not in data:
+        return outputs.Generation(text=data["text"], generation_info=data["info"])
+    [message] = load("langchain_core.messages", "langchain").messages_from_dict([data["message"]])
     if hasattr(message, "usage_metadata"):
         message.usage_metadata = None
     metadata = {k: v for k, v in message.response_metadata.items() if k not in ("token_usage", "usage")}
     message.response_metadata = {**metadata, "cached": True}
-    return outputs.ChatGeneration(message=message, generation_info=kept["info"])
+    return outputs.ChatGeneration(message=message, generation_info=data["info"])
 
 
-def _drawn(model: str) -> bool:
-    """Whether a model, as LangChain describes it to a cache, draws its answers at random."""
-    found = _TEMPERATURE.findall(model)
-    return bool(found) and float(found[-1].strip(".") or 0) > 0 and not _SEED.search(model)
+def _is_sampled(model: str) -> bool:
+    """Whether a model samples, by the text with which LangChain describes it to a cache."""
+    temperatures = _TEMPERATURE.findall(model)
+    return bool(temperatures) and float(temperatures[-1].strip(".") or 0) > 0 and not _SEED.search(model)
 
 
 def _identity(model: Any) -> str:
-    """Address of every field of a model but its secrets and its cache."""
+    """Digest of every field of a model except secrets and the cache."""
     cls = type(model)
     fields = {name: _field(getattr(model, name, None)) for name in cls.model_fields if name != "cache"}
     return address({"class": f"{cls.__module__}.{cls.__qualname__}", "fields": fields})
@@ -200,11 +199,11 @@ def _field(value: Any) -> Any:
 
 
 def _warn_once() -> Any:
-    told: set[str] = set()
+    topics: set[str] = set()
 
     def warn(topic: str, text: str) -> None:
-        if topic not in told:
-            told.add(topic)
+        if topic not in topics:
+            topics.add(topic)
             log.warning(text)
 
     return warn

@@ -1,4 +1,4 @@
-"""Stages as child runs of the caller's LangChain run, so that a flow nests in the trace of the app around it."""
+"""Reports stages as child runs of the caller's LangChain run, so that a flow nests in the trace of the app."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _DETAILS: tuple[Literal["input_token_details", "output_token_details"], ...] = (
 
 
 class ChildRuns:
-    """A sink that tells LangChain callbacks what each stage does: retrievers, models and chains as what they are.
+    """A sink that calls LangChain callbacks for each stage: as a retriever, a chat model or a chain.
 
     Args:
         managers: record id to the callback manager of its run.
         records: the records of the run.
-        tokens: whether tokens are told; not where a guardrail may still block or change what they say.
+        tokens: whether tokens are reported; False if a guardrail may still change the answer.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ChildRuns:
         """Nothing to release."""
 
     def child(self, stage: str, record: str) -> Any:
-        """The callbacks for what a stage runs for a record; None where nobody listens."""
+        """The callbacks for what a stage runs for a record; None without a listener."""
         run = self._open.get((stage, record))
         parent = run if hasattr(run, "get_child") else self._managers.get(record)
         return None if parent is None else parent.get_child()
@@ -71,20 +71,20 @@ class ChildRuns:
         if manager is None:
             return
         child, slots = manager.get_child(name), self._records[record].slots
-        given = {slot: slots[slot].value for slot in stage.reads if slot in slots and slots[slot].loaded}
+        inputs = {slot: slots[slot].value for slot in stage.reads if slot in slots and slots[slot].loaded}
         if isinstance(stage, Retriever):
-            run: Any = child.on_retriever_start({"name": name}, str(given.get("question", "")), name=name)
+            run: Any = child.on_retriever_start({"name": name}, str(inputs.get("question", "")), name=name)
         elif isinstance(stage, Model) and not stage.reports_to_callbacks:
-            about = {
+            metadata = {
                 "ls_provider": stage.provider,
                 "ls_model_name": stage.name,
                 "ls_model_type": "chat",
             }
-            child.add_metadata({**about, "ls_temperature": stage.temperature}, inherit=False)
-            messages: list[BaseMessage] = convert_to_messages(given.get("messages", []))
+            child.add_metadata({**metadata, "ls_temperature": stage.temperature}, inherit=False)
+            messages: list[BaseMessage] = convert_to_messages(inputs.get("messages", []))
             run = child.on_chat_model_start({"name": name}, [messages], name=name)[0]
         else:
-            run = child.on_chain_start({"name": name}, given, name=name)
+            run = child.on_chain_start({"name": name}, inputs, name=name)
         self._open[name, record] = run
 
     def _finish(self, name: str, stage: Stage, record: str, span: Span) -> None:
@@ -92,13 +92,13 @@ class ChildRuns:
         if run is None:
             return
         if span.state == "failed":
-            told = self._records[record].error or RuntimeError(span.error)
-            (run.on_retriever_error if isinstance(stage, Retriever) else _error(run))(told)
+            error = self._records[record].error or RuntimeError(span.error)
+            (run.on_retriever_error if isinstance(stage, Retriever) else _error_callback(run))(error)
             return
         slot = self._records[record].slots.get(stage.slot)
         value = slot.value if slot is not None and slot.loaded else None
         if isinstance(stage, Retriever):
-            run.on_retriever_end([Document(**found) for found in value or []])
+            run.on_retriever_end([Document(**document) for document in value or []])
         elif isinstance(stage, Model) and not stage.reports_to_callbacks:
             message = AIMessage(str(value or ""), usage_metadata=_usage(span), response_metadata=dict(span.notes))
             run.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]))
@@ -106,7 +106,7 @@ class ChildRuns:
             run.on_chain_end({stage.slot: value, "state": span.state})
 
 
-def _error(run: Any) -> Any:
+def _error_callback(run: Any) -> Any:
     return run.on_llm_error if hasattr(run, "on_llm_error") else run.on_chain_error
 
 
@@ -115,21 +115,21 @@ def _usage(span: Span) -> Any:
 
 
 def usage_metadata(usage: Usage) -> Any:
-    """The usage as LangChain's usage_metadata, which has no money; None where nothing was counted."""
+    """The usage as LangChain's usage_metadata, which has no cost; None without token counts."""
     if "input_tokens" not in usage:
         return None
-    given, made = usage["input_tokens"], usage.get("output_tokens", 0)
+    inputs, outputs = usage["input_tokens"], usage.get("output_tokens", 0)
     details = {name: usage[name] for name in _DETAILS if name in usage}
-    return {"input_tokens": given, "output_tokens": made, "total_tokens": given + made, **details}
+    return {"input_tokens": inputs, "output_tokens": outputs, "total_tokens": inputs + outputs, **details}
 
 
 class CallerConfig(dict[str, Any]):
-    """The caller's RunnableConfig, as it is handed to the stages: it knows under which run each of them goes on."""
+    """The caller's RunnableConfig, with the child config of each stage."""
 
     def __init__(self, config: RunnableConfig, runs: ChildRuns) -> None:
         super().__init__(config)
         self._runs = runs
 
     def child(self, stage: str, record: str) -> RunnableConfig:
-        """The config for what a stage runs for a record: it nests under the run of that stage."""
+        """The config for what a stage runs for a record, nested under the run of the stage."""
         return cast(RunnableConfig, {**self, "callbacks": self._runs.child(stage, record), "run_id": None})

@@ -1,4 +1,4 @@
-"""Any model of llmops_flows as a LangChain chat model: gated, retried, kept and traced as in a flow."""
+"""A model of llmops_flows as a LangChain chat model, with the call gate, cache and tracing of a flow."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from .messages import answer_chunk, answer_message, chat_record, final_chunk
 
 _MODEL = "model"
 _CHANGES = ("temperature", "max_tokens", "seed", "json_schema")
-_KNOWN_VARIANTS = 32
+_MAX_VARIANTS = 32
 
 
 class ChatFlowModel(BaseChatModel):
-    """A model of llmops_flows for any LangChain app: invoke, stream, batch, their async twins, bind, callbacks.
+    """A LangChain chat model that runs a model of llmops_flows.
 
-    What is None is as the model is configured. Each may be given with a call too (`bind(temperature=0.5)`).
+    A field that is None keeps the model's own setting. Fields can also be set per call (`bind(temperature=0.5)`).
 
     Attributes:
         stage: the model.
-        runner: what executes it; with a store, answers are kept. By default one that keeps nothing.
+        runner: executes the model; with a store, answers are stored. The default runner has no store.
         model_name: alias `model`; another model of the same service.
-        temperature, max_tokens, stop, seed: as in the model's own fields.
-        timeout: seconds for a call with its retries. max_retries: at most 2.
-        api_key: accepted, as LangChain's models do, and not used: the key is in the model's environment variable.
-        streaming: accepted; answers always stream inside.
+        temperature, max_tokens, stop, seed: override the model's fields.
+        timeout: seconds per call, retries included. max_retries: at most 2.
+        api_key: accepted for compatibility and ignored; the key is read from the environment.
+        streaming: accepted for compatibility; answers are always streamed internally.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, protected_namespaces=())
@@ -66,12 +66,12 @@ class ChatFlowModel(BaseChatModel):
 
     @model_validator(mode="after")
     def _reads_messages(self) -> ChatFlowModel:
-        lacks = [slot for slot, required in self.stage.reads.items() if required and slot != "messages"]
-        if lacks:
-            raise ConfigError(f"{type(self.stage).__name__} is no chat model: it reads {', '.join(map(repr, lacks))}")
+        missing = [slot for slot, required in self.stage.reads.items() if required and slot != "messages"]
+        if missing:
+            raise ConfigError(
+                f"{type(self.stage).__name__} is not a chat model: it reads {', '.join(map(repr, missing))}"
+            )
         return self
-
-    # -- LangChain's questions -------------------------------------------------------------------------------------
 
     @property
     def _llm_type(self) -> str:
@@ -94,8 +94,6 @@ class ChatFlowModel(BaseChatModel):
         if configured.stop:
             params["ls_stop"] = list(configured.stop)
         return params
-
-    # -- answers ---------------------------------------------------------------------------------------------------
 
     def _generate(
         self,
@@ -133,10 +131,10 @@ class ChatFlowModel(BaseChatModel):
         try:
             while (piece := pieces.get()) is not None:
                 shown += len(piece)
-                fresh = answer_chunk(piece)
+                chunk = answer_chunk(piece)
                 if run_manager is not None:
-                    run_manager.on_llm_new_token(piece, chunk=fresh)
-                yield fresh
+                    run_manager.on_llm_new_token(piece, chunk=chunk)
+                yield chunk
             running.future.result()
         finally:
             if not running.future.done():
@@ -163,10 +161,10 @@ class ChatFlowModel(BaseChatModel):
         try:
             while (piece := await pieces.get()) is not None:
                 shown += len(piece)
-                fresh = answer_chunk(piece)
+                chunk = answer_chunk(piece)
                 if run_manager is not None:
-                    await run_manager.on_llm_new_token(piece, chunk=fresh)
-                yield fresh
+                    await run_manager.on_llm_new_token(piece, chunk=chunk)
+                yield chunk
             running.future.result()
         finally:
             if not running.future.done():
@@ -177,31 +175,29 @@ class ChatFlowModel(BaseChatModel):
         self, record: Record, stop: list[str] | None, kwargs: Mapping[str, Any], put: Callable[[str], None]
     ) -> None:
         flow = self._flow(stop, kwargs)
-        await self.runner.arun(flow, [record], only=("answer",), sinks=(_Pieces(put),))
-
-    # -- the model as it is asked ----------------------------------------------------------------------------------
+        await self.runner.arun(flow, [record], only=("answer",), sinks=(_TokenSink(put),))
 
     @cached_property
     def _variants(self) -> dict[str, Model]:
         return {}
 
     def variant(self, stop: list[str] | None = None, **changes: Any) -> Model:
-        """The model with this call's changes: temperature, max_tokens, seed, json_schema, model, stop."""
-        wanted: dict[str, Any] = {}
+        """The model with the changes of a call: temperature, max_tokens, seed, json_schema, model, stop."""
+        fields: dict[str, Any] = {}
         for name in _CHANGES:
             value = changes.get(name) if changes.get(name) is not None else getattr(self, name, None)
             if value is not None:
-                wanted[name] = value
-        other = changes.get("model") or self.model_name
-        ends = stop if stop is not None else self.stop
-        wanted |= {"name": other} if other else {}
-        wanted |= {"stop": tuple(ends)} if ends is not None else {}
-        mark = json.dumps(wanted, sort_keys=True, default=str)
-        if mark not in self._variants:
-            if len(self._variants) >= _KNOWN_VARIANTS:
+                fields[name] = value
+        model_name = changes.get("model") or self.model_name
+        stops = stop if stop is not None else self.stop
+        fields |= {"name": model_name} if model_name else {}
+        fields |= {"stop": tuple(stops)} if stops is not None else {}
+        key = json.dumps(fields, sort_keys=True, default=str)
+        if key not in self._variants:
+            if len(self._variants) >= _MAX_VARIANTS:
                 self._variants.clear()
-            self._variants[mark] = _changed(self.stage, {**wanted, "limits": self._limits()})
-        return self._variants[mark]
+            self._variants[key] = _changed(self.stage, {**fields, "limits": self._limits()})
+        return self._variants[key]
 
     def _limits(self) -> Limits:
         limits: dict[str, Any] = {}
@@ -216,8 +212,6 @@ class ChatFlowModel(BaseChatModel):
         stage = self.variant(stop, **changes)
         return Flow(name=stage.name, inputs=("messages",), stages={_MODEL: stage})
 
-    # -- structured answers ----------------------------------------------------------------------------------------
-
     def with_structured_output(
         self,
         schema: dict[str, Any] | type[Any],
@@ -227,26 +221,25 @@ class ChatFlowModel(BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Answers that follow a schema: JSON schema, TypedDict (both give dicts) or pydantic class (an object).
+        """Answers that follow a JSON schema or TypedDict (a dict) or a pydantic class (an object).
 
-        Whatever `method` is asked for, the model's own means of keeping to a JSON schema is used, which is the
-        strictest that it has.
+        `method` is ignored: the model's own support of JSON schemas is used, which is the strictest that it has.
         """
-        wanted = convert_to_json_schema(schema)
-        about = {"kwargs": {"method": method, "strict": strict}, "schema": wanted}
-        model = self.bind(json_schema=wanted, ls_structured_output_format=about)
+        json_schema = convert_to_json_schema(schema)
+        format_info = {"kwargs": {"method": method, "strict": strict}, "schema": json_schema}
+        model = self.bind(json_schema=json_schema, ls_structured_output_format=format_info)
         is_class = isinstance(schema, type) and hasattr(schema, "model_validate")
         parser: Any = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
         if not include_raw:
             return cast(Runnable[LanguageModelInput, Any], model | parser)
-        tried = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         failed = RunnablePassthrough.assign(parsed=lambda _: None, parsing_error=itemgetter("error"))
-        whole: Any = RunnableParallel(raw=model) | tried.with_fallbacks([failed], exception_key="error")
-        return cast(Runnable[LanguageModelInput, Any], whole)
+        chain: Any = RunnableParallel(raw=model) | parsed.with_fallbacks([failed], exception_key="error")
+        return cast(Runnable[LanguageModelInput, Any], chain)
 
 
-class _Pieces:
-    """Hands the pieces of the answer on as they come."""
+class _TokenSink:
+    """Passes each token of the answer on."""
 
     def __init__(self, put: Callable[[str], None]) -> None:
         self._put = put
@@ -260,16 +253,16 @@ class _Pieces:
 
 
 def as_langchain_chat_model(model: Model, runner: Runner | None = None) -> ChatFlowModel:
-    """The model as a LangChain chat model. With a `runner` that has a store, its answers are kept.
+    """The model as a LangChain chat model. If `runner` has a store, answers are stored.
 
     Raises:
-        ConfigError: the model needs more than messages (as `extractive`, which reads the documents).
+        ConfigError: the model reads more than messages, such as `extractive`.
     """
     return ChatFlowModel(stage=model) if runner is None else ChatFlowModel(stage=model, runner=runner)
 
 
 def _changed(stage: Model, changes: Mapping[str, Any]) -> Model:
-    """A model that differs in some fields. Its prices are those of its name."""
+    """A copy with changed fields; with another name, prices are looked up again."""
     fields = {name: getattr(stage, name) for name in type(stage).model_fields}
     if changes.get("name", stage.name) != stage.name and fields.get("price_list"):
         del fields["prices"]

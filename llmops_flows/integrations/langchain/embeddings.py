@@ -1,4 +1,4 @@
-"""An embedder of ours as LangChain Embeddings."""
+"""An embedder as LangChain Embeddings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmops_flows.core.store import Store
 
 
 def as_langchain_embeddings(embedder: Embedder, *, store: Store | None = None) -> Any:
-    """The embedder as a LangChain Embeddings object; texts that the store knows are not embedded again."""
+    """The embedder as a LangChain Embeddings object; vectors in the store are reused."""
     return langchain_embeddings_class()(embedder=embedder, store=store)
 
 
@@ -22,7 +22,7 @@ def embeddings_base() -> tuple[type, ...]:
 
 @cache
 def langchain_embeddings_class() -> type:
-    """The class of what `as_langchain_embeddings` gives; made late, since LangChain is slow to load."""
+    """The class that `as_langchain_embeddings` returns; defined on first use, since LangChain is slow to import."""
     (base,) = embeddings_base()
 
     class FlowEmbeddings(base):  # type: ignore[misc,valid-type]
@@ -40,7 +40,7 @@ def langchain_embeddings_class() -> type:
 
         def _rows(self, texts: list[str], *, query: bool) -> list[list[float]]:
             numpy = load("numpy", "langchain")
-            found = embed_known(self.embedder, texts, self.store, query=query)
-            return [numpy.frombuffer(row, dtype="<f4").tolist() for row in found]
+            vectors = embed_known(self.embedder, texts, self.store, query=query)
+            return [numpy.frombuffer(row, dtype="<f4").tolist() for row in vectors]
 
     return FlowEmbeddings

@@ -1,4 +1,4 @@
-"""What a flow takes as a Runnable, as the slots of a record."""
+"""The input of a flow as a Runnable, as the slots of a record."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from llmops_flows.text.suggestions import nearest
 
 
 def input_slots(flow: Flow, input: Any) -> dict[str, Any]:
-    """The slots that an input fills. Raises InputError where they are not what the flow takes."""
+    """The slots of an input. Raises InputError if they do not match the inputs of the flow."""
     values = {flow.inputs[0]: input} if isinstance(input, str) else input
     if not isinstance(values, Mapping):
-        wanted = f"a string or a dict with {', '.join(flow.inputs)}"
-        raise InputError(f"the flow {flow.name!r} takes {wanted}; it was given {_shown(input)}")
+        expected = f"a string or a dict with {', '.join(flow.inputs)}"
+        raise InputError(f"the flow {flow.name!r} takes {expected}, got {_shown(input)}")
     missing = [name for name in flow.inputs if values.get(name) is None]
     if missing:
         filled = [name for name in values if values[name] is not None]
-        meant = [f"{found!r} for {near!r}" for found in filled if (near := nearest(str(found), missing))]
+        similar = [f"{name!r} for {near!r}" for name in filled if (near := nearest(str(name), missing))]
         empty = [f"{name!r} (None)" for name in values if name not in filled]
-        told = f"the input has {', '.join([*map(repr, filled), *empty]) or 'nothing'}"
-        guess = f"; did you write {' and '.join(meant)}?" if meant else ""
-        raise InputError(f"the flow {flow.name!r} reads {', '.join(map(repr, missing))}; {told}{guess}")
+        given = f"the input has {', '.join([*map(repr, filled), *empty]) or 'nothing'}"
+        hint = f"; did you write {' and '.join(similar)}?" if similar else ""
+        raise InputError(f"the flow {flow.name!r} reads {', '.join(map(repr, missing))}; {given}{hint}")
     if not isinstance(values.get("question", ""), str):
-        given = _shown(values["question"])
-        raise InputError(f"the question of the flow {flow.name!r} is a text; it was given {given}")
+        raise InputError(f"the question of the flow {flow.name!r} must be text, got {_shown(values['question'])}")
     return dict(values)
 
 
@@ -35,7 +34,7 @@ def _shown(value: Any) -> str:
 
 
 def join_pieces(pieces: list[Any]) -> Any:
-    """The input of a streaming chain, put together from its pieces."""
+    """The input of a streaming chain, joined from its pieces."""
     if not pieces:
         return {}
     joined = pieces[0]

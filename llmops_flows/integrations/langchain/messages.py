@@ -1,4 +1,4 @@
-"""Records as LangChain messages: what was asked, what a model answered, what it cost."""
+"""Converts between LangChain messages and records of a chat."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .callbacks import usage_metadata
 
 
 def chat_record(messages: list[BaseMessage]) -> Record:
-    """A fresh record of a chat."""
+    """A new record of a chat."""
     return Record.of(uuid.uuid4().hex, {"messages": convert_to_openai_messages(messages)})
 
 
 def _span(record: Record) -> Span:
-    """What the model did. Raises its error."""
+    """The span of the model. Raises the record's error."""
     if record.error is not None:
         raise record.error
     return record.spans[-1]
 
 
-def _about(span: Span) -> dict[str, Any]:
+def _metadata(span: Span) -> dict[str, Any]:
     cost = {"cost_usd": span.usage["cost_usd"]} if "cost_usd" in span.usage else {}
     notes = dict(span.notes)
     return {"model_name": notes.pop("model", ""), **notes, **cost}
 
 
 def answer_message(record: Record) -> AIMessage:
-    """The answer of a record that a model finished. Raises the record's error."""
+    """The answer of a finished record. Raises the record's error."""
     span = _span(record)
     usage = usage_metadata(span.usage)
-    return AIMessage(str(record.answer), usage_metadata=usage, response_metadata=_about(span))
+    return AIMessage(str(record.answer), usage_metadata=usage, response_metadata=_metadata(span))
 
 
 def answer_chunk(text: str) -> ChatGenerationChunk:
@@ -44,9 +44,11 @@ def answer_chunk(text: str) -> ChatGenerationChunk:
 
 
 def final_chunk(record: Record, shown: int) -> ChatGenerationChunk:
-    """The end of the stream: what it cost, and the answer itself if it was known and so did not come in pieces."""
+    """The last chunk of a stream, with usage. It has the whole answer if that was cached and not streamed."""
     span = _span(record)
     text = "" if shown else str(record.answer)
     usage = usage_metadata(span.usage)
-    message = AIMessageChunk(content=text, usage_metadata=usage, response_metadata=_about(span), chunk_position="last")
+    message = AIMessageChunk(
+        content=text, usage_metadata=usage, response_metadata=_metadata(span), chunk_position="last"
+    )
     return ChatGenerationChunk(message=message)

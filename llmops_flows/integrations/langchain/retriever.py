@@ -1,4 +1,4 @@
-"""A retriever of ours as a LangChain retriever."""
+"""A retriever as a LangChain retriever."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from llmops_flows.core.store import Store
 
 
 def as_langchain_document(document: Document) -> Any:
-    """A passage as a LangChain Document, without loss."""
+    """A passage as a LangChain Document."""
     cls = load("langchain_core.documents", "langchain").Document
     return cls(id=document["id"], page_content=document["page_content"], metadata=dict(document["metadata"]))
 
 
 def as_langchain_retriever(retriever: Retriever, *, home: Path | None = None, store: Store | None = None) -> Any:
-    """The retriever as a LangChain BaseRetriever; `invoke(question, k=3)` asks for another number of passages.
+    """The retriever as a LangChain BaseRetriever; `invoke(question, k=3)` changes the number of passages.
 
     Args:
-        retriever: any of ours.
-        home, store: where indexes and vectors are kept; None: nowhere beyond the process.
+        retriever: the retriever.
+        home, store: where indexes and vectors are stored; None for this process only.
     """
     return langchain_retriever_class()(retriever=retriever, call=Call(home=home, store=store))
 
 
 @cache
 def langchain_retriever_class() -> type:
-    """The class of what `as_langchain_retriever` gives; made late, since LangChain is slow to load."""
+    """The class that `as_langchain_retriever` returns; defined on first use, since LangChain is slow to import."""
     base = load("langchain_core.retrievers", "langchain").BaseRetriever
 
     class FlowRetriever(base):  # type: ignore[misc,valid-type]
@@ -42,9 +42,9 @@ def langchain_retriever_class() -> type:
         k: int | None = None
 
         def _get_relevant_documents(self, query: str, *, run_manager: Any, k: int | None = None) -> list[Any]:
-            wanted = k or self.k
-            ours = self.retriever if wanted is None else _with_k(self.retriever, wanted)
-            return [as_langchain_document(d) for d in ours.retrieve([query], self.call)[0]]
+            count = k or self.k
+            retriever = self.retriever if count is None else _with_k(self.retriever, count)
+            return [as_langchain_document(d) for d in retriever.retrieve([query], self.call)[0]]
 
     return FlowRetriever
 

@@ -1,7 +1,8 @@
-"""A flow as a LangChain Runnable: it nests in the caller's traces, streams, batches, and composes with `|`."""
+"""A flow as a LangChain Runnable that nests in the caller's traces, streams, batches and composes with `|`."""
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -25,17 +26,18 @@ _OUTPUTS = ("answer", "documents", "context", "messages")
 
 
 class FlowRunnable(Runnable[Any, Answer]):
-    """A flow that any LangChain app can call.
+    """A flow for LangChain apps.
 
-    Input: the question as a string, or a dict with the flow's inputs (`question`, …). Output: a dict with `answer`,
-    `documents`, `usage`, `verdicts` and `run_id`. `stream` yields dicts whose sum is that output: first pieces of
-    the answer, then the rest. Pieces are shown only after every guardrail that could still change them has passed.
+    The input is the question as a string, or a dict with the inputs of the flow. The output is a dict with `answer`,
+    `documents`, `usage`, `verdicts` and `run_id`. `stream` yields dicts that add up to the output: pieces of the
+    answer first, when no guardrail can change them any more, then the rest.
 
-    pickled: gives what a pickle holds, a function and its arguments; never a runner, a resource or a secret.
+    Args:
+        pickled: returns what a pickle contains, a function and its arguments; never a runner, resource or secret.
 
     Raises:
-        InputError: the input lacks what the flow reads, or is of another kind.
-        StageError: a stage failed; `stage` says which.
+        InputError: the input does not match the inputs of the flow.
+        StageError: a stage failed; its attribute `stage` names it.
     """
 
     def __init__(self, flow: Flow, runner: Runner, pickled: Callable[[], tuple[Any, ...]] | None = None) -> None:
@@ -46,11 +48,11 @@ class FlowRunnable(Runnable[Any, Answer]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._pickled is None:
-            raise TypeError(f"{self!r} was made by hand, of a runner that is alive: load_flow gives one to pickle")
+            raise TypeError(f"{self!r} cannot be pickled because it has an open runner; load_flow returns one that can")
         return (*self._pickled(), {"name": self.name})
 
     def __copy__(self) -> FlowRunnable:
-        """A flow is frozen, and a runner serves any number of callers: a copy shares both."""
+        """A copy shares the flow, which is frozen, and the runner, which serves any number of callers."""
         copied = FlowRunnable(self.flow, self.runner, self._pickled)
         copied.name = self.name
         return copied
@@ -60,8 +62,6 @@ class FlowRunnable(Runnable[Any, Answer]):
 
     def __repr__(self) -> str:
         return f"FlowRunnable({self.flow.name!r}: {' -> '.join(name for name, _ in self.flow.leaves())})"
-
-    # -- one ---------------------------------------------------------------------------------------------------
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         return self._call_with_config(self._one, input, config, run_type="chain")
@@ -80,8 +80,6 @@ class FlowRunnable(Runnable[Any, Answer]):
         sink = self._children({record.id: run_manager.get_sync()}, [record])
         await self.runner.arun(self.flow, [record], **self._options(sink, config))
         return self._answer(record)
-
-    # -- many --------------------------------------------------------------------------------------------------
 
     def batch(
         self,
@@ -141,15 +139,13 @@ class FlowRunnable(Runnable[Any, Answer]):
         return records, failed
 
     def _answers(self, records: Sequence[Record | None], failed: Mapping[int, FlowError]) -> list[Answer | Exception]:
-        found: list[Answer | Exception] = []
+        results: list[Answer | Exception] = []
         for position, record in enumerate(records):
             if record is None:
-                found.append(failed[position])
+                results.append(failed[position])
             else:
-                found.append(record.error or self._answer(record))
-        return found
-
-    # -- piece by piece ------------------------------------------------------------------------------------------
+                results.append(record.error or self._answer(record))
+        return results
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Answer]:
         yield from self.transform(iter([input]), config, **kwargs)
@@ -187,7 +183,7 @@ class FlowRunnable(Runnable[Any, Answer]):
             while (piece := pieces.get()) is not None:
                 yield AddableDict(answer=piece)
         finally:
-            if not work.future.done():  # the reader has left, or was interrupted
+            if not work.future.done():  # the reader stopped early
                 work.stop()
         work.future.result()
         yield from self._rest(record, live)
@@ -195,8 +191,6 @@ class FlowRunnable(Runnable[Any, Answer]):
     async def _apieces(
         self, input: AsyncIterator[Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> AsyncIterator[Answer]:
-        import asyncio
-
         record = self._record(join_pieces([piece async for piece in input]), run_manager)
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
@@ -212,7 +206,7 @@ class FlowRunnable(Runnable[Any, Answer]):
                 yield AddableDict(answer=piece)
             await work
         finally:
-            if not work.done():  # the reader has left, or was cancelled
+            if not work.done():  # the reader stopped early
                 work.cancel()
                 await asyncio.wait([work])
         for rest in self._rest(record, live):
@@ -226,17 +220,15 @@ class FlowRunnable(Runnable[Any, Answer]):
         return LiveAnswer(self.flow, record, show, store.values if store is not None else lambda addresses: {})
 
     def _rest(self, record: Record, live: LiveAnswer) -> Iterator[Answer]:
-        """What was not shown yet: the rest of the answer, then everything else."""
+        """The rest of the answer, then the other outputs."""
         answer = self._answer(record)
         rest = live.rest(answer.pop("answer"))
         if rest or not live.shown:
             yield AddableDict(answer=rest)
         yield AddableDict(answer)
 
-    # -- shapes --------------------------------------------------------------------------------------------------
-
     def _record(self, input: Any, manager: Any) -> Record:
-        """The record of an input. Its id is the id of the run that the caller's tracer sees."""
+        """The record of an input. Its id is the id of the caller's run."""
         return Record.of(manager.run_id.hex, input_slots(self.flow, input))
 
     def _options(self, *parts: Any) -> dict[str, Any]:
@@ -246,9 +238,9 @@ class FlowRunnable(Runnable[Any, Answer]):
     def _answer(self, record: Record) -> Answer:
         if record.error is not None:
             raise record.error
-        found = {name: record.get(name) for name in _OUTPUTS if name in record.slots and name != "messages"}
+        slots = {name: record.get(name) for name in _OUTPUTS if name in record.slots and name != "messages"}
         return {
-            **found,
+            **slots,
             "answer": record.answer,
             "usage": dict(record.usage),
             "verdicts": {name: dict(verdict) for name, verdict in record.verdicts.items()},

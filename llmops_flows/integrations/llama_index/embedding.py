@@ -1,4 +1,4 @@
-"""Any embedder of ours as a LlamaIndex embedding."""
+"""An embedder as a LlamaIndex embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What LlamaIndex does inside a stage, as child runs of that stage in the trace of the application around."""
+"""Reports LlamaIndex spans inside a stage as child runs of the stage in the caller's trace."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from llmops_flows.core.stage import Call
 
 log = logging.getLogger("llmops_flows")
 _manager: ContextVar[Any] = ContextVar("llmops_flows_llama_index_manager", default=None)
-_LONGEST = 2000
-_MARK = 37
-"""Characters of the mark at the end of a span's id: `-` and a uuid."""
+_MAX_TEXT = 2000
+_SUFFIX_LENGTH = 37
+"""Characters at the end of a span's id: `-` and a UUID."""
 
 
 @contextmanager
 def nested_spans(call: Call) -> Iterator[None]:
-    """Within the block, every span of LlamaIndex is a run under the run of the stage that `call` belongs to.
+    """Within the block, LlamaIndex spans are child runs of the stage of `call`, threads and tasks included.
 
-    So are those of the threads and tasks that LlamaIndex starts. Without an application that listens (`call.host`),
-    nothing is done. For stages of your own: `with joined(call): engine.query(question)`.
+    Without a calling application (`call.host`), it does nothing. For your own stages:
+    `with nested_spans(call): engine.query(question)`.
     """
     child = getattr(call.host, "child", None)
     manager = child(call.stage, call.record).get("callbacks") if child is not None else None
     if manager is None:
         yield
         return
-    _listening()
+    _span_handler()
     token = _manager.set(manager)
     try:
         yield
@@ -41,17 +41,17 @@ def nested_spans(call: Call) -> Iterator[None]:
 
 
 @cache
-def _listening() -> Any:
-    """The listener of this process, which LlamaIndex tells of its spans from now on."""
-    core = load("llama_index.core.instrumentation", "llama-index", "joined", without=SLOW_FORMATS)
+def _span_handler() -> Any:
+    """The span handler of this process, registered with LlamaIndex on first use."""
+    core = load("llama_index.core.instrumentation", "llama-index", "nested_spans", without=SLOW_FORMATS)
     handlers = load("llama_index.core.instrumentation.span_handlers", "llama-index")
     spans = load("llama_index.core.instrumentation.span", "llama-index")
 
-    class Joined(spans.BaseSpan):  # type: ignore[misc,name-defined]
+    class RunSpan(spans.BaseSpan):  # type: ignore[misc,name-defined]
         run: Any = None
 
-    class Joining(handlers.BaseSpanHandler):  # type: ignore[misc,name-defined]
-        """Tells callbacks of spans."""
+    class CallbackSpanHandler(handlers.BaseSpanHandler):  # type: ignore[misc,name-defined]
+        """Calls LangChain callbacks for each span."""
 
         def new_span(
             self, id_: str, bound_args: Any, instance: Any = None, parent_span_id: str | None = None, **_: Any
@@ -59,53 +59,55 @@ def _listening() -> Any:
             manager = _manager.get()
             if manager is None:
                 return None
-            above = self.open_spans.get(parent_span_id)
-            run = _told(_begun, above.run.get_child() if above is not None else manager, id_[:-_MARK], bound_args)
-            return None if run is None else Joined(id_=id_, parent_id=parent_span_id, run=run)
+            parent = self.open_spans.get(parent_span_id)
+            run = _report(
+                _start_run, parent.run.get_child() if parent is not None else manager, id_[:-_SUFFIX_LENGTH], bound_args
+            )
+            return None if run is None else RunSpan(id_=id_, parent_id=parent_span_id, run=run)
 
         def prepare_to_exit_span(self, id_: str, bound_args: Any, result: Any = None, **_: Any) -> Any:
             span = self.open_spans.get(id_)
             if span is not None:
-                _told(span.run.on_chain_end, {"output": _shown(result)})
+                _report(span.run.on_chain_end, {"output": _shown(result)})
             return span
 
         def prepare_to_drop_span(self, id_: str, bound_args: Any, err: BaseException | None = None, **_: Any) -> Any:
             span = self.open_spans.get(id_)
             if span is not None:
-                _told(span.run.on_chain_error, err or RuntimeError("it was called off"))
+                _report(span.run.on_chain_error, err or RuntimeError("it was cancelled"))
             return span
 
-    handler = Joining()
+    handler = CallbackSpanHandler()
     core.get_dispatcher().add_span_handler(handler)
     return handler
 
 
-def _told(tell: Callable[..., Any], *what: Any) -> Any:
-    """Tell callbacks something. LlamaIndex swallows what a listener raises: it is logged here, and None."""
+def _report(callback: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a callback. Its exceptions are logged, since LlamaIndex ignores them; the result is None then."""
     try:
-        return tell(*what)
+        return callback(*arguments)
     except Exception as error:
-        log.warning("a span of LlamaIndex is not told: %s: %s", type(error).__name__, error)
+        log.warning("a LlamaIndex span could not be reported: %s: %s", type(error).__name__, error)
         return None
 
 
-def _begun(manager: Any, name: str, bound: inspect.BoundArguments) -> Any:
-    given = {key: _shown(value) for key, value in bound.arguments.items() if value is not None}
-    return manager.on_chain_start({"name": name}, given, name=name)
+def _start_run(manager: Any, name: str, bound: inspect.BoundArguments) -> Any:
+    inputs = {key: _shown(value) for key, value in bound.arguments.items() if value is not None}
+    return manager.on_chain_start({"name": name}, inputs, name=name)
 
 
 def _shown(value: Any) -> Any:
-    """A value of LlamaIndex as plain data, as far as a person can read it."""
+    """A value of LlamaIndex as readable plain data."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
-        return value[:_LONGEST]
+        return value[:_MAX_TEXT]
     if isinstance(value, dict):
         return {str(key): _shown(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_shown(inner) for inner in value[:50]]
     for name in ("query_str", "response", "text", "content"):
-        found = getattr(value, name, None)
-        if isinstance(found, str):
-            return found[:_LONGEST]
+        text = getattr(value, name, None)
+        if isinstance(text, str):
+            return text[:_MAX_TEXT]
     return type(value).__name__
