@@ -96,8 +96,8 @@ def _mark(causes: Sequence[MissCause]) -> tuple[Any, ...]:
 
 def _reasons(found: Iterable[tuple[tuple[MissCause, ...], str, list[str]]]) -> Iterator[MissGroup]:
     for causes, run, rows in sorted(found, key=lambda one: -len(one[2])):
-        told = causes if len(rows) == 1 else tuple(_valueless(cause) for cause in causes)
-        yield MissGroup(told, tuple(rows), run)
+        shown = causes if len(rows) == 1 else tuple(_valueless(cause) for cause in causes)
+        yield MissGroup(shown, tuple(rows), run)
 
 
 def _valueless(cause: MissCause) -> MissCause:
@@ -166,18 +166,18 @@ class _EarlierAnswers:
 
     def _differ(self, trace: Stored, place: int, seen: _EarlierStep) -> tuple[MissCause, ...]:
         step, before = trace["steps"][place], seen.step
-        found = list(self._changed(before, step))
+        causes = list(self._changed(before, step))
         for slot in dict.fromkeys([*before["reads"], *step["reads"]]):
             one, other = before["reads"].get(slot), step["reads"].get(slot)
             if one != other:
                 by = _writer(trace, place, slot)
                 values = (None, None) if by else (self._value(one), self._value(other))
-                found.append(MissCause("input", slot, values[0], values[1], by))
+                causes.append(MissCause("input", slot, values[0], values[1], by))
         if trace["tenant"] != seen.trace["tenant"]:
-            found.append(MissCause("tenant", "", seen.trace["tenant"], trace["tenant"]))
-        if not found and trace["sample"] != seen.trace["sample"]:
-            found.append(MissCause("sample", "", seen.trace["sample"], trace["sample"]))
-        return tuple(found)
+            causes.append(MissCause("tenant", "", seen.trace["tenant"], trace["tenant"]))
+        if not causes and trace["sample"] != seen.trace["sample"]:
+            causes.append(MissCause("sample", "", seen.trace["sample"], trace["sample"]))
+        return tuple(causes)
 
     def _changed(self, before: Mapping[str, Any], step: Mapping[str, Any]) -> tuple[MissCause, ...]:
         """The fields in which two identities of a stage differ."""
@@ -217,8 +217,8 @@ class _EarlierAnswers:
 
     def _caching(self, trace: Stored) -> Mapping[str, Any]:
         config = self._value(trace["config"])
-        found = config.get("cache") if isinstance(config, Mapping) else None
-        return found if isinstance(found, Mapping) else {}
+        cache = config.get("cache") if isinstance(config, Mapping) else None
+        return cache if isinstance(cache, Mapping) else {}
 
     def _value(self, address: str | None) -> Any:
         if address is None:

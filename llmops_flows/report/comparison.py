@@ -89,11 +89,11 @@ def compare(
     """All differences of two runs. steps: what the stages of each wrote, by `written_addresses`."""
     before, after = ({str(row.get("id")): row for row in variant.rows} for variant in (first, second))
     both = [id for id in before if id in after]
-    found = differing_keys([first, second])
+    keys = differing_keys([first, second])
     return Comparison(
         first.name, second.name,
-        {axis.key: (axis.values[0], axis.values[1]) for axis in found if not _is_text(axis)},
-        {axis.key: _diff(*axis.values) for axis in [*filter(_is_text, found), *_prompts(first, second, found)]},
+        {axis.key: (axis.values[0], axis.values[1]) for axis in keys if not _is_text(axis)},
+        {axis.key: _diff(*axis.values) for axis in [*filter(_is_text, keys), *_prompts(first, second, keys)]},
         tuple(_changes(before, after, both, "answer")), tuple(_changes(before, after, both, "error")),
         tuple(id for id in before if id not in after), tuple(id for id in after if id not in before),
         _changed_metrics(ScoreTable([first, second])),
@@ -107,10 +107,10 @@ def written_addresses(traces: Iterable[Trace]) -> dict[str, dict[str, str]]:
     return {trace.record: {step.stage: step.address for step in trace.steps} for trace in traces}
 
 
-def as_data(found: Comparison) -> dict[str, Any]:
+def as_data(comparison: Comparison) -> dict[str, Any]:
     """The comparison as plain data, for JSON."""
-    absent = {key: [None if value is ABSENT else value for value in pair] for key, pair in found.config.items()}
-    return {**asdict(found), "config": absent, "stages": found.stages, "identical": found.identical}
+    absent = {key: [None if value is ABSENT else value for value in pair] for key, pair in comparison.config.items()}
+    return {**asdict(comparison), "config": absent, "stages": comparison.stages, "identical": comparison.identical}
 
 
 # -- config and texts ------------------------------------------------------------------------------------------------
@@ -147,14 +147,14 @@ def _text(value: Any) -> str:
 def _changes(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], ids: Sequence[str], field: str
 ) -> list[RowChange]:
-    found = []
+    changes = []
     for id in ids:
         one, other = before[id].get(field), after[id].get(field)
         failed = before[id].get("error") or after[id].get("error")
         if one != other and (field == "error" or not failed):
             texts = ("" if value is None else _text(value) for value in (one, other))
-            found.append(RowChange(id, _text(after[id].get("question") or ""), *texts))
-    return found
+            changes.append(RowChange(id, _text(after[id].get("question") or ""), *texts))
+    return changes
 
 
 def _changed_metrics(table: ScoreTable, metrics: Iterable[str] | None = None) -> dict[str, MetricChange]:
@@ -177,13 +177,13 @@ def _changed_metrics(table: ScoreTable, metrics: Iterable[str] | None = None) ->
 
 
 def _parted(before: WrittenAddresses, after: WrittenAddresses, ids: Sequence[str]) -> dict[str, str]:
-    found = {}
+    stages = {}
     for id in ids:
         if id in before and id in after:
             stage = first_divergence(before[id], after[id])
             if stage is not None:
-                found[id] = stage
-    return found
+                stages[id] = stage
+    return stages
 
 
 def first_divergence(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:

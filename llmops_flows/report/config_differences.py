@@ -44,12 +44,12 @@ def differing_keys(variants: Sequence[SavedRun]) -> list[DifferingKey]:
     """
     if len(variants) < 2:
         return []
-    found = [axis for axis in differing_leaves([v.config for v in variants]) if not _copied(axis.key, variants)]
+    keys = [axis for axis in differing_leaves([v.config for v in variants]) if not _copied(axis.key, variants)]
     groups = _chosen(variants)
-    for axis in sorted(found, key=_depth):
+    for axis in sorted(keys, key=_depth):
         if axis.key.endswith(f".{TARGET}") and not _within(groups, axis):
             groups.append(_named(axis))
-    own = [axis for axis in found if not axis.key.endswith(TARGET) and not _within(groups, axis)]
+    own = [axis for axis in keys if not axis.key.endswith(TARGET) and not _within(groups, axis)]
     ordered = sorted([*groups, *own], key=_depth)
     unique = [axis for n, axis in enumerate(ordered) if not any(_repeats(axis, higher) for higher in ordered[:n])]
     return sorted(unique, key=lambda axis: axis.key.partition(".")[0])
@@ -59,8 +59,8 @@ def differing_leaves(configs: Sequence[Mapping[str, Any]]) -> list[DifferingKey]
     """Every leaf in which the configs differ, in the order of first occurrence."""
     flat = [dict(leaves(config)) for config in configs]
     keys = dict.fromkeys(key for one in flat for key in one)
-    found = [DifferingKey(key, tuple(one.get(key, ABSENT) for one in flat)) for key in keys]
-    return [axis for axis in found if any(not _same(axis.values[0], value) for value in axis.values[1:])]
+    differing = [DifferingKey(key, tuple(one.get(key, ABSENT) for one in flat)) for key in keys]
+    return [axis for axis in differing if any(not _same(axis.values[0], value) for value in axis.values[1:])]
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -90,11 +90,11 @@ def _same(one: Any, other: Any) -> bool:
 def _chosen(variants: Sequence[SavedRun]) -> list[DifferingKey]:
     """The groups with different chosen options."""
     groups = dict.fromkeys(group for variant in variants for group in variant.choices)
-    found = [
+    keys = [
         DifferingKey(group.replace("/", "."), tuple(v.choices.get(group, ABSENT) for v in variants)) for group in groups
     ]
-    found = [DifferingKey(axis.key, _without_folder(axis.values)) for axis in found if len(set(axis.values)) > 1]
-    return [axis for axis in found if axis.key != "flow"]
+    keys = [DifferingKey(axis.key, _without_folder(axis.values)) for axis in keys if len(set(axis.values)) > 1]
+    return [axis for axis in keys if axis.key != "flow"]
 
 
 def _without_folder(options: Sequence[Any]) -> tuple[Any, ...]:

@@ -76,10 +76,10 @@ def replay(variant: SavedRun, kept: TraceSource) -> ReplayedRun:
     rows = []
     for one in record.traces:
         again = redact_value(row_from_trace(from_stored(one, record.values)))
-        found = list(_of(one, record))
-        if not found and lines:
-            found = list(_unlike(lines.get(str(one["record"])), again))
-        problems += found
+        row_problems = list(_of(one, record))
+        if not row_problems and lines:
+            row_problems = list(_unlike(lines.get(str(one["record"])), again))
+        problems += row_problems
         rows.append(again)
     there = {str(one["record"]) for one in record.traces}
     for id in (id for id in lines if id not in there):
@@ -152,9 +152,9 @@ def _reason(step: Stored, record: _Record) -> str:
 
 def _scored(one: Stored, step: Stored, record: _Record) -> Iterator[ReplayProblem]:
     for metric, score in record.values[step["address"]].items():
-        said = one["scores"].get(metric, score)
-        if said != score:
-            yield ReplayProblem("differs", str(one["record"]), f"its trace says {metric} {said}, not {score}")
+        traced = one["scores"].get(metric, score)
+        if traced != score:
+            yield ReplayProblem("differs", str(one["record"]), f"its trace says {metric} {traced}, not {score}")
 
 
 def _unlike(line: Mapping[str, Any] | None, again: Mapping[str, Any]) -> Iterator[ReplayProblem]:
@@ -165,8 +165,8 @@ def _unlike(line: Mapping[str, Any] | None, again: Mapping[str, Any]) -> Iterato
         return
     for name in dict.fromkeys([*again, *line]):
         if name not in _CLOCK and name in line and encode(line[name]) != encode(again.get(name)):
-            told = f": {_short(line[name])}, not {_short(again.get(name))}"
-            yield ReplayProblem("differs", id, f"results.jsonl has another {name!r}{told}")
+            values = f": {_short(line[name])}, not {_short(again.get(name))}"
+            yield ReplayProblem("differs", id, f"results.jsonl has another {name!r}{values}")
 
 
 def _short(value: Any, most: int = 60) -> str:

@@ -38,7 +38,7 @@ def refuse_other_study(folder: Path, study: str) -> None:
 def best_points(folder: Path) -> frozenset[str]:
     """The names of the best points of a search; empty for other sweeps."""
     try:
-        found = json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))
-        return frozenset(str(number) for number in found["best"])
+        results = json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))
+        return frozenset(str(number) for number in results["best"])
     except (OSError, ValueError, KeyError, TypeError):
         return frozenset()

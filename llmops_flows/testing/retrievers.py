@@ -38,15 +38,15 @@ class RetrieverContract(ABC):
         return Call(home=tmp_path / "home")
 
     def test_the_passage_that_answers_comes_first(self, documents: Path, call: Call) -> None:
-        found = self.retriever(documents, 3).retrieve(["How many days does a refund take?"], call)[0]
-        assert found[0]["id"] == "refunds.md#page=1"
-        assert found[0]["metadata"]["source"] == "refunds.md"
-        assert found[0]["metadata"]["page"] == 1
-        assert "five days" in found[0]["page_content"]
+        passages = self.retriever(documents, 3).retrieve(["How many days does a refund take?"], call)[0]
+        assert passages[0]["id"] == "refunds.md#page=1"
+        assert passages[0]["metadata"]["source"] == "refunds.md"
+        assert passages[0]["metadata"]["page"] == 1
+        assert "five days" in passages[0]["page_content"]
 
     def test_scores_are_in_descending_order(self, documents: Path, call: Call) -> None:
-        found = self.retriever(documents, 4).retrieve(["Is shipping free on Mondays?"], call)[0]
-        scores = [document["metadata"]["score"] for document in found]
+        passages = self.retriever(documents, 4).retrieve(["Is shipping free on Mondays?"], call)[0]
+        scores = [document["metadata"]["score"] for document in passages]
         assert scores == sorted(scores, reverse=True)
 
     def test_at_most_k_different_passages(self, documents: Path, call: Call) -> None:
@@ -58,14 +58,14 @@ class RetrieverContract(ABC):
         questions = ["refund receipt", "shipping on Mondays", "violet house", "refund receipt"]
         retriever = self.retriever(documents, 2)
         together = retriever.retrieve(questions, call)
-        assert [[d["id"] for d in found] for found in together] == [
+        assert [[d["id"] for d in passages] for passages in together] == [
             [d["id"] for d in retriever.retrieve([question], call)[0]] for question in questions
         ]
 
     def test_the_order_is_the_same_without_scores(self, documents: Path, call: Call) -> None:
-        retriever, asked = self.retriever(documents, 3), ["refund receipt", "shipping on Mondays"]
-        assert [[d["id"] for d in found] for found in retriever.ranked(asked, call)] == [
-            [d["id"] for d in found] for found in retriever.retrieve(asked, call)
+        retriever, questions = self.retriever(documents, 3), ["refund receipt", "shipping on Mondays"]
+        assert [[d["id"] for d in passages] for passages in retriever.ranked(questions, call)] == [
+            [d["id"] for d in passages] for passages in retriever.retrieve(questions, call)
         ]
 
     def test_no_questions_give_no_passages(self, documents: Path, call: Call) -> None:

@@ -72,8 +72,8 @@ class StoreContract(ABC):
     def test_one_owner_has_a_lease_until_its_release(self) -> None:
         store = self.store()
         assert store.lease(["k", "l"], "one", seconds=30)["k"].granted
-        theirs = self.another_handle(store).lease(["k"], "two", seconds=30)["k"]
-        assert not theirs.granted and theirs.owner == "one"
+        lease = self.another_handle(store).lease(["k"], "two", seconds=30)["k"]
+        assert not lease.granted and lease.owner == "one"
         store.release(["k"], "one")
         assert self.another_handle(store).lease(["k"], "two", seconds=30)["k"].granted
         assert not store.lease(["k"], "one", seconds=30)["k"].granted
@@ -105,9 +105,9 @@ class StoreContract(ABC):
         store = self.store()
         store.lease(["k"], "one", seconds=30)
         store.release(["k"], "one", error=b'{"message":"no luck"}')
-        told = self.another_handle(store).lease(["k"], "two", seconds=30)["k"]
-        assert not told.granted
-        assert told.error == b'{"message":"no luck"}'
+        lease = self.another_handle(store).lease(["k"], "two", seconds=30)["k"]
+        assert not lease.granted
+        assert lease.error == b'{"message":"no luck"}'
         store.release(["k"], "one")
         assert store.lease(["k"], "two", seconds=30)["k"].granted
 
@@ -162,21 +162,21 @@ class MaintainedStoreContract(StoreContract):
 
     def test_statistics_count_entries_values_and_bytes(self) -> None:
         _, target, _ = self.filled_store(3)
-        found = target.stats()
-        assert (found.entries, found.values, found.bytes) == (3, 3, 3000)
-        assert 0 <= found.newest <= found.oldest < 60
+        stats = target.stats()
+        assert (stats.entries, stats.values, stats.bytes) == (3, 3, 3000)
+        assert 0 <= stats.newest <= stats.oldest < 60
 
     def test_statistics_are_split_by_stage_and_tenant(self) -> None:
         _, target, _ = self.filled_store(
             5, meta=(b'{"stage":"model","tenant":"a"}', b'{"stage":"retrieve"}', b"no facts")
         )
-        found = target.stats()
-        assert found.stages == {
+        stats = target.stats()
+        assert stats.stages == {
             "model": StorageShare(2, 2000),
             "retrieve": StorageShare(2, 2000),
             "": StorageShare(1, 1000),
         }
-        assert found.tenants == {"a": StorageShare(2, 2000), "": StorageShare(3, 3000)}
+        assert stats.tenants == {"a": StorageShare(2, 2000), "": StorageShare(3, 3000)}
 
     def test_statistics_count_leases_by_owner(self) -> None:
         store, target, _ = self.filled_store()
