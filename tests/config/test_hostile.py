@@ -199,7 +199,7 @@ FLAGS = [
 def test_a_flag_that_leads_elsewhere_is_refused(
     flags: list[str], work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "not for this app" in refused(capsys, *RUN, *flags)
+    assert "is not supported" in refused(capsys, *RUN, *flags)
 
 
 FILES = [
