@@ -50,7 +50,7 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
         ("retriever.k=0", "greater than 0"),
         ("+foo=1", "unknown key 'foo'"),
         ("model._target_=os.system", "not in a trusted package"),
-        ("documents=/nowhere/at/all", "no file or folder"),
+        ("documents=/nowhere/at/all", "file or folder not found"),
         ("reranker=null", "reranker=none"),
         ("model=llamacpp", "model.path"),
         ("questions.limit=0", "questions.limit"),
