@@ -29,7 +29,7 @@ class TraceSource(Protocol):
 
     def stored(self, run: str) -> Mapping[str, Stored | None]: ...
 
-    def kept(self, wanted: Iterable[str]) -> Sequence[str]: ...
+    def stored_addresses(self, wanted: Iterable[str]) -> Sequence[str]: ...
 
     def contents(self, wanted: Iterable[str]) -> Mapping[str, bytes]: ...
 
@@ -103,7 +103,7 @@ class _Record:
         found, why = _elsewhere(kept, [address for address in wanted if address not in self.values])
         self.values |= found
         gone = [address for address in wanted if address not in self.values]
-        self.lost = {**dict.fromkeys(gone, why), **dict.fromkeys(kept.kept(gone), "damaged")}
+        self.lost = {**dict.fromkeys(gone, why), **dict.fromkeys(kept.stored_addresses(gone), "damaged")}
         configs = [self.values.get(one["config"]) for one in traces]
         self.config: Mapping[str, Any] | None = next((one for one in configs if isinstance(one, Mapping)), None)
 

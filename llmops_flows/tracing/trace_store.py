@@ -145,7 +145,7 @@ class TraceStore:
             seq, most = (rows[-1][0] if rows else None), most - len(rows)
             yield from (trace for _, data in rows if (trace := decode_trace(data)) is not None)
 
-    def kept(self, wanted: Iterable[str]) -> list[str]:
+    def stored_addresses(self, wanted: Iterable[str]) -> list[str]:
         """Those of the addresses for which a value is stored, damaged or not."""
         query = "SELECT address FROM contents WHERE address IN"
         return [address for (address,) in self._file.rows_in(query, list(wanted))]
@@ -177,7 +177,7 @@ class TraceStore:
     def _new_values(self, traces: Sequence[Mapping[str, Any]], values: Mapping[str, bytes]) -> dict[str, bytes]:
         """The values of traces that are not stored yet; those not in memory are read before they can be evicted."""
         names = list(dict.fromkeys([*values, *(a for trace in traces for a in referenced_addresses(trace))]))
-        stored = set(self.kept(names))
+        stored = set(self.stored_addresses(names))
         new = [address for address in names if address not in stored]
         missing = [address for address in new if address not in values]
         try:
