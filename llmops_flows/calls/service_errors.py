@@ -1,4 +1,4 @@
-"""What a service's exception means, whichever client raised it: its status, when to try again, and no secrets."""
+"""Converts the exceptions of service clients to BackendError: status, Retry-After, whether to retry, no secrets."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ _STREAMED = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""The status that an error would have had, had it come before the stream began."""
+"""The HTTP status of an error type that arrives within a stream."""
 _UNREACHABLE = ("APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "gaierror", "ClientError")
-_ADVICE = {
-    401: "; look at the key in the environment variable that api_key_env names",
-    404: "; look at the model's name and base_url",
+_HINTS = {
+    401: "; check the key in the environment variable that api_key_env names",
+    404: "; check the model's name and base_url",
 }
 _NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit balance is too low")
-_LONGEST = 500
+_MAX_LENGTH = 500
 
 
-def backend_error(error: Exception, who: str, *, began: bool = False) -> BackendError:
-    """A client's exception as a BackendError that names the model `who`; `began`: it had said something already.
+def backend_error(error: Exception, model: str, *, began: bool = False) -> BackendError:
+    """A client's exception as a BackendError with the name of the model. `began`: a part of the answer had arrived.
 
-    The exceptions of OpenAI's, Anthropic's and most other clients say `status_code`, `response.headers` and `body`;
-    those that say nothing of it are told by their class. Chain it `from None`: the original may hold the key.
+    The exceptions of OpenAI's, Anthropic's and most other clients have `status_code`, `response.headers` and `body`;
+    others are recognized by their class. Raise it `from None`: the original may contain the key.
     """
-    status, said = _status(error), redact(_said(error))[:_LONGEST].strip()
+    status, message = _status(error), redact(_message(error))[:_MAX_LENGTH].strip()
     if status:
         return BackendError(
-            f"{who} answered {status}: {said}{_ADVICE.get(status, '')}",
+            f"{model} answered {status}: {message}{_HINTS.get(status, '')}",
             status=status,
             retry_after=parse_retry_after(_headers(error).get("retry-after")),
-            retryable=_passes(status, f"{said} {_body(error).get('code')} {_body(error).get('type')}"),
+            retryable=_is_temporary(status, f"{message} {_body(error).get('code')} {_body(error).get('type')}"),
             began=began or not _http(error),
         )
     if _is(error, _UNREACHABLE):
-        what = f"the answer of {who} broke off" if began else f"{who} could not be reached"
-        return BackendError(f"{what}: {said or type(error).__name__}", retryable=True)
+        what = f"the answer of {model} was interrupted" if began else f"{model} could not be reached"
+        return BackendError(f"{what}: {message or type(error).__name__}", retryable=True)
     if isinstance(error, ValueError) and type(error).__name__ == "JSONDecodeError":
-        return BackendError(f"{who} sent what cannot be read: {said}", retryable=True)
-    return BackendError(f"{who} failed: {type(error).__name__}: {said}", kind=type(error).__name__)
+        return BackendError(f"{model} sent JSON that cannot be read: {message}", retryable=True)
+    return BackendError(f"{model} failed: {type(error).__name__}: {message}", kind=type(error).__name__)
 
 
 def _status(error: Exception) -> int:
-    """The HTTP status; for an error in the middle of a stream (whose status was 200) the one its kind stands for."""
-    if found := _http(error):
-        return found
+    """The HTTP status; for an error within a stream (whose status was 200) that of its type."""
+    if status := _http(error):
+        return status
     body = _body(error)
     if isinstance(body.get("code"), int) and 400 <= body["code"] < 600:
         return int(body["code"])
@@ -65,35 +65,35 @@ def _status(error: Exception) -> int:
 
 
 def _http(error: Exception) -> int:
-    """The HTTP status of a service that refused the call; 0: it did not."""
-    found = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    return found if isinstance(found, int) and found >= 400 else 0
+    """The HTTP status of an error response; 0: there was none."""
+    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) and status >= 400 else 0
 
 
 def _headers(error: Exception) -> Mapping[str, str]:
-    found: Any = getattr(getattr(error, "response", None), "headers", None)
-    return {str(k).lower(): str(v) for k, v in found.items()} if hasattr(found, "items") else {}
+    headers: Any = getattr(getattr(error, "response", None), "headers", None)
+    return {str(k).lower(): str(v) for k, v in headers.items()} if hasattr(headers, "items") else {}
 
 
 def _body(error: Exception) -> Mapping[str, Any]:
-    """The service's own description of the error: {"type", "message", "code"}."""
+    """The service's description of the error: {"type", "message", "code"}."""
     body = getattr(error, "body", None)
     if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
         body = body["error"]
     return body if isinstance(body, Mapping) else {}
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(_body(error).get("message") or getattr(error, "message", "") or error)
 
 
-def _passes(status: int, said: str) -> bool:
-    """Whether another try can help. What is used up of the account's money does not come back by waiting."""
-    if any(mark in said.lower() for mark in _NO_QUOTA):
+def _is_temporary(status: int, text: str) -> bool:
+    """Whether another attempt can help. A used-up quota does not come back by waiting."""
+    if any(mark in text.lower() for mark in _NO_QUOTA):
         return False
     return status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505))
 
 
 def _is(error: Exception, names: tuple[str, ...]) -> bool:
-    """Whether the class, or one that it derives from, has one of the names (of any library)."""
+    """Whether the class or one of its base classes has one of the names."""
     return any(cls.__name__ in names for cls in type(error).__mro__)

@@ -14,7 +14,7 @@ from llmops_flows.testing.clock import FakeClock
 from tests.support.stub_services import Service, down
 
 
-async def test_a_dead_backend_is_asked_five_times_and_then_once_per_cool_down(gate: Gate, clock: FakeClock) -> None:
+async def test_a_dead_backend_gets_five_requests_and_then_one_per_cool_down(gate: Gate, clock: FakeClock) -> None:
     service, begun = Service(clock, down()), clock.now()
     for _ in range(1000):
         with pytest.raises(BackendError):
@@ -24,7 +24,7 @@ async def test_a_dead_backend_is_asked_five_times_and_then_once_per_cool_down(ga
     assert cool_downs > 1 and len(service.at) <= 5 + cool_downs
 
 
-async def test_while_it_rests_the_error_says_so_and_why(gate: Gate, clock: FakeClock) -> None:
+async def test_the_error_of_an_open_breaker_names_its_cause(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(503))
     for _ in range(2):
         with pytest.raises(BackendError, match="answered 503"):
@@ -55,7 +55,7 @@ def test_one_probe_at_a_time_and_a_failed_one_starts_the_cool_down_anew() -> Non
     assert breaker.open_for(32) == 29
 
 
-def test_a_probe_that_was_called_off_makes_room_for_another() -> None:
+def test_a_cancelled_probe_allows_another() -> None:
     breaker = Breaker(failures=1, cool_down=30)
     breaker.failed(0, "no", since=0)
     assert breaker.start()
@@ -71,7 +71,7 @@ def test_failures_count_in_a_row_only() -> None:
     assert breaker.open_for(10) == 0
 
 
-def test_many_turned_away_at_once_count_as_one() -> None:
+def test_overlapping_refusals_count_as_one_failure() -> None:
     breaker = Breaker(failures=2, cool_down=30)
     for _ in range(20):
         breaker.failed(1, "busy", since=0, busy=True)
@@ -80,7 +80,7 @@ def test_many_turned_away_at_once_count_as_one() -> None:
     assert breaker.open_for(3) == 30
 
 
-async def test_a_backend_that_refuses_what_is_asked_is_alive(gate: Gate, clock: FakeClock) -> None:
+async def test_a_backend_that_refuses_requests_is_alive(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(400, retryable=False))
     for _ in range(20):
         with pytest.raises(BackendError, match="answered 400"):
@@ -88,7 +88,7 @@ async def test_a_backend_that_refuses_what_is_asked_is_alive(gate: Gate, clock: 
     assert len(service.at) == 20
 
 
-async def test_a_key_that_nobody_accepts_is_not_tried_on_and_on(gate: Gate, clock: FakeClock) -> None:
+async def test_a_rejected_key_opens_the_breaker(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(401, retryable=False))
     for _ in range(20):
         with pytest.raises(BackendError, match="answered 401"):

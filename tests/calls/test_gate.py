@@ -14,13 +14,13 @@ from llmops_flows.testing.clock import FakeClock
 from tests.support.stub_services import Service, crowded, down
 
 
-async def test_a_failure_is_tried_again_after_a_growing_pause(gate: Gate, clock: FakeClock) -> None:
+async def test_a_failure_is_retried_after_growing_pauses(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(), down(), "yes")
     assert await gate.call(ServiceCall("x", Limits(), service)) == "yes"
     assert [at - service.at[0] for at in service.at] == [0, 0.5, 1.5]
 
 
-async def test_three_requests_are_the_most_and_the_error_tells_it(gate: Gate, clock: FakeClock) -> None:
+async def test_a_call_sends_at_most_three_requests(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down())
     with pytest.raises(BackendError, match=r"answered 500 \(3 attempts\)"):
         await gate.call(ServiceCall("x", Limits(), service))
@@ -28,21 +28,21 @@ async def test_three_requests_are_the_most_and_the_error_tells_it(gate: Gate, cl
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-async def test_what_another_try_cannot_mend_is_not_tried_again(gate: Gate, clock: FakeClock, status: int) -> None:
+async def test_a_final_status_is_not_retried(gate: Gate, clock: FakeClock, status: int) -> None:
     service = Service(clock, down(status, retryable=True))
     with pytest.raises(BackendError):
         await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 1
 
 
-async def test_a_used_up_quota_is_not_tried_again(gate: Gate, clock: FakeClock) -> None:
+async def test_a_used_up_quota_is_not_retried(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(429, retryable=False, retry_after=1.0))
     with pytest.raises(BackendError):
         await gate.call(ServiceCall("x", Limits(), service))
     assert len(service.at) == 1
 
 
-async def test_a_mistake_in_the_code_is_not_tried_again(gate: Gate, clock: FakeClock) -> None:
+async def test_an_error_in_the_code_is_not_retried(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, ZeroDivisionError("no"))
     with pytest.raises(ZeroDivisionError):
         await gate.call(ServiceCall("x", Limits(), service))
@@ -77,7 +77,7 @@ async def test_a_retry_after_beyond_the_deadline_fails_at_once_and_says_what_was
     assert (caught.value.status, caught.value.retry_after, clock.now() - begun) == (429, 600.0, 0)
 
 
-async def test_the_next_calls_fail_at_once_too_until_the_service_may_be_asked(gate: Gate, clock: FakeClock) -> None:
+async def test_later_calls_fail_at_once_until_the_pause_is_over(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(429, retry_after=600.0), "yes")
     for _ in range(3):
         with pytest.raises(BackendError, match="requires a pause of 600 s"):
@@ -88,14 +88,14 @@ async def test_the_next_calls_fail_at_once_too_until_the_service_may_be_asked(ga
     assert service.at[1] - service.at[0] >= 600
 
 
-async def test_there_is_no_second_try_without_time_for_it(gate: Gate, clock: FakeClock) -> None:
+async def test_no_attempt_starts_without_time_for_it(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down())
     with pytest.raises(BackendError, match="2 attempts"):
         await gate.call(ServiceCall("x", Limits(timeout=1.2), service))
     assert len(service.at) == 2
 
 
-async def test_an_answer_that_was_begun_before_a_reader_is_not_begun_again(gate: Gate, clock: FakeClock) -> None:
+async def test_an_answer_that_a_reader_has_started_to_see_is_not_repeated(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(), "yes")
     with pytest.raises(BackendError):
         await gate.call(ServiceCall("x", Limits(), service, repeatable=lambda: False))
@@ -122,15 +122,13 @@ async def test_one_of_several_processes_keeps_to_its_share_of_the_rate(gate: Gat
     assert [round(at - service.at[0], 2) for at in service.at] == [0, 4.08, 8.16]
 
 
-async def test_waiting_in_our_own_queue_is_not_on_the_calls_time(gate: Gate, clock: FakeClock) -> None:
+async def test_time_in_the_queue_does_not_count_into_the_timeout(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, "yes")
     limits = Limits(requests_per_minute=60, timeout=1)
     assert await asyncio.gather(*(gate.call(ServiceCall("x", limits, service)) for _ in range(30))) == ["yes"] * 30
 
 
-async def test_a_second_try_does_not_stand_in_the_queue_behind_those_who_have_not_begun(
-    gate: Gate, clock: FakeClock
-) -> None:
+async def test_a_retry_waits_before_calls_that_have_not_started(gate: Gate, clock: FakeClock) -> None:
     service = Service(clock, down(), "yes")
     limits = Limits(requests_per_minute=60, timeout=5)
     assert await asyncio.gather(*(gate.call(ServiceCall("x", limits, service)) for _ in range(50))) == ["yes"] * 50
@@ -146,7 +144,7 @@ async def test_backends_do_not_wait_for_each_other(gate: Gate, clock: FakeClock)
 # -- the places ------------------------------------------------------------------------------------------------------
 
 
-async def test_no_more_than_parallel_are_under_way_at_once() -> None:
+async def test_at_most_parallel_calls_run_at_once() -> None:
     gate, places = Gate(), list[int]()
     attempt = crowded(places)
     await asyncio.gather(*(gate.call(ServiceCall("x", Limits(parallel=3), attempt)) for _ in range(12)))
@@ -168,7 +166,7 @@ async def test_one_of_several_processes_keeps_to_its_share_of_the_places() -> No
     assert most == 2
 
 
-async def test_the_door_is_open_to_the_next_after_a_cancel_at_any_moment() -> None:
+async def test_the_semaphore_admits_the_next_after_a_cancel_at_any_moment() -> None:
     for moment in (0.0, 0.001, 0.01, 0.015):
         semaphore = FairSemaphore()
 
@@ -185,7 +183,7 @@ async def test_the_door_is_open_to_the_next_after_a_cancel_at_any_moment() -> No
             pass
 
 
-async def test_somebody_who_is_let_in_and_cancelled_in_the_same_moment_leaves_the_place_to_the_next() -> None:
+async def test_a_caller_that_is_admitted_and_cancelled_at_once_leaves_its_place_to_the_next() -> None:
     semaphore, order = FairSemaphore(), list[str]()
 
     async def stay(name: str) -> None:

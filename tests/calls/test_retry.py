@@ -30,7 +30,7 @@ NOW = 1_800_000_000.0
         ("Fri, 31 Dec 9999 23:59:59 GMT", DAY),
     ],
 )
-def test_seconds_and_dates_are_understood(header: str, seconds: float) -> None:
+def test_seconds_and_dates_are_parsed(header: str, seconds: float) -> None:
     assert parse_retry_after(header, now=NOW) == seconds
 
 
@@ -38,7 +38,7 @@ def test_seconds_and_dates_are_understood(header: str, seconds: float) -> None:
     "header",
     [None, "", " ", "soon", "-5", "nan", "inf", "1e3", "0x10", "1,5", "\u0663", "5 s", "\x00", "Fri, 99 Foo 2026"],
 )
-def test_what_cannot_be_understood_counts_as_nothing_said(header: str | None) -> None:
+def test_a_header_that_cannot_be_parsed_counts_as_absent(header: str | None) -> None:
     assert parse_retry_after(header, now=NOW) is None
 
 
@@ -49,7 +49,7 @@ def test_a_date_is_compared_with_this_machines_clock_by_default() -> None:
     assert found is not None and 28 < found <= 30
 
 
-def test_pauses_double_up_to_a_bound_and_half_of_each_is_chance() -> None:
+def test_pauses_double_up_to_a_maximum_and_half_of_each_is_random() -> None:
     assert [backoff(tries, lambda: 1.0) for tries in (1, 2, 3, 9)] == [0.5, 1.0, 2.0, 8.0]
     assert [backoff(tries, lambda: 0.0) for tries in (1, 2)] == [0.25, 0.5]
     assert len({backoff(1) for _ in range(50)}) > 40

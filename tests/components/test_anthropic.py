@@ -157,8 +157,8 @@ def test_an_answer_that_reached_max_tokens_says_so(server: StubServer) -> None:
 @pytest.mark.parametrize(
     ("pieces", "cut", "status", "words"),
     [
-        ([START, text("Par")], True, 0, "broke off"),
-        ([START, text("Par"), event("message_stop")], False, 0, "broke off"),
+        ([START, text("Par")], True, 0, "was interrupted"),
+        ([START, text("Par"), event("message_stop")], False, 0, "was interrupted"),
         (
             [START, event("error", error={"type": "overloaded_error", "message": "Overloaded"})],
             False,

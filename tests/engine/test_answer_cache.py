@@ -18,7 +18,7 @@ from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.record import Slot
 from llmops_flows.core.store import Entry
 from llmops_flows.engine.answers.answer_cache import AnswerCache
-from llmops_flows.engine.answers.resilient_store import MOST_HELD, RETRY, ResilientStore
+from llmops_flows.engine.answers.resilient_store import MAX_PENDING_BYTES, RETRY_SECONDS, ResilientStore
 from llmops_flows.stores.memory_store import MemoryStore
 from llmops_flows.stores.sqlite_store import SQLiteStore
 from llmops_flows.testing.clock import FakeClock
@@ -164,7 +164,7 @@ def test_rows_that_cannot_be_written_are_known_and_written_later() -> None:
     store.put(two, {digest(b"2"): b"2"})
     assert failing.calls["put"] == 1  # it is left alone for a while
     failing.failing.clear()
-    clock.time += RETRY + 1
+    clock.time += RETRY_SECONDS + 1
     store.put({}, {})
     assert inner.entries(["k1", "k2"]) == {**one, **two}
     assert told and all("no space left" in text for text in told)
@@ -172,7 +172,7 @@ def test_rows_that_cannot_be_written_are_known_and_written_later() -> None:
 
 def test_what_waits_for_a_store_is_bounded() -> None:
     store = ResilientStore(FailingStore(MemoryStore(), "put"), lambda topic, text: None)
-    data = b"x" * (MOST_HELD // 2)
+    data = b"x" * (MAX_PENDING_BYTES // 2)
     for n in range(4):
         store.put({f"k{n}": Entry(str(n))}, {str(n): data})
     assert len(store.entries([f"k{n}" for n in range(4)])) == 2
@@ -210,7 +210,7 @@ def test_what_a_store_that_can_only_be_read_knows_is_used(tmp_path: Path, caplog
         old, new = runner.run(rag_flow(), question_records("a", "b"))
         assert states(old)["model"] == "known" and states(new)["model"] == "computed"
         assert RUN_COUNTS["say"] == 1
-    assert "not kept" in caplog.text
+    assert "not stored" in caplog.text
 
 
 def test_a_full_disk_loses_no_finished_row_and_is_gone_on_with(
@@ -228,7 +228,7 @@ def test_a_full_disk_loses_no_finished_row_and_is_gone_on_with(
                     file.flush()
             during = runner.run(rag_flow(), question_records(*long))
             assert all(record.error is None for record in during)
-            assert "not kept" in caplog.text and "full" in caplog.text
+            assert "not stored" in caplog.text and "full" in caplog.text
             assert RUN_COUNTS["say"] == 40  # the first five were known
             filler.unlink()
             caplog.clear()

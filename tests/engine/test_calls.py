@@ -68,7 +68,7 @@ def test_a_connection_that_breaks_is_tried_again(runner: Runner) -> None:
     assert span(record).notes == {"model": "chat", "attempts": 2}
 
 
-def test_a_server_that_is_not_there_is_a_clear_error(runner: Runner) -> None:
+def test_a_missing_server_is_a_clear_error(runner: Runner) -> None:
     with StubServer() as server:
         url = server.url
     [record] = ask(runner, chat(Chat(url=url)))
@@ -89,7 +89,7 @@ def test_with_fallbacks_of_fallbacks_six_requests_are_the_most(runner: Runner) -
     assert "too many requests of this call failed (at most 3 to a backend and 6 in all)" in str(record.error)
 
 
-def test_whatever_stands_around_a_model_six_requests_are_the_most() -> None:
+def test_nested_fallbacks_send_at_most_six_requests() -> None:
     with (
         StubServer(StubResponse(500)) as one,
         StubServer(StubResponse(503)) as two,
@@ -149,7 +149,7 @@ async def test_a_graph_around_the_flow_does_not_multiply_the_requests() -> None:
     assert len(server.requests) <= 6
 
 
-def test_a_known_answer_asks_nobody(runner: Runner) -> None:
+def test_a_known_answer_sends_no_request(runner: Runner) -> None:
     with StubServer(HELLO) as server, Runner(store=MemoryStore(), gate=Gate(clock=FakeClock())) as keeping:
         flow = chat(Chat(url=server.url, limits=Limits(requests_per_minute=0.1)))
         begun = keeping.context.gate.clock.now()
@@ -182,7 +182,7 @@ def test_a_fallback_that_blocks_and_reads_other_slots_answers_too(runner: Runner
     assert span(record).notes["model"] == "quote"
 
 
-def test_the_answer_of_a_fallback_is_not_kept() -> None:
+def test_the_answer_of_a_fallback_is_not_stored() -> None:
     store = MemoryStore()
     with StubServer(StubResponse(400), StubResponse(body={"text": "from the first"})) as server:
         flow = chat(Chat(url=server.url, fallback=Echo()))
@@ -192,7 +192,7 @@ def test_the_answer_of_a_fallback_is_not_kept() -> None:
     assert len(server.requests) == 2
 
 
-def test_a_mistake_in_the_model_is_not_covered_up_by_its_fallback(runner: Runner) -> None:
+def test_an_error_in_the_code_of_a_model_is_not_hidden_by_its_fallback(runner: Runner) -> None:
     with StubServer(StubResponse(body={"no": "text"})) as server:
         [record] = ask(runner, chat(Chat(url=server.url, fallback=Echo())))
     assert "KeyError" in str(record.error)
@@ -254,7 +254,7 @@ def test_a_rate_is_used_to_the_full_and_never_exceeded() -> None:
 
 
 @pytest.mark.parametrize("header", ["1", "0.4", "date", "soon", "-1"])
-def test_nobody_comes_before_the_service_wants_to_be_asked_again(header: str) -> None:
+def test_no_request_is_sent_before_the_pause_of_the_service_is_over(header: str) -> None:
     told: list[float] = []
 
     def turn_away_first(asked: ReceivedRequest) -> StubResponse:
@@ -274,7 +274,7 @@ def test_nobody_comes_before_the_service_wants_to_be_asked_again(header: str) ->
 
 
 @pytest.mark.parametrize("seconds", [90, 600, 10**12])
-def test_a_retry_after_that_nobody_can_wait_for_fails_at_once_and_is_told(seconds: int) -> None:
+def test_a_retry_after_beyond_the_timeout_fails_at_once(seconds: int) -> None:
     with StubServer(StubResponse(429, headers={"Retry-After": str(seconds)})) as server, Runner(gate=Gate()) as runner:
         begun = time.monotonic()
         [record] = ask(runner, chat(Chat(url=server.url, limits=Limits(timeout=60))))
@@ -287,7 +287,7 @@ def test_a_retry_after_that_nobody_can_wait_for_fails_at_once_and_is_told(second
 
 
 @pytest.mark.parametrize("kind", [Chat, Blocking])
-def test_a_server_that_hangs_is_left_at_the_deadline(kind: type[Chat]) -> None:
+def test_a_call_of_a_hanging_server_ends_at_the_deadline(kind: type[Chat]) -> None:
     with StubServer(HANGS) as server, Runner(gate=Gate()) as runner:
         begun = time.monotonic()
         [record] = ask(runner, chat(kind(url=server.url, limits=Limits(timeout=0.5))))

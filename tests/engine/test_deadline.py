@@ -22,7 +22,7 @@ async def test_a_call_that_hangs_ends_at_its_deadline() -> None:
     assert 0.3 <= time.monotonic() - begun < 0.33
 
 
-async def test_a_backend_that_hangs_again_and_again_is_left_alone() -> None:
+async def test_a_backend_that_keeps_hanging_opens_the_breaker() -> None:
     gate = Gate(failures=2)
     for _ in range(2):
         with pytest.raises(DeadlineExceeded):
@@ -47,7 +47,7 @@ async def test_the_deadline_holds_for_the_call_with_its_retries() -> None:
     assert 0.5 <= time.monotonic() - begun < 0.55
 
 
-async def test_whoever_asks_may_stop_waiting_earlier() -> None:
+async def test_a_caller_may_stop_waiting_earlier() -> None:
     gate = Gate()
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"within 0\.(1|09\d+) s"):
@@ -55,7 +55,7 @@ async def test_whoever_asks_may_stop_waiting_earlier() -> None:
     assert time.monotonic() - begun < 0.15
 
 
-async def test_time_in_the_queue_counts_for_whoever_said_until_when() -> None:
+async def test_time_in_the_queue_counts_into_the_deadline_of_the_caller() -> None:
     gate = Gate()
     inside = asyncio.create_task(gate.call(ServiceCall("x", Limits(parallel=1), hang)))
     await asyncio.sleep(0)

@@ -133,7 +133,7 @@ def test_a_row_that_fails_is_answered_by_the_fallback(flow: Any) -> None:
     assert [record.answer for record in records] == ["Answer: a (2)", "ANSWER: B (2)"]
 
 
-def test_a_call_that_is_over_is_told_so_though_its_run_goes_on() -> None:
+def test_a_thread_whose_call_has_ended_sees_that_it_is_cancelled() -> None:
     ended = threading.Event()
 
     class Slow(Echo):

@@ -46,33 +46,33 @@ def run(runner: Runner, *questions: str) -> list[Record]:
     return runner.run(Flow(stages={"asking": Asking()}), [Record.of(q, {"question": q}) for q in questions])
 
 
-def test_the_asked_stages_answer_and_cost_come_back() -> None:
+def test_a_stage_gets_the_answer_and_cost_of_the_stage_that_it_calls() -> None:
     with Runner() as runner:
         [record] = run(runner, "a b")
     assert record.answer == "a! b!" and record.usage == {"input_tokens": 6, "output_tokens": 2}
 
 
-def test_what_was_asked_before_is_known_and_costs_nothing() -> None:
+def test_a_repeated_nested_call_is_known_and_costs_nothing() -> None:
     with Runner(store=MemoryStore()) as runner:
         run(runner, "a b")
         [record] = run(runner, "b c")
     assert asked == ["a", "b", "c"] and record.usage == {"input_tokens": 3, "output_tokens": 1}
 
 
-def test_the_asked_stages_error_is_the_askers() -> None:
+def test_the_error_of_a_nested_call_is_the_error_of_its_caller() -> None:
     with Runner() as runner:
         fine, broken = run(runner, "a", "broken")
     assert fine.error is None and broken.error is not None
     assert "no verdict" in str(broken.error) and broken.error.stage == "asking"
 
 
-def test_many_that_ask_at_once_do_not_wait_for_each_others_threads() -> None:
+def test_concurrent_nested_calls_do_not_wait_for_each_others_threads() -> None:
     with Runner(workers=1) as runner:
         records = run(runner, *(f"q{n}" for n in range(20)))
     assert [r.answer for r in records] == [f"q{n}!" for n in range(20)]
 
 
-def test_no_event_tells_of_what_was_asked() -> None:
+def test_nested_calls_emit_no_events() -> None:
     seen: list[str] = []
 
     class Listener:

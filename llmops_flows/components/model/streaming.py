@@ -85,7 +85,7 @@ def _outcome(model: Model, answer: StreamedAnswer) -> Outcome:
     text, finish = answer.text, "refusal" if answer.refused else answer.finish
     if not finish:
         raise BackendError(
-            f"the answer of {model.name} broke off after {len(text)} characters: the stream ended early",
+            f"the answer of {model.name} was interrupted after {len(text)} characters: the stream ended early",
             retryable=True,
         )
     if finish == "length":

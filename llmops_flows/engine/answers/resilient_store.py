@@ -1,4 +1,4 @@
-"""A store whose trouble never reaches an answer: what it cannot give is unknown, what it cannot take waits."""
+"""A store whose errors never affect an answer: reads that fail find nothing, writes that fail are repeated later."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from llmops_flows.core.store import Entry, Lease, Store
 
 T = TypeVar("T")
 
-RETRY = 2.0
-"""Seconds for which a store that failed is not asked again."""
+RETRY_SECONDS = 2.0
+"""Seconds for which a store is not used after an error."""
 
-MOST_HELD = 64_000_000
-"""Bytes of values that wait for a store that takes none; beyond that they are let go."""
+MAX_PENDING_BYTES = 64_000_000
+"""Bytes of values that wait to be written; values beyond are dropped."""
 
 
 class ResilientStore:
-    """Stands before a store. Its methods never raise StoreError; the first trouble is told by `warn(topic, text)`.
+    """Wraps a store. Its methods never raise StoreError; `warn(topic, text)` logs the first error.
 
-    Rows that could not be written (a full disk, a read-only folder) are known from memory, and written as soon as
-    the store takes rows again: with the next ones, or at `flush`. Without a lease everybody computes.
+    Rows that cannot be written (a full disk, a read-only folder) are kept in memory, and written with later rows or by
+    `flush`, as soon as the store works again. When leases fail, every caller computes.
     """
 
     def __init__(
@@ -35,19 +35,19 @@ class ResilientStore:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._values: dict[str, bytes] = {}
-        self._deaf_until = {"read": float("-inf"), "write": float("-inf")}
+        self._retry_at = {"read": float("-inf"), "write": float("-inf")}
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        nothing: Mapping[str, Entry] = {}
-        found = self._try("read", lambda: self.store.entries(keys), nothing)
-        held = self._entries
-        return {**found, **{key: held[key] for key in keys if key in held}} if held else found
+        none: Mapping[str, Entry] = {}
+        entries = self._try("read", lambda: self.store.entries(keys), none)
+        pending = self._entries
+        return {**entries, **{key: pending[key] for key in keys if key in pending}} if pending else entries
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        nothing: Mapping[str, bytes] = {}
-        found = self._try("read", lambda: self.store.values(addresses), nothing)
-        held = self._values
-        return {**found, **{a: held[a] for a in addresses if a in held}} if held else found
+        none: Mapping[str, bytes] = {}
+        values = self._try("read", lambda: self.store.values(addresses), none)
+        pending = self._values
+        return {**values, **{a: pending[a] for a in addresses if a in pending}} if pending else values
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
         with self._lock:
@@ -55,21 +55,21 @@ class ResilientStore:
             self._values.update(values)
             if self._try("write", self._put, False):
                 self._entries, self._values = {}, {}
-            elif sum(map(len, self._values.values())) > MOST_HELD:
+            elif sum(map(len, self._values.values())) > MAX_PENDING_BYTES:
                 self._entries = {k: e for k, e in self._entries.items() if k not in entries}
                 self._values = {a: v for a, v in self._values.items() if a not in values}
 
     def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
-        mine: Mapping[str, Lease] = {key: Lease(key, owner, True) for key in keys}
-        return self._try("write", lambda: self.store.lease(keys, owner, seconds=seconds), mine)
+        granted: Mapping[str, Lease] = {key: Lease(key, owner, True) for key in keys}
+        return self._try("write", lambda: self.store.lease(keys, owner, seconds=seconds), granted)
 
     def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
         self._try("write", lambda: self.store.release(keys, owner, error=error), None)
 
     def flush(self) -> None:
-        """Try to write what waits, now."""
+        """Try to write pending rows now."""
         if self._entries or self._values:
-            self._deaf_until["write"] = float("-inf")
+            self._retry_at["write"] = float("-inf")
             self.put({}, {})
 
     def close(self) -> None:
@@ -80,13 +80,13 @@ class ResilientStore:
         self.store.put(self._entries, self._values)
         return True
 
-    def _try(self, kind: str, work: Callable[[], T], otherwise: T) -> T:
-        if self._clock() < self._deaf_until[kind]:
-            return otherwise
+    def _try(self, kind: str, operation: Callable[[], T], default: T) -> T:
+        if self._clock() < self._retry_at[kind]:
+            return default
         try:
-            return work()
+            return operation()
         except StoreError as error:
-            self._deaf_until[kind] = self._clock() + RETRY
-            told = "new answers are not kept" if kind == "write" else "answers are computed again"
-            self._warn(f"store {kind}", f"{told} for now: {error}")
-            return otherwise
+            self._retry_at[kind] = self._clock() + RETRY_SECONDS
+            effect = "new answers are not stored" if kind == "write" else "answers are computed again"
+            self._warn(f"store {kind}", f"{effect} for now: {error}")
+            return default

@@ -23,12 +23,12 @@ def test_the_sum_of_many_small_costs_is_exact() -> None:
 @pytest.mark.parametrize(
     "limits", [{"usd": -1}, {"usd": math.nan}, {"tokens": 1.5}, {"minutes": math.inf}, {"usdd": 1}]
 )
-def test_what_is_no_budget_is_refused(limits: dict[str, Any]) -> None:
+def test_an_invalid_budget_is_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Budget(**limits)
 
 
-def test_the_worst_case_counts_the_dearest_price_and_every_answer_that_was_asked_for() -> None:
+def test_the_maximum_cost_counts_the_highest_price_and_every_requested_answer() -> None:
     prices, asked = (
         Prices(input=1, cached_input=0.1, cache_write=2, output=10),
         [{"role": "user", "content": "x" * 1000}],
