@@ -7,41 +7,41 @@ from collections.abc import Iterable, Sequence
 
 
 def nearest(name: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The choice that `name` was most likely meant to be, or None when none is near."""
-    found = _near(name, list(choices), cutoff)
-    return found[0] if found else None
+    """The choice that is most similar to `name`; None if none is."""
+    similar = _similar(name, list(choices), cutoff)
+    return similar[0] if similar else None
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """How to mend an unknown name: the nearest valid ones, and all that were possible."""
+    """The hint for an unknown name: similar choices, then all choices."""
     listed = sorted(choices)
-    guesses = [repr(guess) for guess in _near(name, listed, 0.6)]
+    guesses = [repr(guess) for guess in _similar(name, listed, 0.6)]
     known = ", ".join(listed) if listed else "none"
     return (f"did you mean {' or '.join(guesses)}? " if guesses else "") + f"choose from: {known}"
 
 
 def unknown_reference_hint(name: str, known: Iterable[str]) -> str:
-    """How to mend a reference to a name that is not there: it, or the name it should lead to, is misspelt."""
+    """The hint for a reference to an unknown name: the reference or the name itself may be misspelled."""
     listed = sorted(known)
-    guesses = [repr(guess) for guess in _near(name, listed, 0.6)]
+    guesses = [repr(guess) for guess in _similar(name, listed, 0.6)]
     if not guesses:
         return f"choose from: {', '.join(listed) or 'none'}"
     return f"did you mean {' or '.join(guesses)}, or should that be {name!r}? choose from: {', '.join(listed)}"
 
 
-def _near(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
-    """The choices that one typing mistake turns into `name`; failing that, the one that resembles it most."""
+def _similar(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
+    """The choices that differ from `name` by one typing mistake, or else the most similar one."""
     if len(name) > 100:
         return []
-    slips = [choice for choice in choices if _one_slip(name, choice)]
-    return slips[:4] if slips else difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
+    misspelled = [choice for choice in choices if _one_mistake(name, choice)]
+    return misspelled[:4] if misspelled else difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
 
 
-def _one_slip(name: str, choice: str) -> bool:
-    """Whether the two differ by one letter that is missing, too many, wrong or swapped with its neighbor."""
+def _one_mistake(name: str, choice: str) -> bool:
+    """Whether the names differ by one letter that is missing, added, wrong or swapped with the next."""
     if abs(len(name) - len(choice)) > 1 or name == choice or (len(choice) < 2 and choice not in name):
         return False
     start = next((n for n, (a, b) in enumerate(zip(name, choice, strict=False)) if a != b), min(len(name), len(choice)))
-    one, other = name[start:], choice[start:]
-    swapped = one[:2] == other[1::-1] and one[2:] == other[2:]
-    return one[1:] == other[1:] or one[1:] == other or one == other[1:] or swapped
+    first, second = name[start:], choice[start:]
+    swapped = first[:2] == second[1::-1] and first[2:] == second[2:]
+    return first[1:] == second[1:] or first[1:] == second or first == second[1:] or swapped
