@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config.load import load_flow
-    from .core.errors import (
+    from llmops_flows.config.load import load_flow
+    from llmops_flows.core.errors import (
         BackendError,
         BudgetExceeded,
         ConfigError,
@@ -19,12 +19,22 @@ if TYPE_CHECKING:
         StageError,
         StoreError,
     )
-    from .core.flow import Fallback, Flow, Parallel
-    from .core.record import Document, Message, Record, Usage
-    from .core.roles import Agent, Embedder, Evaluator, Guardrail, Model, Prompt, Reranker, Retriever, Splitter
-    from .core.stage import OPERATIONAL, Call, Outcome, Part, Stage
-    from .core.trace import Exporter, Trace
-    from .engine.runner import Runner
+    from llmops_flows.core.flow import Fallback, Flow, Parallel
+    from llmops_flows.core.record import Document, Message, Record, Usage
+    from llmops_flows.core.roles import (
+        Agent,
+        Embedder,
+        Evaluator,
+        Guardrail,
+        Model,
+        Prompt,
+        Reranker,
+        Retriever,
+        Splitter,
+    )
+    from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Part, Stage
+    from llmops_flows.core.trace import Exporter, Trace
+    from llmops_flows.engine.runner import Runner
 
 _HOMES = {
     "config.load": ("load_flow",),

@@ -13,8 +13,8 @@ from typing import TypeVar
 from llmops_flows.core.errors import StageError
 from llmops_flows.core.limits import Limits
 
-from .budget import Amount
-from .budget_meter import BudgetMeter
+from .budget_account import Amount
+from .budget_reservation import BudgetMeter
 from .cost import CallCost
 from .event_loop import BackgroundRun
 from .gate import GATE, Gate, ServiceCall

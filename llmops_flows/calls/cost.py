@@ -11,8 +11,8 @@ from llmops_flows.core.errors import BackendError
 from llmops_flows.core.record import Usage, add_usage
 from llmops_flows.core.stage import Outcome, Stage
 
-from .budget import Amount
-from .budget_meter import BudgetMeter
+from .budget_account import Amount
+from .budget_reservation import BudgetMeter
 
 NOT_BILLED = frozenset({400, 401, 402, 403, 404, 405, 413, 422, 429})
 """HTTP statuses of a service that has done no work for the request."""

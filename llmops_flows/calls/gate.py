@@ -15,7 +15,7 @@ from llmops_flows.core.errors import BackendError, DeadlineExceeded, StageError
 from llmops_flows.core.limits import PER_BACKEND, Limits
 
 from .backend import Backend
-from .budget_meter import Reservation
+from .budget_reservation import Reservation
 from .circuit_breaker import Breaker
 from .concurrency import FairSemaphore
 from .cost import CallCost, error_cost

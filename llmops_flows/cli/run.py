@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from llmops_flows.config import budget, redacted_output, saved_config
+from llmops_flows.config import redacted_output, run_budget, saved_config
 from llmops_flows.config.composition.composed import Composed
 from llmops_flows.config.composition.resolvers import register_resolvers
 from llmops_flows.config.composition.unused_overrides import unused_override_warnings
@@ -63,10 +63,10 @@ def run_job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
     chosen = {group: option for group, option in hydra.runtime.choices.items() if isinstance(option, str)}
     composed = Composed(config, tuple(hydra.overrides.task), chosen)
     experiment = build_experiment(composed)
-    for warning in (*unused_override_warnings(composed), *budget.budget_warnings(experiment)):
+    for warning in (*unused_override_warnings(composed), *run_budget.budget_warnings(experiment)):
         log.warning("%s", warning)
     if account is not None:
-        experiment = budget.with_account(experiment, account)
+        experiment = run_budget.with_account(experiment, account)
     return execute(experiment, folder)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llmops_flows.calls.budget import Budget
+from llmops_flows.calls.budget_account import Budget
 from llmops_flows.core.cache_policy import CachePolicy
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.flow import Composite, Flow

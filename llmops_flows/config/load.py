@@ -89,7 +89,7 @@ def make_runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
     """A runner for an experiment, with its store and its tracers."""
     from llmops_flows.engine.runner import Runner
 
-    from . import budget, tracing
+    from . import run_budget, tracing
     from .checks import unwritable_folders
 
     store: Any = experiment.store.open() if isinstance(experiment.store, StoreConfig) else None
@@ -99,7 +99,7 @@ def make_runner(experiment: Experiment, sinks: Sequence[Sink] = ()) -> Runner:
         sinks=[*tracing.sinks(experiment.config, experiment.tracers, store, experiment.choices), *sinks],
         cache=experiment.cache,
         tenant=experiment.settings.tenant,
-        budget_meter=budget.budget_meter(experiment, store),
+        budget_meter=run_budget.budget_meter(experiment, store),
     )
     unwritable_folders.warn_about_unwritable_folders(experiment, runner)
     return runner

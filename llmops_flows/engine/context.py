@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.budget_reservation import BudgetMeter
 from llmops_flows.calls.gate import Gate
 from llmops_flows.core.cache_policy import CachePolicy
 

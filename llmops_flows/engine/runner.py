@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.budget_reservation import BudgetMeter
 from llmops_flows.calls.event_loop import BackgroundRun, run_async, run_sync
 from llmops_flows.calls.gate import GATE, Gate
 from llmops_flows.core.cache_policy import CachePolicy

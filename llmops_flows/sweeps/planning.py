@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmops_flows.components.tracer.local import LocalTracer
-from llmops_flows.config.budget import budget_warnings
 from llmops_flows.config.load import open_runner
+from llmops_flows.config.run_budget import budget_warnings
 from llmops_flows.core.errors import StoreError
 from llmops_flows.engine.plan import StagePlan
 from llmops_flows.report.estimate import Estimate, History, PastAnswer, component_name

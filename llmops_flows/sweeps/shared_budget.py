@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from llmops_flows.calls.budget import Budget, Statement
-from llmops_flows.calls.budget_meter import BudgetMeter
-from llmops_flows.config.budget import account_ledger, budget_warnings, with_account
+from llmops_flows.calls.budget_account import Budget, Statement
+from llmops_flows.calls.budget_reservation import BudgetMeter
 from llmops_flows.config.experiment import Experiment
+from llmops_flows.config.run_budget import account_ledger, budget_warnings, with_account
 from llmops_flows.core.errors import ConfigError, FlowError, Problem
 from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.report.text import run_text

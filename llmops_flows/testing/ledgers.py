@@ -7,8 +7,8 @@ import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
-from llmops_flows.calls.budget import Amount, Budget, Ledger
-from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.budget_account import Amount, Budget, Ledger
+from llmops_flows.calls.budget_reservation import BudgetMeter
 from llmops_flows.core.errors import BudgetExceeded
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from llmops_flows.calls.budget import NANO, Amount, Budget
+from llmops_flows.calls.budget_account import NANO, Amount, Budget
 from llmops_flows.components.model.langchain import LangChainModel
 from llmops_flows.components.model.openai_compatible import OpenAICompatible
 from llmops_flows.core.roles import Prices, most_tokens

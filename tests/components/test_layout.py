@@ -40,7 +40,6 @@ NOT_COMPONENTS = {"flow", "debug", "hydra"}
 BASES = {"llmops_flows.components.model.service_model.ServiceModel": "base of the models behind an API"}
 """Classes that no config names, with the reason."""
 SHARED_MODULE_NAMES = {
-    "budget": "the budget of a config, of calls and of a sweep: one concept at three levels",
     "clock": "testing/clock.py is the fake of core/clock.py",
     "progress": "the progress of a sweep, and its display on the command line",
     "run": "a run in the engine, and the command that runs one flow",

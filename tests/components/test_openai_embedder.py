@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from llmops_flows import Flow, Record, Runner, Stage
-from llmops_flows.calls.budget import Budget
-from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.budget_account import Budget
+from llmops_flows.calls.budget_reservation import BudgetMeter
 from llmops_flows.calls.call_context import CallContext, call_context
 from llmops_flows.calls.gate import Gate
 from llmops_flows.components.embedder.openai import OpenAIEmbeddings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops_flows.calls.budget import Ledger
+from llmops_flows.calls.budget_account import Ledger
 from llmops_flows.core.store import Store
 from llmops_flows.engine.answers.resilient_store import ResilientStore
 from llmops_flows.stores.memory_store import MemoryLedger, MemoryStore

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.calls.budget import Ledger
+from llmops_flows.calls.budget_account import Ledger
 from llmops_flows.components.prompt.chat import ChatPrompt
 from llmops_flows.components.store.postgres import Postgres
 from llmops_flows.components.store.redis import Redis

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.calls.budget import Budget, Ledger
-from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls.budget_account import Budget, Ledger
+from llmops_flows.calls.budget_reservation import BudgetMeter
 from llmops_flows.components.prompt.chat import ChatPrompt
 from llmops_flows.core.errors import BudgetExceeded
 from llmops_flows.core.record import Message

@@ -14,13 +14,13 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from llmops_flows.config.budget import budget_warnings
 from llmops_flows.config.compose import compose
 from llmops_flows.config.composition.override_parser import expand_globs
 from llmops_flows.config.composition.unused_overrides import unused_override_warnings
 from llmops_flows.config.experiment import build_experiment
 from llmops_flows.config.files.groups import shadowed_options
 from llmops_flows.config.files.yaml_file import display_path
+from llmops_flows.config.run_budget import budget_warnings
 
 from ..argument_parser import add_overrides
 from ..terminal import wrap

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from llmops_flows.artifacts.lazy_import import load
 from llmops_flows.artifacts.resources import shared
-from llmops_flows.calls.budget import Amount
+from llmops_flows.calls.budget_account import Amount
 from llmops_flows.calls.call_context import call_service
 from llmops_flows.calls.service_errors import backend_error
 from llmops_flows.core.errors import BackendError, ConfigError, Problem

@@ -13,7 +13,7 @@ from llmops_flows.core.clock import Clock, WallClock
 from llmops_flows.core.errors import BudgetExceeded, StoreError
 from llmops_flows.core.lease_owner import new_owner
 
-from .budget import NANO, Account, Amount, Budget, Hold, Ledger, Statement
+from .budget_account import NANO, Account, Amount, Budget, Hold, Ledger, Statement
 from .concurrency import FairSemaphore
 
 T = TypeVar("T")

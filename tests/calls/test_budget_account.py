@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from llmops_flows import Flow, Record, Runner
-from llmops_flows.calls import budget_meter as budget_meter
-from llmops_flows.calls.budget import NANO, Account, Amount, Budget, Hold
-from llmops_flows.calls.budget_meter import BudgetMeter
+from llmops_flows.calls import budget_reservation
+from llmops_flows.calls.budget_account import NANO, Account, Amount, Budget, Hold
+from llmops_flows.calls.budget_reservation import BudgetMeter
 from llmops_flows.calls.cost import CallCost
 from llmops_flows.calls.gate import Gate, ServiceCall
 from llmops_flows.components.store.sqlite import SQLite
@@ -233,7 +233,7 @@ async def test_a_dead_process_of_this_machine_is_detected_without_waiting_for_it
 
 
 async def test_the_reservation_of_a_long_call_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget_meter, "LEASE", 0.15)
+    monkeypatch.setattr(budget_reservation, "LEASE", 0.15)
     ledger = MemoryLedger()
     own = BudgetMeter(Budget(usd=1), ledger, "one")
     async with own.reserve(USD) as reservation:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmops_flows.calls.budget import Amount, Ledger
-from llmops_flows.calls.budget_meter import BudgetMeter, format_amount
+from llmops_flows.calls.budget_account import Amount, Ledger
+from llmops_flows.calls.budget_reservation import BudgetMeter, format_amount
 from llmops_flows.core.errors import ConfigError, Problem
 from llmops_flows.core.lease_owner import new_owner
 from llmops_flows.core.roles import Model
