@@ -23,7 +23,7 @@ _MAX_DEPTH = 40
 
 @dataclass
 class Builder:
-    """Builds components and collects problems. Equal configs give the same component.
+    """Builds components and collects problems. Equal configs return the same component.
 
     Attributes:
         trusted: packages whose component classes may be named.
@@ -89,7 +89,7 @@ class Builder:
     def component(self, target: Any, key: str) -> type[Part] | None:
         """The class that a target names; None after a problem.
 
-        Its package must be trusted, and is not imported before. It must be a component class defined in that module.
+        Only a module of a trusted package is imported. It must define the class, which must be a component.
         """
         target_key = f"{key}.{TARGET}"
         module, _, name = str(target).rpartition(".")
@@ -99,7 +99,7 @@ class Builder:
             return None
         try:
             cls = getattr(importlib.import_module(module), name, None)
-        except Exception as error:  # whatever the module of a user raises
+        except Exception as error:  # a user's module can raise anything
             if not (isinstance(error, ImportError) and f"{module}.".startswith(f"{error.name}.")):
                 what = f"the module {module!r} cannot be imported: {type(error).__name__}: {error}"
                 self._problem(what, target_key, f"fix the module; `python -c 'import {module}'` shows the traceback")

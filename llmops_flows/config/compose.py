@@ -10,12 +10,12 @@ from .composition.composed import Composed, compose_with, config_loader
 
 
 def compose(overrides: Sequence[str] = (), *, owner: bool = False, typed: bool = True) -> Composed:
-    """The config that these overrides give.
+    """Compose the config that overrides describe.
 
     Args:
         overrides: as typed; free text (`question=`) needs no quoting.
-        owner: they are typed by the owner of the process, who alone may set `hydra.*`.
-        typed: False if their free text is quoted for Hydra's grammar already.
+        owner: the owner of the process typed them; only then may they set `hydra.*`.
+        typed: False if their free text is already quoted for Hydra's grammar.
 
     Raises:
         ConfigError: with every problem of the overrides and files.
@@ -23,12 +23,12 @@ def compose(overrides: Sequence[str] = (), *, owner: bool = False, typed: bool =
     from .checks.diagnosis import FAILURES, diagnose, refused_overrides
     from .composition.quoting import quote_overrides
 
-    listed = quote_overrides(overrides) if typed else list(overrides)
+    quoted = quote_overrides(overrides) if typed else list(overrides)
     loader = config_loader()
     try:
-        problems = refused_overrides(listed, owner=owner)
+        problems = refused_overrides(quoted, owner=owner)
         if problems:
             raise ConfigError(problems)
-        return compose_with(loader, listed)
+        return compose_with(loader, quoted)
     except FAILURES as error:
-        raise ConfigError(diagnose(loader, listed, error, owner=owner)) from None
+        raise ConfigError(diagnose(loader, quoted, error, owner=owner)) from None

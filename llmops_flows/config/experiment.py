@@ -1,4 +1,4 @@
-"""Experiments: everything that a config describes, built and checked as one."""
+"""Builds and checks an experiment: everything that a config describes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SLOTS = {
     "model": "answer",
     "evaluator": "scores",
 }
-"""The slot that a stage taken from the group must write."""
+"""Config group to the slot that its stages must write."""
 _ROLES = {
     **{group: f"a {group} (a stage that writes {slot!r})" for group, slot in _SLOTS.items()},
     "evaluator": "an evaluator (a stage that writes 'scores')",
@@ -162,8 +162,8 @@ def _settings(config: Mapping[str, Any], choices: Iterable[str], builder: Builde
     except ValidationError as error:
         builder.problems += field_problems(error, RunSettings, "", values)
         return None
-    if settings.question == "":  # as `question="$Q"` without a Q
-        hint = "give question=TEXT, or leave question out to run the question set"
+    if settings.question == "":  # such as question="$Q" with Q unset
+        hint = "set question=TEXT, or omit it to run the question set"
         builder.problems.append(Problem("the question is empty", key="question", hint=hint))
     if not str(values.get("home") or "").strip():  # ${home}/store.sqlite would be in the root of the disk
         builder.problems.append(Problem("a folder is required", key="home", hint="home=FOLDER"))
@@ -185,7 +185,7 @@ def _items(config: Mapping[str, Any], key: str, builder: Builder) -> list[tuple[
 
 
 def _component(config: Any, key: str, kind: type[Part], expected: str, builder: Builder) -> Any:
-    """A component of a kind; None where the config switches it off, and after a problem."""
+    """A component of a kind; None if the config disables it, and after a problem."""
     if config is None:
         return None
     if not isinstance(config, Mapping) or TARGET not in config:
@@ -211,14 +211,14 @@ def _tracer(config: Any, key: str, builder: Builder) -> Part | None:
 
 
 def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
-    """A stage with the role of the group that it is taken from; None where the config switches it off."""
+    """A stage with the role of its config group; None if the config disables it, and after a problem."""
     before = len(builder.problems)
     part: Part | None = _component(config, key, Part, "a stage", builder)
     group = key.partition(".")[0]
     if part is None or (isinstance(part, Composite) and group != "evaluator"):
         return part
     if isinstance(part, Stage) and len(builder.problems) > before:
-        return part  # what it reads may depend on a wrong field
+        return part  # an invalid field may change which slots it reads
     if isinstance(part, Stage):
         if not part.slot or part.slot in (part.reads if group == "guardrail" else (_SLOTS.get(group, part.slot),)):
             return part

@@ -1,4 +1,4 @@
-"""Identities of an experiment and its parts: whether two experiments compute the same, and what changed."""
+"""Identities of an experiment and its parts, which show whether two experiments compute the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tracing import tracer_fields
 
 
 def experiment_identity(experiment: Experiment) -> str:
-    """Address of all that decides what an experiment computes. Raises ConfigError: no questions."""
+    """Address of everything that decides what an experiment computes. Raises ConfigError: no questions."""
     return address(part_identities(experiment))
 
 
@@ -34,7 +34,7 @@ def part_identities(experiment: Experiment) -> dict[str, str]:
 
 
 def part_details(experiment: Experiment, name: str) -> Any:
-    """What the address of a part covers, as plain data: its fields, or the address of each question by its id."""
+    """The plain data that a part's address covers: its fields, or the address of each question by its id."""
     group, _, key = name.partition(".")
     if group == "stages":
         return dict(experiment.flow.leaves())[key].fingerprint()
@@ -69,5 +69,5 @@ def _questions(settings: RunSettings) -> str:
 
 @lru_cache(maxsize=32)
 def _sample_address(questions: Questions, inputs: tuple[str, ...], state: tuple[int, ...]) -> str:
-    """Address of the sample of a file in this state, cached: the points of a sweep mostly use the same."""
+    """Address of the sample of a file in this state, cached because the points of a sweep often share it."""
     return address(questions.rows(inputs))

@@ -1,4 +1,4 @@
-"""Problems of component fields: what pydantic rejects, at the key it came from, with the nearest field name."""
+"""Converts pydantic's errors to problems: each with the config key, and with the nearest name of an unknown field."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TARGET = "_target_"
 NO_FLOW = "no flow was chosen"
 NOTHING = "no option is chosen"
 MISSING = "a value is required"
-_WORDS = {
+_MESSAGES = {
     "tuple_type": "must be a list: [a,b]",
     "list_type": "must be a list: [a,b]",
     "path_type": "must be the path of a file or folder",
 }
-"""Messages of pydantic in the terms of a config."""
+"""Type of a pydantic error to its message in the terms of a config."""
 
 
 def field_problems(error: ValidationError, cls: type[BaseModel], key: str, given: Mapping[str, Any]) -> list[Problem]:
-    """The problems that pydantic reports. `given` holds the fields of `cls` as they were given, at `key`."""
+    """The problems that pydantic reports. `given`: the field values of `cls`, which the config has at `key`."""
     problems: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
         steps = detail["loc"]
@@ -85,18 +85,18 @@ def not_a_component(value: Any, key: str, siblings: Sequence[str] = ()) -> Probl
     sibling = nearest(key.rpartition(".")[2], siblings)
     if sibling:
         return Problem(what, key=key, hint=f"did you mean {sibling!r}?")
-    slip = nearest(TARGET, [str(name) for name in value])
-    hint = f"{slip!r}: did you mean {TARGET!r}?" if slip else f"name its class: {TARGET}: package.module.Class"
+    typo = nearest(TARGET, [str(name) for name in value])
+    hint = f"{typo!r}: did you mean {TARGET!r}?" if typo else f"name its class: {TARGET}: package.module.Class"
     return Problem(what, key=key, hint=hint)
 
 
 def _message(detail: Any) -> str:
-    """The message of an error of pydantic."""
+    """The message of a pydantic error."""
     value = detail.get("input")
     if detail["type"] == "model_type" and isinstance(value, Part):
         role = detail["ctx"]["class_name"]
         return f"must be {'an' if role[0] in 'AEIO' else 'a'} {role}, got {type(value).__name__}"
-    message = _WORDS.get(str(detail["type"]), str(detail["msg"]).removeprefix("Value error, "))
+    message = _MESSAGES.get(str(detail["type"]), str(detail["msg"]).removeprefix("Value error, "))
     message = message[:1].lower() + message[1:]
     message = message.replace("input should be", "must be", 1)
     return message + (f", got {value!r}"[:300] if isinstance(value, (str, int, float, bool, type(None))) else "")
@@ -105,7 +105,7 @@ def _message(detail: Any) -> str:
 def _path(steps: Sequence[int | str], given: Any, *, last: bool) -> list[str]:
     """The steps that exist in the given values; pydantic adds names of union members.
 
-    `last`: the last step counts even where nothing was given.
+    `last`: include the last step even if no value was given for it.
     """
     path: list[str] = []
     for number, step in enumerate(steps):
@@ -142,7 +142,7 @@ def _below(outer: Any, step: int | str) -> Iterator[Any]:
 
 
 def _plain(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation stands for, without unions, aliases and metadata."""
+    """The types in an annotation, with unions, aliases and metadata removed."""
     if hasattr(annotation, "__value__"):
         yield from _plain(annotation.__value__)
     elif get_origin(annotation) is Annotated:

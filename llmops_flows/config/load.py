@@ -78,7 +78,7 @@ def _unpickle(raw: dict[str, Any], overrides: tuple[str, ...], choices: dict[str
 def load_experiment(*overrides: str, owner: bool = False) -> Experiment:
     """The experiment that overrides describe. Raises ConfigError with every problem.
 
-    `owner`: the overrides are typed by the owner of the process, who alone may set `hydra.*`.
+    `owner`: the owner of the process typed the overrides; only then may they set `hydra.*`.
     """
     from .compose import compose
 

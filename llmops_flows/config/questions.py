@@ -1,4 +1,4 @@
-"""The questions of a run: reads them from JSON Lines, draws a seeded sample, makes records."""
+"""Reads the questions of a run from JSON Lines, draws a seeded sample, and creates records."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ class Questions(BaseModel):
         """
         if self.path is None:
             raise ConfigError(
-                Problem(
-                    "a question is required", key="questions.path", hint="give question=TEXT or questions.path=FILE"
-                )
+                Problem("a question is required", key="questions.path", hint="set question=TEXT or questions.path=FILE")
             )
         rows = read(Path(self.path), inputs)
         return rows if self.limit is None or self.limit >= len(rows) else self._draw(rows, self.limit)
@@ -64,10 +62,11 @@ class Questions(BaseModel):
         """A larger limit draws the same questions and more, so that only the new ones are computed."""
         if self.unanswerable is None:
             return [rows[n] for n in sorted(self._shuffled(range(len(rows)))[:limit])]
-        bad = [n for n, row in enumerate(rows) if row.get("answerable") is False]
-        good = [n for n, row in enumerate(rows) if row.get("answerable") is not False]
-        count = min(len(bad), round(limit * self.unanswerable), limit)
-        return [rows[n] for n in sorted([*self._shuffled(bad)[:count], *self._shuffled(good)[: limit - count]])]
+        unanswerable = [n for n, row in enumerate(rows) if row.get("answerable") is False]
+        answerable = [n for n, row in enumerate(rows) if row.get("answerable") is not False]
+        count = min(len(unanswerable), round(limit * self.unanswerable), limit)
+        drawn = [*self._shuffled(unanswerable)[:count], *self._shuffled(answerable)[: limit - count]]
+        return [rows[n] for n in sorted(drawn)]
 
     def _shuffled(self, numbers: Sequence[int]) -> list[int]:
         return random.Random(self.seed).sample(numbers, len(numbers))
@@ -76,12 +75,12 @@ class Questions(BaseModel):
 def records(rows: list[dict[str, Any]], samples: int = 1) -> list[Record]:
     """A record for each row and sample number; the row's `id` is its name."""
     numbers: list[int | None] = [None] if samples == 1 else list(range(samples))
-    made = []
+    result = []
     for position, row in enumerate(rows):
         name = str(row.get("id", f"q{position}"))
         values = {key: value for key, value in row.items() if key != "id"}
-        made += [Record.of(name if n is None else f"{name}.{n}", values, sample=n) for n in numbers]
-    return made
+        result += [Record.of(name if n is None else f"{name}.{n}", values, sample=n) for n in numbers]
+    return result
 
 
 def read(path: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
@@ -89,34 +88,34 @@ def read(path: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     try:
         status = path.stat()
     except OSError:
-        raise _wrong(f"file {str(path)!r} not found") from None
+        raise _error(f"file {str(path)!r} not found") from None
     return list(_read(path, tuple(inputs), (status.st_mtime_ns, status.st_size, status.st_ino)))
 
 
 @lru_cache(maxsize=4)
 def _read(path: Path, inputs: tuple[str, ...], state: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The rows of a file in this state, cached: the points of a sweep mostly use the same questions."""
+    """The rows of a file in this state, cached because the points of a sweep often share their questions."""
     if not path.is_file():
-        raise _wrong(f"file {str(path)!r} not found")
+        raise _error(f"file {str(path)!r} not found")
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
     lines: dict[str, int] = {}
     for number, line in _lines(path):
-        row, wrong = _row(line, inputs)
+        row, row_problems = _row(line, inputs)
         if row is not None:
             name = str(row.setdefault("id", f"q{len(rows)}"))
             if name in lines:
-                wrong = [*wrong, f"the id {name!r} is also in line {lines[name]}"]
+                row_problems = [*row_problems, f"the id {name!r} is also in line {lines[name]}"]
             lines.setdefault(name, number)
             rows.append(row)
-        problems += [Problem(what, "questions.path", f"{path}:{number}") for what in wrong]
+        problems += [Problem(what, "questions.path", f"{path}:{number}") for what in row_problems]
         if len(problems) > MAX_PROBLEMS:
             problems.append(Problem("further rows are invalid too", "questions.path", str(path)))
             break
     if problems:
         raise ConfigError(problems)
     if not rows:
-        raise _wrong(f"{str(path)!r} contains no question")
+        raise _error(f"{str(path)!r} contains no question")
     return rows
 
 
@@ -129,9 +128,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
     except UnicodeDecodeError:
-        raise _wrong("the line is not UTF-8 text", f"{path}:{number + 1}") from None
+        raise _error("the line is not UTF-8 text", f"{path}:{number + 1}") from None
     except OSError as error:
-        raise _wrong(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+        raise _error(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
 
 
 def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:
@@ -139,28 +138,28 @@ def _row(line: str, inputs: Sequence[str]) -> tuple[dict[str, Any] | None, list[
     if len(line) > MAX_ROW_CHARS:
         return None, [f"the line has {len(line):,} characters, at most {MAX_ROW_CHARS:,} are allowed"]
     try:
-        row = json.loads(line, parse_constant=_no_number)
+        row = json.loads(line, parse_constant=_reject_constant)
     except RecursionError:
         return None, ["the line is nested too deep"]
     except ValueError as error:
         return None, [f"the line is not valid JSON: {error}"]
     if not isinstance(row, dict):
         return None, ["the line is not a JSON object"]
-    wrong = [f"{name!r} is missing; {did_you_mean(name, row)}" for name in inputs if row.get(name) is None]
+    problems = [f"{name!r} is missing; {did_you_mean(name, row)}" for name in inputs if row.get(name) is None]
     for name, (kinds, expected) in _KINDS.items():
         value = row.get(name)
         if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            wrong.append(f"{name} must be {expected}, got {value!r}"[:300])
+            problems.append(f"{name} must be {expected}, got {value!r}"[:300])
     if isinstance(row.get("question"), str) and not row["question"].strip():
-        wrong.append("the question is empty")
+        problems.append("the question is empty")
     if isinstance(row.get("gold"), list) and not all(isinstance(page, str) for page in row["gold"]):
-        wrong.append("gold must be a list of page ids, as text")
-    return row, wrong
+        problems.append("gold must be a list of page ids, as text")
+    return row, problems
 
 
-def _no_number(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _wrong(what: str, where: str = "") -> ConfigError:
+def _error(what: str, where: str = "") -> ConfigError:
     return ConfigError(Problem(what, key="questions.path", where=where))

@@ -53,16 +53,16 @@ def redact_streams() -> None:
 
 def redact_logs() -> None:
     """Redact log records from now on, for all handlers. May be called repeatedly."""
-    make = logging.getLogRecordFactory()
-    if getattr(make, "redacts", False):
+    factory = logging.getLogRecordFactory()
+    if getattr(factory, "redacts", False):
         return
 
     def redacted(*arguments: Any, **options: Any) -> logging.LogRecord:
-        record = make(*arguments, **options)
+        record = factory(*arguments, **options)
         try:
             record.msg, record.args = redact(record.getMessage()), None
         except (TypeError, ValueError):
-            return record  # its arguments do not fit its format: the handler reports it
+            return record  # the arguments do not fit the format: the handler reports it
         if record.exc_info and record.exc_info[0] is not None:
             record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
         return record

@@ -39,7 +39,7 @@ def budget_meter(experiment: Experiment, store: Any) -> BudgetMeter | None:
 
 
 def with_account(experiment: Experiment, account: str) -> Experiment:
-    """A point of a sweep that shares this budget account. Raises ConfigError: it has a budget and no account."""
+    """The experiment with a shared budget account. Raises ConfigError: it has a budget, and `account` is empty."""
     if experiment.settings.budget.limited and not account:
         hint = "remove hydra/sweeper (a launcher is fine), or remove the budget"
         raise ConfigError(
@@ -49,19 +49,19 @@ def with_account(experiment: Experiment, account: str) -> Experiment:
 
 
 def account_ledger(store: Any) -> Ledger:
-    """Where accounts are stored: in the store of the answers, so that its users share a budget; else in memory."""
+    """The ledger of accounts: the answer store if it can be one, so that all its users share a budget; else memory."""
     return store if isinstance(store, Ledger) else LEDGER
 
 
 def budget_warnings(experiment: Experiment) -> list[str]:
-    """A sentence for each model that the budget cannot limit, or does not allow a single call."""
+    """A warning for each model that the budget cannot limit, or that one call may take over the budget."""
     budget, warnings = experiment.settings.budget, dict[str, None]()
     if not budget.limited:
         return []
     for model in _models([*(stage for _, stage in experiment.flow.leaves()), *experiment.evaluators.values()]):
         cost = Amount.of(model.max_cost({}))
         if budget.usd is not None and not cost.usd and model.backend and model.provider not in FREE:
-            hint = "give prices.input and prices.output of the model (USD per million tokens)"
+            hint = "set prices.input and prices.output of the model (USD per million tokens)"
             warnings[f"budget.usd={budget.usd:g} does not limit {model.name}, which has no price: {hint}"] = None
         for name, limit in budget.limits():
             if getattr(cost, name) > limit:
@@ -69,7 +69,7 @@ def budget_warnings(experiment: Experiment) -> list[str]:
                     f"budget.{name}={getattr(budget, name):.15g}",
                     format_amount(name, getattr(cost, name)),
                 )
-                why = f"which may cost {max_cost} (max_tokens={model.max_tokens}): only cached answers are given"
+                why = f"which may cost {max_cost} (max_tokens={model.max_tokens}): only cached answers are returned"
                 warnings[f"{setting} does not allow one call of {model.name}, {why}"] = None
     return list(warnings)
 

@@ -1,4 +1,4 @@
-"""Writes the files that Hydra writes for a job, with the same names and places, and with secrets redacted."""
+"""Writes the files that Hydra writes for a job, under the same paths, with secrets redacted."""
 
 from __future__ import annotations
 

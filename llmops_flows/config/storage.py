@@ -1,4 +1,4 @@
-"""Where a config stores answers, traces and indexes, opened without building the flow."""
+"""Opens the store, the traces and the indexes of a config without building its flow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Storage:
-    """Where a config stores what it computes. `traces` is None if no traces are stored, `home` holds the indexes."""
+    """The storage of a config. `traces` is None if no traces are stored; `home` holds the indexes."""
 
     store: StoreConfig
     home: Path
@@ -73,7 +73,7 @@ def open_outbox(config: Mapping[str, Any]) -> tuple[TraceStore, dict[str, Export
 
 
 def maintain(storage: Storage, work: Callable[[MaintainedStore], Result]) -> Result | None:
-    """The result of `work` on the opened store; None when the store does not exist yet: it is not created.
+    """The result of `work` on the opened store; None if the store does not exist, which is then not created.
 
     Raises:
         ConfigError: the store cannot be maintained.

@@ -46,5 +46,5 @@ def sinks(
             traces = part.sink(config, choices=choices, exporters=exporters, process=process, read_values=read_values)
             listeners.append(traces)
         elif isinstance(part, Sink):
-            listeners.append(type(part)(**dict(part)))  # a fresh one: a runner closes its listeners
+            listeners.append(type(part)(**dict(part)))  # a new instance, since a runner closes its listeners
     return listeners

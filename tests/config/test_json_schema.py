@@ -76,7 +76,7 @@ def test_a_value_may_be_an_interpolation(registry: Registry[Any]) -> None:
 
 def test_a_field_is_described_by_the_docstring_of_its_class() -> None:
     text = (CONF / json_schema.FOLDER / "llmops_flows.components.prompt.chat.ChatPrompt.json").read_text()
-    assert "what stands between passages" in json.loads(text)["properties"]["separator"]["description"]
+    assert "text between passages" in json.loads(text)["properties"]["separator"]["description"]
 
 
 def test_a_users_own_component_has_a_schema_too(tmp_path: Path) -> None:

@@ -157,5 +157,5 @@ def test_check_and_plan_warn_of_a_budget_that_allows_no_call(flows: Flows, servi
     code, output = flows("plan", "model.seed=1,2", "budget.usd=0.01")
     assert code == 0 and output.count("budget.usd=0.01 does not allow one call of default") == 1
     code, output = flows("check", "model.name=free", "model.prices.input=0", "model.prices.output=0", "budget.usd=1")
-    assert code == 0 and "budget.usd=1 does not limit free, which has no price: give prices.input" in output
+    assert code == 0 and "budget.usd=1 does not limit free, which has no price: set prices.input" in output
     assert service.calls == 0

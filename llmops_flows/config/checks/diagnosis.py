@@ -1,4 +1,4 @@
-"""Finds every problem of overrides and files after composing failed: each with its place and the nearest name."""
+"""Finds every problem of overrides and files after composing failed, each with its location and the nearest name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEVERAL = "several values are given for a single run"
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'")
 _UNMATCHED = re.compile(r"(?:In '(.+?)': )?Could not override '(.+?)'")
 _FOLLOWING = ("not a component", MISSING, NOTHING, NO_FLOW, "${")
-"""How problems begin that may follow from a file that could not be read."""
+"""Beginnings of messages of problems that may only follow from an unreadable file."""
 FAILURES = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, TypeError, AssertionError)
 """What composing raises for a wrong config. Hydra checks some of it with `assert`."""
 
@@ -41,11 +41,11 @@ def diagnose(
     owner: bool = False,
     several: bool = False,
 ) -> list[Problem]:
-    """Every problem of the overrides, of the files and of what they build; if there is none, the error itself.
+    """Every problem of the overrides, the files and the components; those of `error` if no other is found.
 
     Args:
-        owner: overrides may set `hydra.*`.
-        several: a key may have several values, as in a sweep.
+        owner: whether overrides may set `hydra.*`.
+        several: whether a key may have several values, as in a sweep.
     """
     problems = refused_overrides(overrides, owner=owner)
     if problems:
@@ -92,25 +92,25 @@ def refused_overrides(overrides: Sequence[str], *, owner: bool) -> list[Problem]
 def _build_problems(
     loader: HydraConfigLoader, overrides: list[str], keys: list[str], known: list[Problem]
 ) -> list[Problem]:
-    """Problems of the config that the valid overrides give."""
+    """Problems of the config that the valid overrides describe."""
     try:
         composed = compose_with(loader, overrides)
     except FAILURES as error:
-        separate = [problem for key in keys for problem in _problems_of_one(loader, overrides, keys, key)]
+        separate = [problem for key in keys for problem in _override_problems(loader, overrides, keys, key)]
         return separate or ([] if known else error_problems(error))
-    unread = any(problems for folder in loader.folders() for problems in folder.problems.values())
+    unreadable = any(problems for folder in loader.folders() for problems in folder.problems.values())
     try:
         build_experiment(composed)
     except ConfigError as error:
-        # A file that could not be read counts as empty, which causes further problems: those are left out.
+        # A file that cannot be read counts as empty. The problems that follow from this are left out.
         dropped = any(folder.dropped for folder in loader.folders())
         problems = [p for p in error.problems if not (dropped and p.what.startswith(NOTHING))]
-        return [p for p in problems if not (unread and p.what.startswith(_FOLLOWING))]
+        return [p for p in problems if not (unreadable and p.what.startswith(_FOLLOWING))]
     return []
 
 
-def _problems_of_one(loader: HydraConfigLoader, overrides: list[str], keys: list[str], key: str) -> list[Problem]:
-    """The problems of one override, with the option choices and without the other overrides."""
+def _override_problems(loader: HydraConfigLoader, overrides: list[str], keys: list[str], key: str) -> list[Problem]:
+    """The problems of one override, composed with the chosen options and without the other overrides."""
     _, failure = _try(loader, [*(o for o in overrides if o not in keys), key])
     problems = error_problems(failure) if failure is not None else []
     return [dataclasses.replace(problem, key=problem.key or key, where=COMMAND_LINE) for problem in problems]
@@ -165,7 +165,7 @@ def _option_problems(loader: HydraConfigLoader, parsed: Any) -> list[Problem]:
 
 
 def _try(loader: HydraConfigLoader, overrides: Sequence[str]) -> tuple[DictConfig | None, BaseException | None]:
-    """The config that these overrides give, or why there is none."""
+    """The config of these overrides, or the error of composing them."""
     try:
         return loader.load_configuration(ROOT, list(overrides), RunMode.RUN, from_shell=False), None
     except FAILURES as error:
@@ -186,7 +186,7 @@ def _key_problems(config: DictConfig, known_groups: Iterable[str], parsed: Any) 
                 return []  # a field that the file leaves out; the builder reports unknown fields
             choices = [n for n in known if n != "hydra"] + ([] if depth else list(known_groups))
             parent = f" in {'.'.join(steps[:depth])!r}" if depth else ""
-            sweep_hint = "sweep.* sets how several points run: add -m"
+            sweep_hint = "sweep.* is for sweeps: add -m"
             hint = sweep_hint if key.startswith("sweep.") else did_you_mean(name, dict.fromkeys(choices))
             return [Problem(f"unknown key {name!r}{parent}", key=key, where=COMMAND_LINE, hint=hint)]
         try:

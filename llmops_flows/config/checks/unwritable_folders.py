@@ -1,4 +1,4 @@
-"""Warns before a run about folders that cannot be written, once for everything that would be in the same folder."""
+"""Warns before a run about folders that cannot be written, once for each folder."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _TOPICS = {"traces": ("TraceSink",), "answers": ("store read", "store write"), "
 
 
 def warn_about_unwritable_folders(experiment: Experiment, runner: Runner) -> None:
-    """Log what cannot be stored and why, and keep the runner from warning about it again."""
+    """Log what cannot be stored and why. The runner does not warn about it again."""
     for folder, parts in _folders(experiment).items():
         cause = unwritable(folder)
         if not cause:
             continue
-        what = f"new {_listed(parts)} cannot be stored in {str(folder)!r} ({cause}) and are lost after this run"
+        what = f"new {_join_words(parts)} cannot be stored in {str(folder)!r} ({cause}) and are lost after this run"
         log.warning("%s; %s", what, DISK_HINT)
         runner.warned.update(topic for part in parts for topic in _TOPICS[part])
         if "indexes" in parts:
             artifact.warned_homes.add(folder)
 
 
-def _listed(words: list[str]) -> str:
+def _join_words(words: list[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def _folders(experiment: Experiment) -> dict[Path, list[str]]:
-    """Folder to what is stored there."""
+    """Folder to the kinds of data that are stored in it."""
     files = {
         "traces": [getattr(tracer, "path", None) for tracer in experiment.tracers.values()],
         "answers": [getattr(experiment.store, "path", None)],

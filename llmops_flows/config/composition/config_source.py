@@ -121,9 +121,9 @@ def _defaults(document: yaml_file.YamlDocument, *, root: bool) -> Iterator[Probl
         yield Problem("`defaults` must be a list", key="defaults", where=_line(document, "defaults"))
         return
     if root and listed and "_self_" not in listed and len(document.data) > 1:
-        slip = nearest("_self_", [item for item in listed if isinstance(item, str)])
-        what = "the defaults list lacks `_self_`, which says when the values of this file count"
-        hint = f"{slip!r}: did you mean '_self_'?" if slip else "add `- _self_`"
+        typo = nearest("_self_", [item for item in listed if isinstance(item, str)])
+        what = "the defaults list lacks `_self_`, which sets when the values of this file apply"
+        hint = f"{typo!r}: did you mean '_self_'?" if typo else "add `- _self_`"
         yield Problem(what, "defaults", _line(document, "defaults"), hint)
     for number, item in enumerate(listed):
         where = _line(document, "defaults", str(number))
@@ -148,13 +148,13 @@ def _missing_from_root(document: yaml_file.YamlDocument, folder: Path) -> Iterat
     missing = [name for name in _groups(required) if name not in _groups(document.data)]
     missing += [name for name in required if name not in document.data]
     if missing:
-        what = f"a file of this name replaces the shipped root config; it lacks {_few(missing)}"
+        what = f"a file of this name replaces the shipped root config; it lacks {_shortened(missing)}"
         hint = "rename it to conf/flow/NAME.yaml or conf/GROUP/OPTION.yaml, or start from a copy of "
         hint += yaml_file.display_path(shipped)
         yield Problem(what, where=document.name, hint=hint)
 
 
-def _few(names: list[str], limit: int = 6) -> str:
+def _shortened(names: list[str], limit: int = 6) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 

@@ -14,7 +14,7 @@ from .composed import Composed
 from .provenance import config_keys, follow, origins
 
 _MAX_STEPS = 10
-"""How many interpolations in a row are followed."""
+"""Maximum length of a chain of interpolations."""
 
 
 def explain(key: str, composed: Composed) -> Iterator[str]:
@@ -37,13 +37,13 @@ def explain(key: str, composed: Composed) -> Iterator[str]:
 
 
 def _origins(key: str, composed: Composed) -> Iterator[str]:
-    """A line for every place that set a key, the effective one first."""
+    """A line for every place that set a key, the last (effective) one first."""
     places = origins(key, composed)
     for number, origin in enumerate(reversed(places)):
         chosen = f"   (file chosen by {origin.chosen})" if origin.chosen else ""
         yield f"{'replaced' if number else 'set by  '}  {origin.where}  {origin.value}{chosen}"
     if not places:
-        yield "not set in one place: the keys below it are"
+        yield "not set as a whole: explain the keys below it"
 
 
 def _value(plain: Any, key: str) -> Any:
@@ -61,7 +61,7 @@ def _value(plain: Any, key: str) -> Any:
 
 
 def _siblings(key: str, known: Sequence[str]) -> list[str]:
-    """The known keys at the same place as `key`; failing that, those at the top."""
+    """The known keys with the same parent as `key`, or the top-level keys if it has no known sibling."""
     depth, parent = key.count("."), key.rpartition(".")[0]
     siblings = [name for name in known if name.count(".") == depth and name.rpartition(".")[0] == parent]
     return siblings or [name for name in known if "." not in name]

@@ -45,7 +45,7 @@ class Repository(ConfigRepository):
 
 
 class HydraConfigLoader(ConfigLoaderImpl):
-    """Composes configs. Every load goes through `_load_configuration_impl`, in Hydra 1.3 and 1.4 alike.
+    """Composes configs. Every load goes through `_load_configuration_impl`, in both Hydra 1.3 and 1.4.
 
     Attributes:
         strict: raise ConfigError for problems of files and of `hydra.*`; otherwise only collect them.
@@ -61,9 +61,9 @@ class HydraConfigLoader(ConfigLoaderImpl):
 
     def _load_configuration_impl(self, *args: Any, **options: Any) -> DictConfig:
         overrides = options["overrides"] if "overrides" in options else args[1]
-        reaching = hydra_problems(overrides, owner=True)
-        if reaching:
-            raise ConfigError(reaching)
+        refused = hydra_problems(overrides, owner=True)
+        if refused:
+            raise ConfigError(refused)
         for folder in self.folders():
             folder.problems.clear()
         try:
@@ -74,7 +74,7 @@ class HydraConfigLoader(ConfigLoaderImpl):
                 raise ConfigError(self.file_problems) from None
             raise
         hydra = OmegaConf.to_container(config.hydra, resolve=False)
-        self.file_problems = (*self._problems(), *hydra_policy.config_problems(_texts(hydra)))
+        self.file_problems = (*self._problems(), *hydra_policy.config_problems(_with_text_keys(hydra)))
         if self.strict and self.file_problems:
             raise ConfigError(self.file_problems)
         return config
@@ -104,7 +104,7 @@ class HydraConfigLoader(ConfigLoaderImpl):
             config = self._compose_config_from_defaults_list(listed.defaults, files)
             OmegaConf.set_struct(config, True)
             self._apply_overrides_to_config(listed.config_overrides, config)
-        except Exception:  # composing with `hydra` fails in the same way, and reports it
+        except Exception:  # composing with `hydra` fails too, and reports the error
             return None
         choices = dict(listed.overrides.known_choices)
         shipped = yaml_file.read(paths.data_dir("conf") / f"{paths.ROOT}.yaml").data.get("hydra")
@@ -131,7 +131,7 @@ class HydraConfigLoader(ConfigLoaderImpl):
         )
 
 
-def _texts(node: Any) -> dict[str, Any]:
+def _with_text_keys(node: Any) -> dict[str, Any]:
     return {str(key): value for key, value in node.items()} if isinstance(node, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""Which keys of `hydra.*` may be set, and by whom. They can import and call any code, so most are refused.
+"""Checks which keys of `hydra.*` are set, and from where. Many can import and call any code, so most are refused.
 
 The command line and the files of a project may set output folders, verbosity, and an installed launcher and sweeper.
 Callbacks, search paths, and other handlers and targets are always refused. Plugins may set nothing.
@@ -27,14 +27,14 @@ REFUSED = {
     "hydra_help": "only the command line's own help is shown",
 }
 _LOGGING = ("job_logging", "hydra_logging")
-_PLUGGED = ("launcher", "sweeper")
+_PLUGIN_KEYS = ("launcher", "sweeper")
 _HANDLERS = re.compile(
     r"logging\.(StreamHandler|FileHandler|NullHandler|Formatter|handlers\.(Timed)?RotatingFileHandler)"
 )
-_COLOURED = re.compile(r"colorlog\.ColoredFormatter")
+_COLORED = re.compile(r"colorlog\.ColoredFormatter")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 _ROOTED = ("${hydra.runtime.", "/", "./", "[", "%")
-"""How a text with interpolations may begin: none of these can resolve to `ext://module.name`, which logging imports."""
+"""Allowed beginnings of a text with interpolations: it cannot resolve to `ext://module.name`, which logging imports."""
 _SAMPLERS = re.compile(r"optuna\.(samplers|pruners)\.[A-Z][A-Za-z]{2,40}")
 _CALLS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "_execution_whitelist_")
 _HOOKS = ("runtime_env", "custom_search_space")
@@ -42,7 +42,7 @@ _HOOKS = ("runtime_env", "custom_search_space")
 
 
 def override_problems(overrides: Sequence[Any], *, owner: bool) -> list[Problem]:
-    """Problems of parsed overrides that set keys of Hydra which they may not set."""
+    """Problems of parsed overrides that set refused keys of Hydra."""
     return [problem for parsed in overrides for problem in _override(parsed, owner)]
 
 
@@ -58,11 +58,13 @@ def _override(parsed: Any, owner: bool) -> Iterator[Problem]:
         elif len(steps) > 1 and steps[1] in REFUSED:
             yield _refused(steps[1], "command line")
         elif place is not places[0] or steps == ["hydra"]:
-            yield Problem("no group may be put there", key=parsed.input_line, where="command line", hint=_allowed())
+            yield Problem(
+                "a config group cannot be placed in hydra", key=parsed.input_line, where="command line", hint=_allowed()
+            )
 
 
 def file_problems(document: YamlDocument, package: str | None, *, foreign: bool) -> list[Problem]:
-    """Faults of a file that would reach into Hydra: by its header, its defaults list, or a key `hydra`."""
+    """Problems of a file that sets keys of Hydra by its header, its defaults list, or a key `hydra`."""
     return list(_file(document, package or "", foreign))
 
 
@@ -77,17 +79,17 @@ def _file(document: YamlDocument, package: str, foreign: bool) -> Iterator[Probl
             yield Problem(
                 f"{entry!r} sets keys of Hydra", "defaults", _line(document, "defaults", str(number)), _allowed()
             )
-    own = document.data.get("hydra") if package in ("", "_global_") else None
-    if own is None:
+    hydra = document.data.get("hydra") if package in ("", "_global_") else None
+    if hydra is None:
         return
     if foreign:
         yield Problem("a plugin may not set hydra.*", "hydra", _line(document, "hydra"), "remove the key")
-    elif not isinstance(own, Mapping):
+    elif not isinstance(hydra, Mapping):
         yield Problem("`hydra` must be a mapping", key="hydra", where=document.name)
     else:
         from hydra.conf import HydraConf
 
-        yield from _unknown(own, HydraConf, ["hydra"], document)
+        yield from _unknown(hydra, HydraConf, ["hydra"], document)
 
 
 def _line(document: YamlDocument, *steps: str) -> str:
@@ -115,14 +117,14 @@ def _unknown(given: Mapping[str, Any], schema: Any, path: list[str], document: Y
             hint = did_you_mean(str(name), fields)
             yield Problem(f"unknown key {name!r} in {'.'.join(path)!r}", ".".join(steps), where, hint)
         elif fields and isinstance(value, Mapping):
-            made = fields[str(name)].default_factory
-            inner = made if dataclasses.is_dataclass(made) else None
+            factory = fields[str(name)].default_factory
+            inner = factory if dataclasses.is_dataclass(factory) else None
             if inner is not None:
                 yield from _unknown(value, inner, steps, document)
 
 
 def config_problems(hydra: Mapping[str, Any]) -> list[Problem]:
-    """Problems of the composed `hydra.*`, whatever set it. `hydra` is plain data, unresolved."""
+    """Problems of the composed `hydra.*`. `hydra`: its unresolved plain data."""
     problems = [_refused(name, "") for name in ("callbacks", "searchpath") if hydra.get(name)]
     if (hydra.get("job") or {}).get("env_set"):
         problems.append(
@@ -130,8 +132,8 @@ def config_problems(hydra: Mapping[str, Any]) -> list[Problem]:
         )
     for name in _LOGGING:
         problems += _logging(hydra.get(name), f"hydra.{name}")
-    for name in _PLUGGED:
-        problems += _plugged(hydra.get(name), f"hydra.{name}")
+    for name in _PLUGIN_KEYS:
+        problems += _plugin_problems(hydra.get(name), f"hydra.{name}")
     return problems
 
 
@@ -140,7 +142,7 @@ def _logging(value: Any, key: str) -> Iterator[Problem]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             place = f"{key}.{name}"
-            if name == "()" and not (isinstance(inner, str) and _COLOURED.fullmatch(inner)):
+            if name == "()" and not (isinstance(inner, str) and _COLORED.fullmatch(inner)):
                 yield Problem(f"{inner!r} would be called", key=place, hint="`()` may name colorlog.ColoredFormatter")
             elif name == "class" and not (isinstance(inner, str) and _HANDLERS.fullmatch(inner)):
                 hint = "choose from: logging.StreamHandler, FileHandler, NullHandler, handlers.RotatingFileHandler"
@@ -158,7 +160,7 @@ def _logging(value: Any, key: str) -> Iterator[Problem]:
         )
 
 
-def _plugged(value: Any, key: str) -> Iterator[Problem]:
+def _plugin_problems(value: Any, key: str) -> Iterator[Problem]:
     """Problems of the launcher or sweeper, which must be an installed plugin of Hydra with plain data as fields."""
     from hydra.core.plugins import Plugins
 
@@ -173,7 +175,7 @@ def _plugged(value: Any, key: str) -> Iterator[Problem]:
         yield Problem(
             f"unknown {key.rpartition('.')[2]} {target!r}", f"{key}._target_", hint=f"choose from: {', '.join(names)}"
         )
-    yield from (f for n, v in value.items() if n != "_target_" for f in _calls(n, v, f"{key}.{n}"))
+    yield from (p for n, v in value.items() if n != "_target_" for p in _calls(n, v, f"{key}.{n}"))
 
 
 def _calls(name: Any, value: Any, key: str) -> Iterator[Problem]:
@@ -182,9 +184,9 @@ def _calls(name: Any, value: Any, key: str) -> Iterator[Problem]:
     elif name in _CALLS and not (name == "_target_" and isinstance(value, str) and _SAMPLERS.fullmatch(value)):
         yield Problem(f"{value!r} would be called", key=key, hint="choose from: the classes of optuna.samplers")
     elif isinstance(value, Mapping):
-        yield from (f for n, v in value.items() for f in _calls(n, v, f"{key}.{n}"))
+        yield from (p for n, v in value.items() for p in _calls(n, v, f"{key}.{n}"))
     elif isinstance(value, (list, tuple)):
-        yield from (f for n, v in enumerate(value) for f in _calls(n, v, f"{key}.{n}"))
+        yield from (p for n, v in enumerate(value) for p in _calls(n, v, f"{key}.{n}"))
 
 
 def _refused(name: str, where: str) -> Problem:

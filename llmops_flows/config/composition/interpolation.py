@@ -22,14 +22,14 @@ _MAX_FAILURES = 20
 
 
 class _NeedsOmegaConf(Exception):
-    """Only OmegaConf can resolve this, or say what is wrong with it."""
+    """Only OmegaConf can resolve this, or report its problem."""
 
 
 def resolve_plain(raw: Mapping[str, Any], resolved_calls: dict[str, Any] | None = None) -> dict[str, Any]:
     """A config as plain data with interpolations resolved, as OmegaConf does it but 10 times faster.
 
     Args:
-        resolved_calls: results of resolvers by their text; this config adds its own.
+        resolved_calls: cache of resolver calls by their text, which this call extends.
 
     Raises:
         ConfigError: an interpolation cannot be resolved, or a value is missing.

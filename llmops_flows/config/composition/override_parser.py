@@ -22,14 +22,14 @@ def parse_override(text: str) -> tuple[Any, Problem | None]:
     try:
         return OverridesParser.create().parse_override(text), None
     except (HydraException, RecursionError, ValueError, AssertionError) as error:
-        reason = (str(error).splitlines() or ["it nests too deep"])[0]
-        hint = "write key=value; quote a value that holds commas, brackets, = or quotes: 'key=\"the text\"'"
+        reason = (str(error).splitlines() or ["nested too deep"])[0]
+        hint = "write key=value; quote a value that contains commas, brackets, = or quotes: 'key=\"the text\"'"
         what = f"this override cannot be read: {reason}"
         return None, Problem(what, key=text[:200], where=COMMAND_LINE, hint=hint)
 
 
 def expand_globs(overrides: Sequence[str]) -> list[str]:
-    """The overrides with each `glob(…)` replaced by the options it matches, those in subfolders too.
+    """The overrides with each `glob(…)` replaced by the options it matches, those in subfolders included.
 
     Hydra's own `glob` matches the first level of a group only.
 
@@ -47,5 +47,5 @@ def _expand_glob(override: str) -> str:
     matches = parsed._value.filter(choices)
     if not matches:
         hint = f"choose from: {', '.join(choices)}"
-        raise ConfigError(Problem("nothing matches", key=override, where=COMMAND_LINE, hint=hint))
+        raise ConfigError(Problem("no option matches", key=override, where=COMMAND_LINE, hint=hint))
     return f"{override.partition('=')[0]}={','.join(matches)}"

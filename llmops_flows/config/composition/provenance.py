@@ -1,4 +1,4 @@
-"""Where config values come from, and where problems were caused: files with lines, and overrides."""
+"""Finds where config values and problems come from: files with lines, and overrides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .override_parser import parse_override
 from .quoting import FREE_TEXT
 
 _MAX_CHAIN = 10
-"""How many interpolations in a row are followed to where a value comes from."""
+"""Maximum length of a chain of interpolations."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def origins(key: str, composed: Composed) -> list[Origin]:
 
 
 def follow(key: str, composed: Composed) -> tuple[str, str]:
-    """The key behind the interpolations on the way to a key, and the key that its value refers to ("" if none).
+    """The key with the interpolations in its path resolved, and the key that its value refers to ("" if none).
 
     `stages.retrieve.k` is `retriever.k`; the value of `retriever.documents` refers to `documents`.
     """
@@ -91,7 +91,7 @@ def _steps(key: str) -> list[str]:
 
 
 def _inside(steps: list[str], package: list[str]) -> list[str] | None:
-    """The steps from a package to a key within it; None when the key lies elsewhere."""
+    """The steps from a package to a key within it; None if the key is not within it."""
     if steps[: len(package)] != package or len(steps) <= len(package):
         return None
     return steps[len(package) :]

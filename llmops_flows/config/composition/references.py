@@ -16,7 +16,7 @@ Path = tuple[str, ...]
 MAX_TEXT = 2_000_000
 MAX_VALUES = 20_000
 MAX_CHAIN = 20
-"""How many interpolations may follow one another."""
+"""Maximum length of a chain of interpolations."""
 RESOLVERS = ("flow_data", "llmops_home", "now", "hydra", "oc.env", "oc.select", "oc.decode", "oc.create",
              "oc.dict.keys", "oc.dict.values", "oc.deprecated")  # fmt: skip
 _REFERENCE = re.compile(r"(?<!\\)(\\*+)\$\{\s*([.\w/\[\]-]+?)\s*\}")
@@ -44,7 +44,7 @@ class References:
     Attributes:
         raw: the unresolved config as plain data.
         broken: the path of each interpolation with a problem, and the problem.
-        dangers: those of them that must not be resolved: cycles, and values that grow without bound.
+        dangers: the part of `broken` that must not be resolved: cycles, and values that grow without bound.
     """
 
     raw: Mapping[str, Any]
@@ -123,7 +123,7 @@ class References:
         return (*above, *(step for step in bare.split(".") if step))
 
     def _locate(self, steps: Path) -> tuple[Path, tuple[str, list[str]] | None]:
-        """The path that steps lead to through other interpolations; or the missing step and the names there are."""
+        """The path that steps lead to through other interpolations; or the missing step and the known names."""
         place: Path = ()
         for _ in range(MAX_CHAIN):
             for number, step in enumerate(steps):

@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 from ..files import paths
 
 _OLD = omegaconf.__version__.startswith("2.3.")
-"""Before OmegaConf 2.4: there `register_resolver` is the name of something older, and deprecated."""
+"""Whether this is OmegaConf 2.3, in which `register_resolver` is an older, deprecated function."""
 
 
 def register_resolvers() -> None:
-    """Make our resolvers known to OmegaConf; harmless when repeated (workers do not inherit them)."""
+    """Register the resolvers with OmegaConf, also in workers, which do not inherit them. May be called repeatedly."""
     add: Any = getattr(OmegaConf, "register_new_resolver" if _OLD else "register_resolver")
     if not OmegaConf.has_resolver("flow_data"):
         add("flow_data", _flow_data)

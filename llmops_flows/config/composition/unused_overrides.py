@@ -19,7 +19,7 @@ _REFERENCE = re.compile(r"\$\{\.*([A-Za-z_]\w*)")
 
 
 def unused_override_warnings(composed: Composed) -> list[str]:
-    """A sentence for each override of a component that nothing uses, in the order of the overrides.
+    """A warning for each override of a component that nothing uses, in the order of the overrides.
 
     Example: "guardrail=strict has no effect: nothing in the flow uses ${guardrail}".
     """
@@ -60,14 +60,14 @@ def _holds_components(key: str, raw: Mapping[str, Any]) -> bool:
 
 
 def _used_keys(raw: Mapping[str, Any]) -> set[str]:
-    """The top-level keys that are reached from what runs."""
-    open_keys = [key for key in raw if not _holds_components(key, raw)]
-    used = set(open_keys)
-    while open_keys:
-        for text in _texts(raw.get(open_keys.pop())):
+    """The top-level keys that running components use, directly or through other keys."""
+    pending = [key for key in raw if not _holds_components(key, raw)]
+    used = set(pending)
+    while pending:
+        for text in _texts(raw.get(pending.pop())):
             new = set(_REFERENCE.findall(text)) - used
             used |= new
-            open_keys += new
+            pending += new
     return used
 
 

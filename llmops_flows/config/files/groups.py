@@ -26,7 +26,7 @@ def options(group: str) -> list[str]:
 
 
 def options_by_group() -> dict[str, list[str]]:
-    """Group to its options, of every group that has some, without those of Hydra itself."""
+    """Config group to its options, without empty groups and those of Hydra itself."""
     result: dict[str, set[str]] = {}
     for _, folder in search_path():
         for path in folder.rglob("*.yaml"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2]
 ROOT = "llmops_flows"
-"""The name of the root config. `config` is what other Hydra apps call theirs."""
+"""The name of the root config. Not `config`, which is the usual name in other Hydra apps."""
 command_line_dirs: list[Path] = []
 """Folders given by --config-dir, first in the search order."""
 

@@ -17,7 +17,7 @@ from llmops_flows.core.errors import Problem
 
 MAX_BYTES = 262_144
 MAX_NODES = 3_000
-"""How many values a file may have, each alias counted with all that it stands for."""
+"""Maximum number of values in a file, with every alias expanded."""
 MAX_DEPTH = 40
 MAX_NUMBER_CHARS = 100
 _TAG = "tag:yaml.org,2002:"
@@ -30,7 +30,7 @@ _FLOAT = re.compile(
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Safe):  # type: ignore[misc]  # the C parser where there is one
+class _Loader(_Safe):  # type: ignore[misc]  # the C parser if available
     """YAML as OmegaConf reads it: no timestamps, `1e3` is a number. Keys are text, as written."""
 
     yaml_implicit_resolvers = {
@@ -119,7 +119,7 @@ def _bad(name: str, what: str, text: str = "", hint: str = "") -> YamlDocument:
 
 
 def _excess(text: str, name: str) -> Problem | None:
-    """A problem if the file is too deep or, with its aliases expanded, too large. Builds no data."""
+    """A problem if the file is nested too deep or, with its aliases expanded, too large. Builds no data."""
     open_anchors: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}
     total = 0

@@ -1,4 +1,4 @@
-"""A flow file that is being written: its text, the config that it gives, and how that differs from a run's config."""
+"""The flow file of a promotion: its text, its composed config, and the differences from the config of a run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..composition.composed import Composed
 from ..files import paths
 
 Values = dict[str, Any]
-APART = ("home", "store", "tracer", "tags", "question", "tenant", "trust", "budget")
-"""Keys of a run or a machine that do not belong to a flow."""
+NOT_IN_FLOW = ("home", "store", "tracer", "tags", "question", "tenant", "trust", "budget")
+"""Keys that describe a run or a machine and do not belong in a flow."""
 
 
 class Reference(str):
@@ -54,12 +54,12 @@ class FlowFile:
         return "\n".join([*lines, "  - _self_", "", _yaml({"name": self.name, **self.values})])
 
     def composed(self) -> Composed:
-        """The config that the file gives, composed from a folder that is first in the search order."""
+        """The config of the file, composed from a temporary folder that is first in the search order."""
         with tempfile.TemporaryDirectory() as folder, _searched_first(Path(folder)):
             (Path(folder) / "flow").mkdir()
             (Path(folder) / "flow" / f"{self.name}.yaml").write_text(self.text(), encoding="utf-8")
             composed = compose([f"flow={self.name}"])
-            assert composed.files  # read now: afterwards the folder is gone
+            assert composed.files  # read before the folder is removed
             return composed
 
 
@@ -93,7 +93,7 @@ def _escaped(value: Any) -> Any:
 
 def flow_only(config: Mapping[str, Any]) -> Values:
     """The part of a run's config that belongs to its flow."""
-    flow = {key: value for key, value in config.items() if key not in (*APART, "name", "defaults", "hydra")}
+    flow = {key: value for key, value in config.items() if key not in (*NOT_IN_FLOW, "name", "defaults", "hydra")}
     cache = flow.get("cache")
     if isinstance(cache, Mapping):
         flow["cache"] = {key: value for key, value in cache.items() if key != "refresh"}
@@ -104,11 +104,11 @@ def flow_only(config: Mapping[str, Any]) -> Values:
 
 @dataclass(frozen=True)
 class Difference:
-    """A key whose value is not the wanted one.
+    """A key whose value differs from the wanted value.
 
     Attributes:
         value: the wanted value.
-        source: where the current value comes from: 0 if written there, 1 from a resolver, 2 from another key.
+        source: of the current value: 0 if written in place, 1 if from a resolver, 2 if from another key.
         removed: the key, or a key below it, is not wanted; a file can only set it to null.
     """
 
@@ -119,19 +119,19 @@ class Difference:
 
     @property
     def replaces(self) -> bool:
-        """Whether keys of a value from another key are not wanted: a file can only add keys to it."""
+        """Whether a value from another key has unwanted keys, which a file cannot remove."""
         return self.removed and self.source > 0
 
     @property
     def order(self) -> tuple[int, bool, int]:
-        """What to set first, since other values may follow from it."""
+        """Sort key: values that others may depend on are set first."""
         return self.source, self.key[0] == "stages", len(self.key)
 
 
 def differences(wanted: Values, composed: Composed) -> list[Difference]:
     """Where a composed config differs from the wanted one."""
     plain = redact_value(composed.resolvable[0])
-    actual = {key: value for key, value in plain.items() if key in wanted or key not in (*APART, "name", "cache")}
+    actual = {key: value for key, value in plain.items() if key in wanted or key not in (*NOT_IN_FLOW, "name", "cache")}
     if isinstance(actual.get("cache"), Mapping):
         actual["cache"] = {key: value for key, value in actual["cache"].items() if key != "refresh"}
     return list(_differences(wanted, actual, composed.raw, ()))
@@ -178,7 +178,7 @@ def is_path(value: str) -> bool:
 
 
 def put(values: Mapping[str, Any], key: tuple[str, ...], value: Any) -> Values:
-    """The values with the value of one more key."""
+    """A copy of the values with one more key set."""
     first, *rest = key
     updated = dict(values)
     inner = updated.get(first)

@@ -18,27 +18,27 @@ from ..composition.composed import Composed
 from ..experiment import build_experiment
 from ..field_errors import TARGET
 from ..files import groups, paths
-from .flow_file import APART, Difference, FlowFile, Reference, Values, differences, flow_only, is_path, put
+from .flow_file import NOT_IN_FLOW, Difference, FlowFile, Reference, Values, differences, flow_only, is_path, put
 
 _MAX_ROUNDS = 20
-"""How many times values are added to the file before giving up."""
+"""How many times values are added to the file at most."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _UNREPORTED = ("home", "store", "tracer", "tags", "trust")
-"""Keys outside the flow that are not reported: no answer depends on them."""
+"""Keys left out without a report, since no answer depends on them."""
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """A flow file that does what a run did.
+    """A flow file that reproduces a run.
 
     Attributes:
         path, text: the path and the content of the file.
         base: the flow that it extends.
-        options: `group option` that it uses beside those of its base, to the provider of the option.
+        options: `group option` to provider, of the options that it uses in addition to those of its base.
         own: components in it that are not shipped.
         left: keys of the run that are left out, with their values.
-        changed: stages whose code or documents changed since the run: they compute again.
-        null: keys that the run did not have, which a file can only set to null.
+        changed: stages whose code or documents changed since the run; their answers are computed again.
+        null: keys that the run did not have; a file can set them to null, not remove them.
     """
 
     path: Path
@@ -65,13 +65,13 @@ def promote(
     identities: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> Promotion:
-    """The file that makes `flow=NAME` do what a run did.
+    """The flow file that reproduces a run with `flow=NAME`.
 
     Args:
         config: the resolved config of the run; secrets may be redacted.
         choices: config group to the option chosen from it.
         comments: lines about the origin of the file.
-        identities: stage to its identity in the run, as far as recorded.
+        identities: stage to its identity in the run, where recorded.
         force: overwrite an existing file.
 
     Raises:
@@ -96,7 +96,7 @@ def promote(
     changed = tuple(n for n, stage in stages.items() if known.get(n, stage.identity) != stage.identity)
     left = {
         k: config[k]
-        for k in APART
+        for k in NOT_IN_FLOW
         if k not in _UNREPORTED and config.get(k) and config[k] != default.resolvable[0].get(k)
     }
     null = tuple(key for key, value in _leaves(file.values) if value is None and not _has(config, key))
@@ -105,7 +105,7 @@ def promote(
 
 
 def _with_values(file: FlowFile, wanted: Values) -> tuple[FlowFile, Composed, list[Difference]]:
-    """The file with the fewest values that it must set, its config, and the differences that no file can express."""
+    """The file with the fewest necessary values, its config, and the differences that a file cannot express."""
     composed = file.composed()
     for _ in range(_MAX_ROUNDS):
         rest = [d for d in differences(wanted, composed) if not (d.replaces or _sets(file.values, d))]
@@ -198,11 +198,11 @@ def _check(rest: Sequence[Difference], config: Mapping[str, Any], composed: Comp
 
 
 def _check_options(chosen: Mapping[str, str]) -> None:
-    """Options that are not there choose nothing; they are read from a folder that anybody may have written."""
+    """Raise ConfigError for unknown options. The choices are read from a run's folder, which may not be trusted."""
     known = {group: groups.options(group) for group in chosen}
-    gone = {group: option for group, option in chosen.items() if option not in known[group]}
-    if gone:
-        problems = (Problem(f"unknown {g} {o!r}", g, hint=did_you_mean(o, known[g])) for g, o in gone.items())
+    unknown = {group: option for group, option in chosen.items() if option not in known[group]}
+    if unknown:
+        problems = (Problem(f"unknown {g} {o!r}", g, hint=did_you_mean(o, known[g])) for g, o in unknown.items())
         raise ConfigError(list(problems))
 
 
@@ -232,7 +232,7 @@ def _check_name(name: str, base: str, path: Path, *, force: bool) -> None:
         raise ConfigError(problem)
 
 
-# -- what it uses ----------------------------------------------------------------------------------------------------
+# -- options and components -------------------------------------------------------------------------------------------
 
 
 def _options(composed: Composed, chosen: Mapping[str, str]) -> dict[str, str]:
@@ -242,7 +242,7 @@ def _options(composed: Composed, chosen: Mapping[str, str]) -> dict[str, str]:
         base = group.partition("@")[0]
         files = ((provider, folder / base / f"{option}.yaml") for provider, folder in groups.search_path())
         provider = next((provider for provider, file in files if file.is_file()), None)
-        own = provider not in (None, "llmops_flows") and base not in ("flow", *APART)
+        own = provider not in (None, "llmops_flows") and base not in ("flow", *NOT_IN_FLOW)
         if provider is not None and (own or group in chosen):
             used[f"{group} {option}"] = "shipped" if provider == "llmops_flows" else provider
     return used
