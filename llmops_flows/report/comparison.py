@@ -20,7 +20,7 @@ from .score_table import Difference, ScoreTable
 WrittenAddresses = Mapping[str, Mapping[str, str]]
 """Row id to the address that each stage wrote, in the order of execution."""
 
-_LONG = 60
+_LONG_TEXT = 60
 FIGURES = ("cost_usd", "seconds", "tokens")
 
 
@@ -45,7 +45,7 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The second run against the first; what is equal is left out.
+    """The differences of the second run to the first. Equal values are left out.
 
     Attributes:
         config: config keys that differ, with both values. texts: key to the unified diff of a long text.
@@ -86,8 +86,8 @@ class Comparison:
 def compare(
     first: SavedRun, second: SavedRun, steps: tuple[WrittenAddresses, WrittenAddresses] | None = None
 ) -> Comparison:
-    """All differences of two runs. steps: what the stages of each wrote, by `written_addresses`."""
-    before, after = ({str(row.get("id")): row for row in variant.rows} for variant in (first, second))
+    """All differences of two runs. steps: the `written_addresses` of both."""
+    before, after = ({str(row.get("id")): row for row in run.rows} for run in (first, second))
     both = [id for id in before if id in after]
     keys = differing_keys([first, second])
     return Comparison(
@@ -98,7 +98,7 @@ def compare(
         tuple(id for id in before if id not in after), tuple(id for id in after if id not in before),
         _changed_metrics(ScoreTable([first, second])),
         _changed_metrics(ScoreTable([first, second], answer_figures), FIGURES),
-        _parted(*steps, both) if steps is not None else None, len(both),
+        _divergences(*steps, both) if steps is not None else None, len(both),
     )  # fmt: skip
 
 
@@ -117,24 +117,24 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
 
 
 def _is_text(axis: DifferingKey) -> bool:
-    return any(isinstance(value, str) and ("\n" in value or len(value) > _LONG) for value in axis.values)
+    return any(isinstance(value, str) and ("\n" in value or len(value) > _LONG_TEXT) for value in axis.values)
 
 
 def _prompts(first: SavedRun, second: SavedRun, shown: Sequence[DifferingKey]) -> list[DifferingKey]:
-    """The prompt texts behind options that differ: `prompt: v1, v2` alone does not show them."""
+    """The prompt texts of options that differ: `prompt: v1, v2` alone does not show them."""
     known = {axis.key for axis in shown}
     configs = [{key: value for key, value in v.config.items() if key != "stages"} for v in (first, second)]
-    return [axis for axis in differing_leaves(configs) if axis.key not in known and _written(axis)]
+    return [axis for axis in differing_leaves(configs) if axis.key not in known and _is_prompt_text(axis)]
 
 
-def _written(axis: DifferingKey) -> bool:
+def _is_prompt_text(axis: DifferingKey) -> bool:
     """Whether a key holds a text for the model, not a path."""
     return axis.key.startswith("prompt.") and any(isinstance(value, str) and " " in value for value in axis.values)
 
 
 def _diff(before: Any, after: Any) -> tuple[str, ...]:
-    one, other = ([] if value is ABSENT else _text(value).splitlines() for value in (before, after))
-    return tuple(list(difflib.unified_diff(one, other, lineterm="", n=2))[2:])
+    first, second = ([] if value is ABSENT else _text(value).splitlines() for value in (before, after))
+    return tuple(list(difflib.unified_diff(first, second, lineterm="", n=2))[2:])
 
 
 def _text(value: Any) -> str:
@@ -149,10 +149,10 @@ def _changes(
 ) -> list[RowChange]:
     changes = []
     for id in ids:
-        one, other = before[id].get(field), after[id].get(field)
+        values = before[id].get(field), after[id].get(field)
         failed = before[id].get("error") or after[id].get("error")
-        if one != other and (field == "error" or not failed):
-            texts = ("" if value is None else _text(value) for value in (one, other))
+        if values[0] != values[1] and (field == "error" or not failed):
+            texts = ("" if value is None else _text(value) for value in values)
             changes.append(RowChange(id, _text(after[id].get("question") or ""), *texts))
     return changes
 
@@ -176,7 +176,7 @@ def _changed_metrics(table: ScoreTable, metrics: Iterable[str] | None = None) ->
 # -- the first stage that differs ------------------------------------------------------------------------------------
 
 
-def _parted(before: WrittenAddresses, after: WrittenAddresses, ids: Sequence[str]) -> dict[str, str]:
+def _divergences(before: WrittenAddresses, after: WrittenAddresses, ids: Sequence[str]) -> dict[str, str]:
     stages = {}
     for id in ids:
         if id in before and id in after:
@@ -191,13 +191,13 @@ def first_divergence(before: Mapping[str, str], after: Mapping[str, str]) -> str
 
     Stages that run in parallel may end in any order: those of both runs count in the order of the first run.
     """
-    one = list(before)
-    shared = iter([stage for stage in one if stage in after])
-    other = [next(shared) if stage in before else stage for stage in after]
-    for kind, i, end, j, _ in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+    first = list(before)
+    shared = iter([stage for stage in first if stage in after])
+    second = [next(shared) if stage in before else stage for stage in after]
+    for kind, i, end, j, _ in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
         if kind != "equal":
-            return other[j] if kind in ("insert", "replace") else one[i]
-        for stage in one[i:end]:
+            return second[j] if kind in ("insert", "replace") else first[i]
+        for stage in first[i:end]:
             if before[stage] != after[stage]:
                 return stage
     return None

@@ -35,20 +35,20 @@ class DifferingKey:
         return one_line(self.values[run])
 
 
-def differing_keys(variants: Sequence[SavedRun]) -> list[DifferingKey]:
+def differing_keys(runs: Sequence[SavedRun]) -> list[DifferingKey]:
     """The keys that differ, each once.
 
     A group with different chosen options is one key (`retriever`: bm25, hybrid). Keys that follow from the option
     alone are left out, and so are copies of another key (`splitter.size` in `retriever.splitter.size`, `retriever.k`
     in `stages.retrieve.k`).
     """
-    if len(variants) < 2:
+    if len(runs) < 2:
         return []
-    keys = [axis for axis in differing_leaves([v.config for v in variants]) if not _copied(axis.key, variants)]
-    groups = _chosen(variants)
+    keys = [axis for axis in differing_leaves([run.config for run in runs]) if not _copied(axis.key, runs)]
+    groups = _chosen(runs)
     for axis in sorted(keys, key=_depth):
         if axis.key.endswith(f".{TARGET}") and not _within(groups, axis):
-            groups.append(_named(axis))
+            groups.append(_class_names(axis))
     own = [axis for axis in keys if not axis.key.endswith(TARGET) and not _within(groups, axis)]
     ordered = sorted([*groups, *own], key=_depth)
     unique = [axis for n, axis in enumerate(ordered) if not any(_repeats(axis, higher) for higher in ordered[:n])]
@@ -58,8 +58,8 @@ def differing_keys(variants: Sequence[SavedRun]) -> list[DifferingKey]:
 def differing_leaves(configs: Sequence[Mapping[str, Any]]) -> list[DifferingKey]:
     """Every leaf in which the configs differ, in the order of first occurrence."""
     flat = [dict(leaves(config)) for config in configs]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    differing = [DifferingKey(key, tuple(one.get(key, ABSENT) for one in flat)) for key in keys]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    differing = [DifferingKey(key, tuple(values.get(key, ABSENT) for values in flat)) for key in keys]
     return [axis for axis in differing if any(not _same(axis.values[0], value) for value in axis.values[1:])]
 
 
@@ -83,15 +83,15 @@ def one_line(value: Any) -> str:
     return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
 
 
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
+def _same(first: Any, second: Any) -> bool:
+    return type(first) is type(second) and bool(first == second)
 
 
-def _chosen(variants: Sequence[SavedRun]) -> list[DifferingKey]:
+def _chosen(runs: Sequence[SavedRun]) -> list[DifferingKey]:
     """The groups with different chosen options."""
-    groups = dict.fromkeys(group for variant in variants for group in variant.choices)
+    groups = dict.fromkeys(group for run in runs for group in run.choices)
     keys = [
-        DifferingKey(group.replace("/", "."), tuple(v.choices.get(group, ABSENT) for v in variants)) for group in groups
+        DifferingKey(group.replace("/", "."), tuple(run.choices.get(group, ABSENT) for run in runs)) for group in groups
     ]
     keys = [DifferingKey(axis.key, _without_folder(axis.values)) for axis in keys if len(set(axis.values)) > 1]
     return [axis for axis in keys if axis.key != "flow"]
@@ -111,39 +111,39 @@ def _depth(axis: DifferingKey) -> int:
 
 def _within(groups: Sequence[DifferingKey], axis: DifferingKey) -> bool:
     """Whether a key belongs to one of the groups, and follows from its option."""
-    return any(axis.key.startswith(f"{group.key}.") and _decides(group, axis) for group in groups)
+    return any(axis.key.startswith(f"{group.key}.") and _determines(group, axis) for group in groups)
 
 
-def _decides(group: DifferingKey, axis: DifferingKey) -> bool:
-    seen: dict[Any, Any] = {}
+def _determines(group: DifferingKey, axis: DifferingKey) -> bool:
+    value_of: dict[Any, Any] = {}
     pairs = zip(group.values, axis.values, strict=True)
-    return all(_same(seen.setdefault(choice, value), value) for choice, value in pairs)
+    return all(_same(value_of.setdefault(choice, value), value) for choice, value in pairs)
 
 
-def _copied(key: str, variants: Sequence[SavedRun]) -> bool:
-    """Whether a key is in a stage that every run copies from another place of its config."""
-    top, _, rest = key.partition(".")
+def _copied(stage_key: str, runs: Sequence[SavedRun]) -> bool:
+    """Whether a key belongs to a stage that every run copies from another section of its config."""
+    top, _, rest = stage_key.partition(".")
     if top != "stages":
         return False
     name = rest.partition(".")[0]
-    stages = [(variant.config.get(top) or {}).get(name) for variant in variants]
-    parts = [dict(_parts(variant.config)) for variant in variants]
+    stages = [(run.config.get(top) or {}).get(name) for run in runs]
+    sections = [dict(_sections(run.config)) for run in runs]
     return any(
-        all(place in part and part[place] == stage for part, stage in zip(parts, stages, strict=True))
-        for place in parts[0]
+        all(key in section and section[key] == stage for section, stage in zip(sections, stages, strict=True))
+        for key in sections[0]
     )
 
 
-def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _sections(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The config sections that a stage may be copied from: `retriever`, `guardrail.output` …"""
     for key, value in config.items():
         if key != "stages" and isinstance(value, Mapping):
             yield key, value
-            yield from ((f"{key}.{inner}", part) for inner, part in value.items())
+            yield from ((f"{key}.{name}", section) for name, section in value.items())
 
 
-def _named(axis: DifferingKey) -> DifferingKey:
-    """A key of classes, named by the part and with the names of the classes."""
+def _class_names(axis: DifferingKey) -> DifferingKey:
+    """A `_target_` key with the key of its component and the names of the classes."""
     names = [_snake(str(v).rpartition(".")[2]) if v is not ABSENT else v for v in axis.values]
     return DifferingKey(axis.key.removesuffix(f".{TARGET}"), tuple(names))
 
@@ -152,8 +152,8 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _repeats(axis: DifferingKey, earlier: DifferingKey) -> bool:
+def _repeats(axis: DifferingKey, other: DifferingKey) -> bool:
     """Whether a key is a copy of one that is higher in the config."""
-    if not all(_same(one, other) for one, other in zip(axis.values, earlier.values, strict=True)):
+    if not all(_same(value, higher) for value, higher in zip(axis.values, other.values, strict=True)):
         return False
-    return axis.key == earlier.key or axis.key.endswith(f".{earlier.key}")
+    return axis.key == other.key or axis.key.endswith(f".{other.key}")

@@ -30,7 +30,7 @@ class PastAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PartialSum:
-    """A sum of the known parts; incomplete where a part is unknown, since nothing like it was ever computed."""
+    """A sum of the known parts; incomplete where a part is unknown, because no such answer was ever computed."""
 
     known: float = 0.0
     incomplete: bool = False
@@ -70,36 +70,37 @@ class Estimate:
 
 
 class History:
-    """Past answers: of the same stage, else of stages of its class, else of its place in the flow."""
+    """Past answers by stage, by class of the stage, and by its name in the flow. Estimates use the first that exist."""
 
     def __init__(self, past: Iterable[PastAnswer]) -> None:
-        self._like: dict[tuple[str, str], list[PastAnswer]] = {}
-        for one in past:
-            for mark in (("identity", one.identity), ("component", one.component), ("place", one.place)):
-                self._like.setdefault(mark, []).append(one)
+        self._answers: dict[tuple[str, str], list[PastAnswer]] = {}
+        for answer in past:
+            for kind in ("identity", "component", "place"):
+                self._answers.setdefault((kind, getattr(answer, kind)), []).append(answer)
 
     def estimate(self, place: str, stage: Stage) -> Estimate:
-        """One answer of a stage that is called `place` in its flow."""
-        alike = self._of("identity", stage.identity) or self._of("component", component_name(stage))
-        seconds = PartialSum(fmean(one.seconds for one in alike)) if alike else UNKNOWN
+        """The estimate of one answer of a stage with the name `place` in its flow."""
+        similar = self._of("identity", stage.identity) or self._of("component", component_name(stage))
+        seconds = PartialSum(fmean(answer.seconds for answer in similar)) if similar else UNKNOWN
         if isinstance(stage, Model):
-            # Other models in the same place have read and written about as many tokens.
-            return Estimate(seconds, *_price(stage, alike or [o for o in self._of("place", place) if _tokens(o)]))
-        if alike:
-            cost = fmean(_figure(one, "cost_usd") for one in alike)
-            return Estimate(seconds, PartialSum(fmean(map(_tokens, alike))), PartialSum(cost))
+            # Other models at the same place of the flow read and write about as many tokens.
+            models = similar or [answer for answer in self._of("place", place) if _tokens(answer)]
+            return Estimate(seconds, *_tokens_and_usd(stage, models))
+        if similar:
+            cost = fmean(_usage(answer, "cost_usd") for answer in similar)
+            return Estimate(seconds, PartialSum(fmean(map(_tokens, similar))), PartialSum(cost))
         return Estimate(seconds, UNKNOWN, UNKNOWN) if _calls_service(stage) else Estimate(seconds)
 
     def _of(self, kind: str, name: str) -> list[PastAnswer]:
-        return self._like.get((kind, name), [])
+        return self._answers.get((kind, name), [])
 
 
-def _price(model: Model, asked: list[PastAnswer]) -> tuple[PartialSum, PartialSum]:
+def _tokens_and_usd(model: Model, answers: list[PastAnswer]) -> tuple[PartialSum, PartialSum]:
     """Tokens and US dollars of one answer."""
-    if not asked:
+    if not answers:
         return UNKNOWN, UNKNOWN if model.prices.model_fields_set else PartialSum()
-    read = fmean(_figure(one, "input_tokens") for one in asked)
-    written = min(fmean(_figure(one, "output_tokens") for one in asked), model.max_tokens)
+    read = fmean(_usage(answer, "input_tokens") for answer in answers)
+    written = min(fmean(_usage(answer, "output_tokens") for answer in answers), model.max_tokens)
     usage = Usage(input_tokens=read, output_tokens=written)  # type: ignore[typeddict-item]
     return PartialSum(read + written), PartialSum(model.prices.cost(usage)["cost_usd"])
 
@@ -107,7 +108,7 @@ def _price(model: Model, asked: list[PastAnswer]) -> tuple[PartialSum, PartialSu
 def _calls_service(part: Part) -> bool:
     """Whether a part, or one of its parts, calls a service."""
     inner = (getattr(part, name) for name in type(part).model_fields)
-    return hasattr(part, "limits") or any(_calls_service(one) for one in inner if isinstance(one, Part))
+    return hasattr(part, "limits") or any(_calls_service(value) for value in inner if isinstance(value, Part))
 
 
 def component_name(stage: Stage) -> str:
@@ -116,12 +117,12 @@ def component_name(stage: Stage) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _tokens(one: PastAnswer) -> float:
-    return _figure(one, "input_tokens") + _figure(one, "output_tokens")
+def _tokens(answer: PastAnswer) -> float:
+    return _usage(answer, "input_tokens") + _usage(answer, "output_tokens")
 
 
-def _figure(one: PastAnswer, name: str) -> float:
-    return float(one.usage.get(name) or 0)
+def _usage(answer: PastAnswer, name: str) -> float:
+    return float(answer.usage.get(name) or 0)
 
 
 def format_count(figure: PartialSum) -> str:

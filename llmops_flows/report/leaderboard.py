@@ -18,7 +18,7 @@ from .score_table import Difference, Score, ScoreTable
 from .statistics.intervals import quantile
 
 _IGNORED_KEYS = "budget."
-"""Keys that are left out: a sweep may be resumed with another budget, and its answers are the same."""
+"""Keys that are left out: a sweep may be resumed with another budget, which does not change its answers."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -34,7 +34,7 @@ class LeaderboardRow:
         cost_usd, input_tokens, output_tokens: of all questions, without the cache.
         p50, p95: seconds of an answer without the cache and without scoring; None without answers.
         errors: rows that failed. rows: all rows. known_share: share of stage answers that were not computed.
-        stopped: it was clearly worse than the best one, and did not run all questions.
+        stopped: it was clearly worse than the best point, and did not run all questions.
     """
 
     rank: int
@@ -58,7 +58,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All points, the best first. `lost`: points without results, and why. `front`: the best ones of a search."""
+    """All points, the best first. `lost`: points without results, and why. `front`: the best points of a search."""
 
     flow: str
     metric: str
@@ -134,13 +134,13 @@ def _row(
     against: Mapping[str, Difference], *, tied: bool,
 ) -> LeaderboardRow:  # fmt: skip
     totals = [answer_figures(run, row) for row in run.rows]
-    waits = [figures["seconds"] for figures, row in zip(totals, run.rows, strict=True) if not row.get("error")]
+    latencies = [figures["seconds"] for figures, row in zip(totals, run.rows, strict=True) if not row.get("error")]
     return LeaderboardRow(
         place, position, run.name, run.run, varying, scores, against, tied,
         sum(figures["cost_usd"] for figures in totals),
         sum(figures["input_tokens"] for figures in totals),
         sum(figures["output_tokens"] for figures in totals),
-        quantile(waits, 0.5), quantile(waits, 0.95),
+        quantile(latencies, 0.5), quantile(latencies, 0.95),
         sum(1 for row in run.rows if row.get("error")), len(run.rows), known_share(run.rows),
         bool(run.summary.get("stopped")),
     )  # fmt: skip
@@ -188,7 +188,7 @@ def _row_data(board: Leaderboard, row: LeaderboardRow) -> dict[str, Any]:
         "rank": row.rank,
         "name": row.name,
         "run": row.run,
-        "config": {a.key: _value(a, row) for a in board.keys},
+        "config": {axis.key: _value(axis, row) for axis in board.keys},
         "scores": {metric: asdict(score) for metric, score in row.scores.items()},
         "against_baseline": {metric: asdict(difference) for metric, difference in row.against.items()},
         "as_good_as_the_best": row.tied,
@@ -210,12 +210,12 @@ def _figures(row: LeaderboardRow) -> dict[str, Any]:
 
 
 def as_csv(board: Leaderboard) -> str:
-    """The leaderboard as CSV, one line per point. Texts that a spreadsheet would run as a formula are quoted."""
+    """The leaderboard as CSV, one line per point. Texts that a spreadsheet would run as formulas start with a quote."""
     out = io.StringIO()
     lines = [_flat(board, row) for row in board.rows]
     writer = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({_inert(key): _inert(value) for key, value in line.items()} for line in lines)
+    writer.writerows({_without_formula(key): _without_formula(value) for key, value in line.items()} for line in lines)
     return out.getvalue()
 
 
@@ -231,5 +231,5 @@ def _flat(board: Leaderboard, row: LeaderboardRow) -> dict[str, Any]:
     return flat | _figures(row)
 
 
-def _inert(value: Any) -> Any:
+def _without_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

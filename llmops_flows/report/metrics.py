@@ -1,4 +1,4 @@
-"""Metrics by name: the order in which they rank, and those of which less is better."""
+"""The metrics that rank a leaderboard, and those of which less is better."""
 
 METRIC_ORDER = ("answer_correctness", "groundedness", "answer_relevance", "hit", "ndcg", "context_relevance")
 """The leaderboard sorts by the first of these that was scored, unless a metric is given."""

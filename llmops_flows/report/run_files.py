@@ -16,7 +16,7 @@ from .summary import results_row
 FAILURE_FILE = "failure.txt"
 """Holds the cause why a point of a sweep has no results."""
 SUMMARY_FILE = "summary.json"
-"""Written last: where it exists, the other files do."""
+"""Written last: if it exists, the other files exist."""
 
 
 def write_run(folder: Path, records: Sequence[Record], summary: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_failure(folder: Path, cause: str) -> None:
-    """Write the cause why there are no results, and remove those of an earlier run."""
+    """Write why the folder has no results, and remove the results of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (SUMMARY_FILE, "results.jsonl"):
         (folder / name).unlink(missing_ok=True)

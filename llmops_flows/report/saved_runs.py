@@ -15,7 +15,7 @@ from .run_files import FAILURE_FILE, SUMMARY_FILE
 
 _FILES = ("results.jsonl", "config.json", SUMMARY_FILE)
 SWEEPS_FOLDER = Path("multirun")
-_FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
+_RUN_FIRST = "run one first: python -m llmops_flows -m flow=… KEY=A,B"
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def read_run(folder: Path, name: str = "") -> SavedRun:
         raise FlowError(_file(folder, FAILURE_FILE, str.strip))
     rows = _file(folder, "results.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line])
     config, summary = (_file(folder, file, json.loads, missing={}) for file in _FILES[1:])
-    chosen = summary.get("choices") or _choices(folder)
-    chosen = {str(g): str(option) for g, option in chosen.items() if option and not g.startswith("hydra/")}
-    return SavedRun(name or folder.name, str(summary.get("run") or ""), config, rows, summary, chosen, folder)
+    choices = summary.get("choices") or _choices(folder)
+    choices = {str(g): str(option) for g, option in choices.items() if option and not g.startswith("hydra/")}
+    return SavedRun(name or folder.name, str(summary.get("run") or ""), config, rows, summary, choices, folder)
 
 
 def read_sweep(folder: Path) -> tuple[list[SavedRun], dict[str, str]]:
@@ -82,21 +82,21 @@ def read_sweep(folder: Path) -> tuple[list[SavedRun], dict[str, str]]:
             failures[point.name] = str(error)
     if not runs:
         causes = "".join(f"\n  {name}: {cause}" for name, cause in failures.items())
-        raise FlowError(f"no finished point of a sweep in {str(folder)!r}; {_FIRST}{causes}")
+        raise FlowError(f"no finished point of a sweep in {str(folder)!r}; {_RUN_FIRST}{causes}")
     return runs, failures
 
 
 def latest_sweep(root: Path) -> Path:
-    """The folder of the last sweep: `DATE/TIME` below `root`.
+    """The folder of the sweep that was started or resumed last: `DATE/TIME` below `root`.
 
-    A sweep that was resumed later counts from then on: that is when its `multirun.yaml` was written.
+    Every start of a sweep writes its `multirun.yaml`.
 
     Raises:
-        FlowError: there is no sweep.
+        FlowError: no sweep below `root`.
     """
     sweeps = [time for date in _folders(root) for time in _folders(date) if point_folders(time)]
     if not sweeps:
-        raise FlowError(f"no sweep in {str(root)!r}; {_FIRST}")
+        raise FlowError(f"no sweep in {str(root)!r}; {_RUN_FIRST}")
     return max(sweeps, key=lambda path: (_started(path), path.parent.name, path.name))
 
 
@@ -135,8 +135,8 @@ def _choices(folder: Path) -> Mapping[str, Any]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        written = (folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
-        choices: Mapping[str, Any] = yaml.load(written, Loader=loader)["hydra"]["runtime"]["choices"]
+        text = (folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
+        choices: Mapping[str, Any] = yaml.load(text, Loader=loader)["hydra"]["runtime"]["choices"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return {}
     return choices

@@ -26,7 +26,7 @@ class Score:
     """A mean over the questions with its 95 % interval.
 
     n: questions with a score. unscored: rows without one (None, NaN). faulty: rows whose score is not a finite number,
-    which is an error. Rows that failed count in none of them.
+    which is an error. Rows that failed are not counted.
     """
 
     mean: float | None

@@ -23,7 +23,7 @@ def write_search_results(folder: Path, results: Results) -> None:
 
 
 def refuse_other_study(folder: Path, study: str) -> None:
-    """Raises ConfigError where a folder holds points of another search or of a sweep, which have the same numbers."""
+    """Raises ConfigError if the folder holds points of another search or of a sweep, which would be overwritten."""
     try:
         other = str(json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))["study"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The summary of a run: scores with intervals, latency, tokens, cost, errors, and what was known or computed."""
+"""The summary of a run: scores with intervals, latency, tokens, cost, errors, and the states of its stages."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ _STATES = ("known", "similar", "computed", "shared", "skipped", "failed")
 def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, Any]:
     """Totals of a run as plain data.
 
-    Records that failed are left out of every mean and counted in `errors`, with their causes (`unpaid`: the budget
-    was exceeded). The mean of a metric without any score is None. Latency is seconds per answer, cost US dollars per
-    answer, both of what this run computed, without scoring (`judging`). `loading`, stage to seconds, is not part of
-    the latency: a process loads a model or an index once. Intervals
-    are those of `statistics.intervals`.
+    Failed records are left out of every mean and counted in `errors`, with their causes (`unpaid`: the budget was
+    exceeded). The mean of a metric without scores is None. Latency (seconds) and cost (US dollars) are per answer,
+    for what this run computed, without scoring (`judging`). `loading`, stage to seconds, is not part of the latency:
+    a process loads a model or an index once. Intervals are those of `statistics.intervals`.
     """
     failed = [record for record in records if record.error is not None]
-    fine = [record for record in records if record.error is None]
-    broken = [span for record in fine for span in record.spans if span.state == "failed" and is_scoring(record, span)]
+    succeeded = [record for record in records if record.error is None]
+    failed_scoring = [
+        span for record in succeeded for span in record.spans if span.state == "failed" and is_scoring(record, span)
+    ]
     usage, judging = Usage(), Usage()
     for record in records:
         usage, judging = add_usage(usage, record.usage), add_usage(judging, computed_usage(record, on_scores=True))
-    latencies = [latency(record) for record in fine]
-    costs = [computed_usage(record, on_scores=False).get("cost_usd", 0.0) for record in fine]
+    latencies = [latency(record) for record in succeeded]
+    costs = [computed_usage(record, on_scores=False).get("cost_usd", 0.0) for record in succeeded]
     first = [span.first_token for r in records for span in r.spans if span.first_token is not None]
     causes = Counter(f"{getattr(r.error, 'stage', '')}: {r.error}".lstrip(": ") for r in failed)
-    causes.update(f"{span.stage}: {span.error}" for span in broken)
+    causes.update(f"{span.stage}: {span.error}" for span in failed_scoring)
     return {
         "records": len(records),
         "answered": len(records) - len(failed),
         "refused": sum(1 for record in records if record.ended),
-        "empty": sum(1 for record in fine if is_empty(record)),
+        "empty": sum(1 for record in succeeded if is_empty(record)),
         "errors": {"records": len(failed), "rate": len(failed) / len(records) if records else 0.0,
-                   "evaluations": len(broken), "causes": dict(causes),
+                   "evaluations": len(failed_scoring), "causes": dict(causes),
                    "unpaid": sum(isinstance(record.error, BudgetExceeded) for record in failed)},
         "seconds": seconds,
         "latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95),
@@ -50,7 +51,7 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
         "loading": loading(records),
         "usage": dict(usage),
         "judging": dict(judging),
-        "uncached": uncached_totals(fine),
+        "uncached": uncached_totals(succeeded),
         "stages": stages(records),
         "scores": scores(records),
     }  # fmt: skip
@@ -58,11 +59,11 @@ def summarize(records: Sequence[Record], *, seconds: float = 0.0) -> dict[str, A
 
 def uncached_totals(records: Sequence[Record]) -> dict[str, Any]:
     """Latency and cost without the cache and without scoring: known answers count as when they were computed."""
-    whole = [sum(max(s.took, s.seconds) for s in r.spans if not is_scoring(r, s)) for r in records]
+    latencies = [sum(max(s.took, s.seconds) for s in r.spans if not is_scoring(r, s)) for r in records]
     usage = Usage()
     for record in records:
         usage = add_usage(usage, full_usage(record))
-    return {"latency": {"p50": quantile(whole, 0.5), "p95": quantile(whole, 0.95)}, "usage": dict(usage)}
+    return {"latency": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95)}, "usage": dict(usage)}
 
 
 def is_scoring(record: Record, span: Span) -> bool:
@@ -84,7 +85,7 @@ def is_empty(record: Record) -> bool:
 
 
 def loading(records: Sequence[Record]) -> dict[str, float]:
-    """Stage to the seconds of loading what it needs, once for all answers of the process."""
+    """Stage to the seconds of loading its models and indexes, once for all answers of the process."""
     seconds: dict[str, float] = {}
     for span in (span for record in records for span in record.spans if span.loading):
         seconds[span.stage] = seconds.get(span.stage, 0.0) + span.loading
@@ -92,7 +93,7 @@ def loading(records: Sequence[Record]) -> dict[str, float]:
 
 
 def computed_usage(record: Record, *, on_scores: bool) -> Usage:
-    """Tokens and cost of what this run computed: of the evaluators, or of all other stages."""
+    """Tokens and cost of the computed answers: of the evaluators, or of all other stages."""
     total = Usage()
     for span in record.spans:
         if span.state == "computed" and is_scoring(record, span) is on_scores:

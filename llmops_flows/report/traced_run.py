@@ -1,4 +1,4 @@
-"""A saved run from its traces: for runs without an output folder, and to check the files of others."""
+"""A saved run from its traces: for runs without an output folder, and to check output files."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_data_cannot_end_its_element_and_keeps_every_character(value: Any) -> No
 def test_values_that_are_not_finite_become_valid_json() -> None:
     rows = [row("a", m=float("nan")), row("b", m=float("inf")), row("c", m=0.5)]
     variants = [SavedRun("0", rows=rows)]
-    assert page_data(variants, leaderboard(variants))["variants"][0]["scores"][0][:2] == [0.5, None]
+    assert page_data(variants, leaderboard(variants))["points"][0]["scores"][0][:2] == [0.5, None]
 
 
 def test_secrets_do_not_reach_the_page() -> None:
@@ -98,8 +98,8 @@ def test_a_page_that_would_be_too_large_says_what_it_leaves_out(monkeypatch: pyt
     variants = [replace(v, rows=[{**r, "answer": f"{v.name} {r['id']} " + "x" * 300} for r in v.rows])
                 for v in sweep(30, 20, METRICS)]  # fmt: skip
     found = page_data(variants, leaderboard(variants))
-    assert [len(found["variants"]), len(found["questions"])] == [10, 20]
-    assert any(v["name"] == "0" for v in found["variants"]) and found["variants"][found["baseline"]]["name"] == "0"
+    assert [len(found["points"]), len(found["questions"])] == [10, 20]
+    assert any(v["name"] == "0" for v in found["points"]) and found["points"][found["baseline"]]["name"] == "0"
     assert found["cut"][0] == "the best 10 of 30 points are shown; board --csv has all of them"
     assert "texts are cut to 60 characters" in found["cut"][1] and max(map(len, found["texts"])) <= 62
 

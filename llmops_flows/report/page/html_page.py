@@ -24,37 +24,37 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 _SPECIAL = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
-def write_page(path: Path, variants: Sequence[SavedRun], board: Leaderboard) -> Path:
-    """Write the page, whole or not at all. Raises OSError where that is not possible."""
+def write_page(path: Path, runs: Sequence[SavedRun], board: Leaderboard) -> Path:
+    """Write the page atomically. Raises OSError."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(render_page(variants, board), encoding="utf-8")
+    draft.write_text(render_page(runs, board), encoding="utf-8")
     draft.replace(path)
     return path
 
 
-def render_page(variants: Sequence[SavedRun], board: Leaderboard) -> str:
-    """The page as text. Its policy lets it run its own script and style, by their digests, and load nothing.
+def render_page(runs: Sequence[SavedRun], board: Leaderboard) -> str:
+    """The page as text. Its policy allows its own script and style, by their digests, and no other resource.
 
-    Data stands in it as JSON that cannot end its element; the script shows it as text, never as markup.
+    The data is JSON that cannot end its element. The script shows it as text, never as markup.
     """
     style, script = _part("page.css"), "\n".join(_part(name) for name in _SCRIPTS)
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; {_only('style', style)}; {_only('script', script)}"
     )
-    filled = {
+    values = {
         "POLICY": policy,
         "TITLE": html.escape(_printable(f"{board.flow or 'sweep'}: {plural(len(board.rows), 'point')}")),
         "STYLE": style,
         "SCRIPT": script,
-        "DATA": script_json(page_data(variants, board)),
+        "DATA": script_json(page_data(runs, board)),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], _part("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _part("page.html"))
 
 
 def script_json(value: object) -> str:
-    """JSON that may stand in a script element of an HTML page: no markup, no halves of characters."""
+    """JSON for a script element of an HTML page, without markup and lone surrogates."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
+    return _SPECIAL.sub(lambda match: _ESCAPES.get(match[0]) or f"\\u{ord(match[0]):04x}", text)
 
 
 def _only(kind: str, text: str) -> str:

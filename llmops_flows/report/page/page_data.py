@@ -1,4 +1,4 @@
-"""The data of the HTML page: every text once, and every different answer of a question once."""
+"""The data of the HTML page. Equal texts, and equal answers to a question, are stored once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..saved_runs import SavedRun
 from ..text.leaderboard_text import summary_sentences
 
 MAX_CELLS = 250_000
-"""The most points x rows on a page."""
+"""The maximum number of points x rows on a page."""
 MAX_CHARACTERS = 32_000_000
-"""The most characters of all answers and questions together."""
+"""The maximum number of characters of all answers and questions together."""
 _LENGTHS = (20_000, 5000, 2000, 1000, 500, 250, 120, 60)
 _VALUE = 2000
 _STATES = ("known", "similar", "shared", "computed", "skipped", "failed")
@@ -65,9 +65,9 @@ def page_data(runs: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
         "metric": max(0, board.metrics.index(board.metric)) if board.metric else -1,
         "metrics": [[metric, lower_is_better(metric)] for metric in board.metrics],
         "axes": [redact(axis.key) for axis in board.keys],
-        "said": [redact(sentence) for sentence in summary_sentences(board)],
+        "findings": [redact(sentence) for sentence in summary_sentences(board)],
         "cut": cut,
-        "variants": [_variant(line, board.metrics) for line in lines],
+        "points": [_point(line, board.metrics) for line in lines],
         "questions": questions,
         "outcomes": outcomes,
         "cells": cells,
@@ -77,7 +77,7 @@ def page_data(runs: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
 
 
 def _bounded(board: Leaderboard, rows: list[str]) -> tuple[list[LeaderboardRow], list[str], list[str]]:
-    """The points and rows to show, and sentences on the rest: the worst points are left out, never the baseline."""
+    """The points and rows to show, and sentences on the rest. The worst points are left out, but not the baseline."""
     columns = rows[: MAX_CELLS // 10]
     most = max(10, MAX_CELLS // max(1, len(columns)))
     lines = list(board.rows[:most])
@@ -94,7 +94,7 @@ def _bounded(board: Leaderboard, rows: list[str]) -> tuple[list[LeaderboardRow],
 def _length(runs: Sequence[SavedRun]) -> int:
     """The length to which texts are cut, so that all of them fit."""
     keys = ("question", "reference", "answer", "error")
-    lengths = [len(text) for text in {str(row.get(key) or "") for v in runs for row in v.rows for key in keys}]
+    lengths = [len(text) for text in {str(row.get(key) or "") for run in runs for row in run.rows for key in keys}]
     fitting = (most for most in _LENGTHS if sum(min(length, most) for length in lengths) <= MAX_CHARACTERS)
     return next(fitting, _LENGTHS[-1])
 
@@ -104,17 +104,17 @@ def _outcomes(
 ) -> tuple[list[list[Any]], list[list[int]]]:
     """The different outcomes of each question (answer, error, scores), and their index for each point."""
     places = {id: n for n, id in enumerate(columns)}
-    seen: list[dict[tuple[Any, ...], int]] = [{} for _ in columns]
+    outcomes: list[dict[tuple[Any, ...], int]] = [{} for _ in columns]
     cells = []
     for run in runs:
-        mine = [-1] * len(columns)
+        indexes = [-1] * len(columns)
         for row in run.rows:
             place = places.get(str(row.get("id")))
             if place is not None:
                 outcome = _outcome(row, board.metrics, texts)
-                mine[place] = seen[place].setdefault(outcome, len(seen[place]))
-        cells.append(mine)
-    return [[list(outcome) for outcome in one] for one in seen], cells
+                indexes[place] = outcomes[place].setdefault(outcome, len(outcomes[place]))
+        cells.append(indexes)
+    return [[list(outcome) for outcome in of_question] for of_question in outcomes], cells
 
 
 def _outcome(row: Mapping[str, Any], metrics: Sequence[str], texts: _Texts) -> tuple[Any, ...]:
@@ -124,7 +124,7 @@ def _outcome(row: Mapping[str, Any], metrics: Sequence[str], texts: _Texts) -> t
     return (answer, texts.number(error), *(_number(scores.get(metric)) for metric in metrics))
 
 
-def _variant(line: LeaderboardRow, metrics: Sequence[str]) -> dict[str, Any]:
+def _point(line: LeaderboardRow, metrics: Sequence[str]) -> dict[str, Any]:
     scores, against = [line.scores[m] for m in metrics], [line.against[m] for m in metrics]
     return {
         "name": redact(line.name), "run": line.run, "values": [redact(value[:_VALUE]) for value in line.values],
@@ -141,10 +141,10 @@ def _variant(line: LeaderboardRow, metrics: Sequence[str]) -> dict[str, Any]:
 
 def _stages(runs: Sequence[SavedRun]) -> dict[str, Any]:
     """For each point and stage: the number of rows in each state, seconds, and seconds without the cache."""
-    names = list(dict.fromkeys(s for v in runs for row in v.rows for s in row.get("stages") or {}))
+    names = list(dict.fromkeys(s for run in runs for row in run.rows for s in row.get("stages") or {}))
     return {
         "names": names, "states": list(_STATES),
-        "variants": [[counts[name] for name in names] for counts in (_counted(v, names) for v in runs)],
+        "points": [[counts[name] for name in names] for counts in (_counted(run, names) for run in runs)],
     }  # fmt: skip
 
 
@@ -153,12 +153,12 @@ def _counted(run: SavedRun, names: Sequence[str]) -> dict[str, list[float]]:
     for row in run.rows:
         took = row.get("took") or {}
         for stage, state in (row.get("stages") or {}).items():
-            mine, seconds = counts[stage], took.get(stage, 0.0)
+            figures, seconds = counts[stage], took.get(stage, 0.0)
             if state in _STATES:
-                mine[_STATES.index(state)] += 1
-            mine[-2] += seconds if state in ("computed", "failed") else 0.0
-            mine[-1] += seconds
-    return {name: [round(value, 4) for value in mine] for name, mine in counts.items()}
+                figures[_STATES.index(state)] += 1
+            figures[-2] += seconds if state in ("computed", "failed") else 0.0
+            figures[-1] += seconds
+    return {name: [round(value, 4) for value in figures] for name, figures in counts.items()}
 
 
 def _number(value: Any, digits: int = 4) -> float | None:

@@ -1,4 +1,4 @@
-"""Which points of a sweep are clearly worse than the best one, tested while their questions are still running."""
+"""The test for points of a sweep that are clearly worse than the best one, while their questions still run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PointScores = Mapping[int, Mapping[str, float]]
 
 
 def clearly_worse(scores: PointScores, metric: str, looks: int) -> dict[int, int]:
-    """Points that are clearly worse, each with the point that beats it: the one with the best mean.
+    """Points that are clearly worse, each with the point that is better: the one with the best mean.
 
     The test is paired by question and two-sided, with Bonferroni's correction for the looks and for all pairs of
-    points, since the best one is chosen by looking as well. A point without scores is never clearly worse.
+    points, because the best point is chosen by the same scores. A point without scores is never clearly worse.
 
     Args:
         metric: decides whether more is better.

@@ -1,4 +1,4 @@
-"""Means with 95 % intervals, one value per question, and quantiles. Every report takes them from here."""
+"""Means with 95 % intervals, one value per question, and quantiles, for every report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .student_t import quantile_95
 
 
 class MeanInterval(NamedTuple):
-    """A mean and its 95 % interval: None for both bounds of one value, and for all of them without values."""
+    """A mean and its 95 % interval. The bounds are None for a single value, the mean is None without values."""
 
     mean: float | None
     low: float | None

@@ -16,8 +16,8 @@ _TOLERANCE = 1e-9
 def paired_p(differences: Sequence[float]) -> float:
     """The two-sided p value of one difference per question.
 
-    Where few of them are not zero, this is the exact sign-flip permutation test. Otherwise it is the paired t test,
-    raised to the smallest p value that the sign-flip test can have.
+    With few differences that are not zero, this is the exact sign-flip permutation test. Otherwise it is the paired t
+    test, raised to the smallest p value that the sign-flip test can have.
     """
     changed = tuple(difference for difference in differences if difference)
     if len(changed) <= EXACT:

@@ -27,7 +27,7 @@ def parse_age(text: str, key: str) -> float:
     """Seconds: s, m (minutes), h, d, w, y (365.25 days). Raises ConfigError."""
     match = _AGE.fullmatch(text.strip())
     unit = match[2].lower() if match else ""
-    known = next((short for short, words in _UNITS.items() if unit in _words(words)), None)
+    known = next((short for short, words in _UNITS.items() if unit in _with_plurals(words)), None)
     if match is None or known is None:
         hint = f"{key}=90d, {key}=12h, {key}=2w; units are s, m (minutes), h, d, w, y"
         raise ConfigError(Problem(f"{text!r} is not an age", key=key, where="command line", hint=hint))
@@ -51,6 +51,6 @@ def format_age(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} d"
 
 
-def _words(listed: str) -> set[str]:
-    words = listed.split()
+def _with_plurals(names: str) -> set[str]:
+    words = names.split()
     return {*words, *(f"{word}s" for word in words if len(word) > 1)}

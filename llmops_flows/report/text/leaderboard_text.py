@@ -1,4 +1,4 @@
-"""The leaderboard for the terminal: a table that fits its width, and its findings in plain sentences."""
+"""The leaderboard for the terminal: a table that fits its width, and the findings as sentences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _head(board: Leaderboard) -> str:
 
 
 def summary_sentences(board: Leaderboard) -> list[str]:
-    """The findings: which point is best, how certain that is, which ones tie with it, and what went wrong."""
+    """The findings: the best point, its difference to the baseline, the points that tie with it, and errors."""
     sentences = [*_best(board), *_ties(board)] if board.metric else ["no answer has a score"]
     failed = [row for row in board.rows if row.errors]
     if failed:

@@ -1,4 +1,4 @@
-"""The plan of a sweep as text: what each stage would compute, and what that may cost."""
+"""The plan of a sweep as text: the answers that each stage would compute, and their estimated cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tables import format_table
 
 
 def format_plan(points: int, copies: int, plans: Mapping[str, StagePlan], costs: Mapping[str, Estimate]) -> str:
-    """`copies`: how many of the points have the config of another point. `plans`, `costs`: by stage."""
+    """`copies`: the number of points with the same config as another point. `plans`, `costs`: by stage."""
     head = plural(points, "point") + (f", {copies} of them with the same config as another" if copies else "")
     rows = [
         [name, str(plan.records), str(len(plan.known)), str(len(plan.new)), *_figures(costs[name])]
@@ -24,7 +24,9 @@ def format_plan(points: int, copies: int, plans: Mapping[str, StagePlan], costs:
     heads = ["stage", "requested", "known", "to compute", "tokens", "cost", "work"]
     parts = [head, format_table(heads, rows)]
     if not total.complete:
-        parts.append("? is unknown: this stage has never run here; a run with questions.limit=1 is enough to estimate")
+        parts.append(
+            "? is unknown: this stage has not run here before; to estimate it, run once with questions.limit=1"
+        )
     return "\n\n".join(parts)
 
 

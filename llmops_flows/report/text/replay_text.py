@@ -1,4 +1,4 @@
-"""A replayed run as text: its answers, how many rows are complete, and what could not be replayed."""
+"""A replayed run as text: its answers, the number of unchanged rows, and the problems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def format_replay(run: ReplayedRun, *, answers: bool) -> str:
 
 def _lines(run: ReplayedRun, answers: bool) -> Iterator[str]:
     if answers and run.rows:
-        rows = [[str(r["id"]), str(r["question"] or ""), str(r["answer"] or "")] for r in run.rows[:_MAX_LINES]]
+        rows = [[str(row["id"]), str(row["question"] or ""), str(row["answer"] or "")] for row in run.rows[:_MAX_LINES]]
         yield format_table(["id", "question", "answer"], rows, stretch=3)
         if len(run.rows) > _MAX_LINES:
             yield f"and {len(run.rows) - _MAX_LINES} more: --json prints all"

@@ -86,7 +86,7 @@ def budget_text(budget: Mapping[str, Any]) -> str:
 
 
 def _loading(loading: Mapping[str, float]) -> list[str]:
-    """The stages that took long to load."""
+    """The stages with a noticeable loading time."""
     shown = {stage: seconds for stage, seconds in loading.items() if seconds >= _MIN_LOADING}
     listed = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in shown.items())
     return [f"loading {sum(shown.values()):.1f} s, once, not part of the latency: {listed}"] if shown else []

@@ -20,13 +20,13 @@ SCORES = "scores."
 
 def format_search(folder: Path, results: Results, ended: str, seconds: float) -> str:
     """The best point or the Pareto front, the failed points, and the commands to continue with."""
-    fine = [trial for trial in results["trials"] if trial["figures"] is not None]
-    best = _ranked(results, [trial for trial in fine if trial["number"] in results["best"]])
+    succeeded = [trial for trial in results["trials"] if trial["figures"] is not None]
+    best = _ranked(results, [trial for trial in succeeded if trial["number"] in results["best"]])
     parts = [_board(folder, results)]
     if len(results["objectives"]) > 1 and best:
-        parts.append(_front(results, best, len(fine)))
+        parts.append(_front(results, best, len(succeeded)))
     elif best:
-        parts.append(_best(best, len(fine)))
+        parts.append(_best(best, len(succeeded)))
     else:
         parts.append("no point has results\n")
     failed = [trial for trial in results["trials"] if trial["cause"]]
@@ -39,7 +39,8 @@ def _board(folder: Path, results: Results) -> str:
     from .. import leaderboard
     from . import leaderboard_text
 
-    scores = [one["name"].removeprefix(SCORES) for one in results["objectives"] if one["name"].startswith(SCORES)]
+    names = [objective["name"] for objective in results["objectives"]]
+    scores = [name.removeprefix(SCORES) for name in names if name.startswith(SCORES)]
     try:
         points, lost = saved_runs.read_sweep(folder)
         sort = scores[0] if scores else None
@@ -57,8 +58,9 @@ def _ranked(results: Results, trials: Sequence[Mapping[str, Any]]) -> list[Mappi
 
 
 def _front(results: Results, best: Sequence[Mapping[str, Any]], count: int) -> str:
-    names = [one["name"] for one in results["objectives"]]
-    heads = [f"{one['name']} ({'more' if one['direction'] == 'maximize' else 'less'})" for one in results["objectives"]]
+    names = [objective["name"] for objective in results["objectives"]]
+    better = ["more" if objective["direction"] == "maximize" else "less" for objective in results["objectives"]]
+    heads = [f"{name} ({direction})" for name, direction in zip(names, better, strict=True)]
     rows = [[" ".join(t["overrides"]), str(t["number"]), *(f"{t['figures'][n]:.4g}" for n in names)] for t in best]
     head = f"Pareto front: {len(best)} of {plural(count, 'point')}: no other point is better in all objectives"
     return f"{head}\n\n{format_table(['point', '#', *heads], rows, stretch=1)}\n"
@@ -73,10 +75,10 @@ def _best(best: Sequence[Mapping[str, Any]], count: int) -> str:
 
 
 def _end(folder: Path, results: Results, best: Sequence[Mapping[str, Any]], ended: str, seconds: float) -> str:
-    tried, asked = len(results["trials"]), results["asked"]
-    why = f"; {ended}" if ended else ""
-    out = f"; {results['left_out']} proposals left out by sweep.where" if results["left_out"] else ""
-    lines = [f"{tried} of {plural(asked, 'point')} tried in {seconds:.1f} s{why}{out}"]
+    tried, requested = len(results["trials"]), results["asked"]
+    cause = f"; {ended}" if ended else ""
+    left_out = f"; {results['left_out']} proposals left out by sweep.where" if results["left_out"] else ""
+    lines = [f"{tried} of {plural(requested, 'point')} tried in {seconds:.1f} s{cause}{left_out}"]
     if best:
         words = [*results["fixed"], *best[0]["overrides"]]
         lines.append(f"run it:   python -m llmops_flows {' '.join(map(shlex.quote, words))}")

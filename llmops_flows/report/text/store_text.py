@@ -56,7 +56,7 @@ def damaged_items(
 def format_stats(
     place: str, home: str, stats: StoreStats, indexes: Sequence[Artifact], traces: Mapping[str, Any] | None
 ) -> str:
-    """The places of the store, and how much they hold."""
+    """The location of the store, and the number and size of its items."""
     rows = [
         ("store", place),
         ("home", home),
@@ -80,7 +80,7 @@ def format_stats(
 
 
 def format_check(check: StoreCheck, *, repaired: bool) -> str:
-    """The checked items and the damaged ones: the first of them one by one, all by number."""
+    """The numbers of intact and damaged items, and the first damaged items."""
     head = (
         f"{check.store}\nintact: {_answers(check.entries, check.values)}, "
         f"indexes {check.indexes}, traces {check.traces:,}"
@@ -96,20 +96,20 @@ def format_check(check: StoreCheck, *, repaired: bool) -> str:
         lines += [f"… and {len(items) - _MOST:,} more; --json lists all"] if len(items) > _MOST else []
         lines += ["", _by_stage(items)]
     if repaired:
-        lines.append("removed; what is needed again is computed again")
+        lines.append("removed; a run that needs them computes them again")
     else:
         lines.append("damaged items are never used; `store verify --repair` removes them")
     return "\n".join(lines)
 
 
 def format_evicted(evicted: EvictionReport, *, dry: bool) -> str:
-    """What was evicted, or would be."""
+    """The number of items that were evicted, or would be."""
     if not evicted.entries and not evicted.values:
         return "nothing to evict"
     stages = ", ".join(f"{name or _UNNAMED} {count:,}" for name, count in sorted(evicted.stages.items()))
-    of = f" ({stages})" if stages else ""
+    by_stage = f" ({stages})" if stages else ""
     values = f"{plural(evicted.values, 'value')}, {format_size(evicted.bytes)}"
-    items = f"{plural(evicted.entries, 'entry', 'entries')}{of} and {values}"
+    items = f"{plural(evicted.entries, 'entry', 'entries')}{by_stage} and {values}"
     return f"would evict {items}; nothing was changed" if dry else f"evicted {items}"
 
 
@@ -130,7 +130,7 @@ def _leases(leases: Mapping[str, int]) -> str:
 
 
 def _by_stage(lost: Iterable[DamagedItem]) -> str:
-    counts = Counter((one.what, one.stage) for one in lost)
+    counts = Counter((item.what, item.stage) for item in lost)
     return ", ".join(
         plural(count, what, _PLURALS.get(what, "")) + (f" of {stage}" if stage else "")
         for (what, stage), count in sorted(counts.items())

@@ -78,8 +78,8 @@ def fit(columns: Sequence[Column], width: int) -> list[Column]:
         if widest is None or widest.width <= NARROWEST:
             break
         widest.width -= 1
-    while _total(fitting) > width and (last := [column for column in fitting if column.drop < 0]):
-        fitting.remove(last[-1])
+    while _total(fitting) > width and (droppable := [column for column in fitting if column.drop < 0]):
+        fitting.remove(droppable[-1])
     return fitting
 
 
@@ -96,12 +96,12 @@ def table_lines(columns: Sequence[Column]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """One line without secrets and control characters: the text of an answer must not control the terminal."""
+    """One line without secrets and control characters, so that an answer cannot control the terminal."""
     return "".join(char if char.isprintable() else " " for char in " ".join(redact(text).split()))
 
 
 def text_width(text: str) -> int:
-    """The columns that a text takes in a terminal: East Asian characters take two."""
+    """The width of a text in a terminal: East Asian characters are two columns wide."""
     return len(text) if text.isascii() else sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Why a run computed what it did, as text: a few lines for each stage."""
+"""The causes of cache misses as text: a few lines for each stage."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def _stage_lines(stage: StageMisses, full: bool) -> Iterator[str]:
     elif other:
         counts = ", ".join(f"{count} {state}" for state, count in other)
         yield f"{sum(count for _, count in other)} not computed: {counts}"
-    for reason in stage.groups:
-        before = f" (before: run {reason.run[:8]})" if reason.run else ""
-        yield f"{len(reason.rows)} computed: {_causes(reason, full)}{before}"
+    for group in stage.groups:
+        before = f" (before: run {group.run[:8]})" if group.run else ""
+        yield f"{len(group.rows)} computed: {_causes(group, full)}{before}"
         if full:
-            yield from (f"  {line}" for line in _details(reason))
+            yield from (f"  {line}" for line in _details(group))
     yield from (f"  {count} x {error}" for error, count in stage.errors.items())
 
 
-def _causes(reason: MissGroup, full: bool) -> str:
-    causes = list(dict.fromkeys(map(_cause, reason.causes)))
+def _causes(group: MissGroup, full: bool) -> str:
+    causes = list(dict.fromkeys(map(_cause, group.causes)))
     if len(causes) > _MAX_CAUSES and not full:
         causes = [*causes[:_MAX_CAUSES], f"and {len(causes) - _MAX_CAUSES} more: name the stage to see all"]
     return ", ".join(causes)
@@ -89,11 +89,11 @@ def _input(cause: MissCause) -> str:
     return f"new {cause.name!r} in the row"
 
 
-def _details(reason: MissGroup) -> Iterator[str]:
+def _details(group: MissGroup) -> Iterator[str]:
     """The rows, and long texts line by line."""
-    more = f" and {len(reason.rows) - _MAX_ROWS} more" if len(reason.rows) > _MAX_ROWS else ""
-    yield f"rows {', '.join(reason.rows[:_MAX_ROWS])}{more}"
-    for cause in reason.causes:
+    more = f" and {len(group.rows) - _MAX_ROWS} more" if len(group.rows) > _MAX_ROWS else ""
+    yield f"rows {', '.join(group.rows[:_MAX_ROWS])}{more}"
+    for cause in group.causes:
         if cause.kind == "setting" and f"{cause.name!r} " not in _setting(cause):
             yield cause.name
             before, after = ([] if v is None else _lines(v) for v in (cause.before, cause.after))

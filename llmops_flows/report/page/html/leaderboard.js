@@ -1,4 +1,4 @@
-// The leaderboard: a table that sorts by any column, drawn in slices so that hundreds of rows never block the page.
+// The leaderboard: a table that sorts by any column, drawn in slices so that hundreds of rows do not block the page.
 const SLICE = 60;
 
 function boardColumns() {
@@ -6,37 +6,37 @@ function boardColumns() {
   const plain = (head, value, shown, more) => ({ key: head, head, value, shown, ...more });
   const columns = [
     plain("rank", (v) => v, (v) => String(v + 1)),
-    plain("point", (v) => (Number.isNaN(+D.variants[v].name) ? D.variants[v].name : +D.variants[v].name),
-      (v) => D.variants[v].name),
-    ...D.axes.map((axis, n) => plain(axis, (v) => sortable(D.variants[v].values[n]),
-      (v) => D.variants[v].values[n], { text: true })),
+    plain("point", (v) => (Number.isNaN(+D.points[v].name) ? D.points[v].name : +D.points[v].name),
+      (v) => D.points[v].name),
+    ...D.axes.map((axis, n) => plain(axis, (v) => sortable(D.points[v].values[n]),
+      (v) => D.points[v].values[n], { text: true })),
   ];
   if (m >= 0) {
-    const base = D.variants[D.baseline].name;
+    const base = D.points[D.baseline].name;
     columns.push(
-      plain(metricName(m), (v) => D.variants[v].scores[m][0], (v) => number(D.variants[v].scores[m][0]), { m }),
-      plain("95 %", (v) => D.variants[v].scores[m][1], (v) => interval(D.variants[v].scores[m])),
-      plain("vs " + base, (v) => D.variants[v].against[m][0],
-        (v) => (v === D.baseline ? "" : signed(D.variants[v].against[m][0]))),
-      plain("verdict", (v) => D.variants[v].against[m][5], (v) => D.variants[v].against[m][5],
-        { text: true, style: (v) => verdictStyle(D.variants[v].against[m][5]) }),
+      plain(metricName(m), (v) => D.points[v].scores[m][0], (v) => number(D.points[v].scores[m][0]), { m }),
+      plain("95 %", (v) => D.points[v].scores[m][1], (v) => interval(D.points[v].scores[m])),
+      plain("vs " + base, (v) => D.points[v].against[m][0],
+        (v) => (v === D.baseline ? "" : signed(D.points[v].against[m][0]))),
+      plain("verdict", (v) => D.points[v].against[m][5], (v) => D.points[v].against[m][5],
+        { text: true, style: (v) => verdictStyle(D.points[v].against[m][5]) }),
     );
   }
   columns.push(
-    plain("p50 s", (v) => D.variants[v].p50, (v) => short(D.variants[v].p50)),
-    plain("p95 s", (v) => D.variants[v].p95, (v) => short(D.variants[v].p95)),
-    plain("USD", (v) => D.variants[v].usd, (v) => short(D.variants[v].usd)),
-    plain("tokens", (v) => D.variants[v].tokens, (v) => short(D.variants[v].tokens)),
-    plain("known", (v) => D.variants[v].known, (v) => share(D.variants[v].known)),
-    plain("errors", (v) => D.variants[v].errors, (v) => (D.variants[v].errors ? String(D.variants[v].errors) : ""),
+    plain("p50 s", (v) => D.points[v].p50, (v) => short(D.points[v].p50)),
+    plain("p95 s", (v) => D.points[v].p95, (v) => short(D.points[v].p95)),
+    plain("USD", (v) => D.points[v].usd, (v) => short(D.points[v].usd)),
+    plain("tokens", (v) => D.points[v].tokens, (v) => short(D.points[v].tokens)),
+    plain("known", (v) => D.points[v].known, (v) => share(D.points[v].known)),
+    plain("errors", (v) => D.points[v].errors, (v) => (D.points[v].errors ? String(D.points[v].errors) : ""),
       { style: () => "bad" }),
   );
   D.metrics.forEach(([name], n) => {
-    if (n !== m) columns.push(plain(name, (v) => D.variants[v].scores[n][0], (v) => number(D.variants[v].scores[n][0]),
-      { m: n, style: (v) => (n === D.metric ? "" : verdictStyle(D.variants[v].against[n][5], true)) }));
+    if (n !== m) columns.push(plain(name, (v) => D.points[v].scores[n][0], (v) => number(D.points[v].scores[n][0]),
+      { m: n, style: (v) => (n === D.metric ? "" : verdictStyle(D.points[v].against[n][5], true)) }));
   });
-  const told = (column) => !["USD", "tokens", "errors"].includes(column.key) || D.variants.some((_, v) => column.value(v));
-  return columns.filter(told);
+  const hasValues = (column) => !["USD", "tokens", "errors"].includes(column.key) || D.points.some((_, v) => column.value(v));
+  return columns.filter(hasValues);
 }
 
 const sortable = (text) => (text !== "" && !Number.isNaN(+text) ? +text : text);
@@ -45,12 +45,12 @@ const verdictStyle = (verdict, quiet) =>
   verdict === "better" || verdict === "worse" ? verdict : quiet ? "" : "same";
 
 function ordered(columns) {
-  const column = columns.find((one) => one.key === state.sort) || columns[0];
-  const rows = D.variants.map((_, v) => [column.value(v), v]);
-  rows.sort(([one, v], [other, w]) => {
-    if (one === null || other === null) return (one === null) - (other === null) || v - w;
-    if (typeof one === typeof other && one !== other) return (one < other ? -1 : 1) * state.down;
-    if (typeof one !== typeof other) return (typeof one === "number" ? -1 : 1) * state.down;
+  const column = columns.find((candidate) => candidate.key === state.sort) || columns[0];
+  const rows = D.points.map((_, v) => [column.value(v), v]);
+  rows.sort(([first, v], [second, w]) => {
+    if (first === null || second === null) return (first === null) - (second === null) || v - w;
+    if (typeof first === typeof second && first !== second) return (first < second ? -1 : 1) * state.down;
+    if (typeof first !== typeof second) return (typeof first === "number" ? -1 : 1) * state.down;
     return v - w;
   });
   return rows.map(([, v]) => v);
@@ -61,7 +61,7 @@ function sortBy(column) {
   state.down = state.sort === column.key ? -state.down : best;
   state.sort = column.key;
   drawBoard();
-  keepAddress();
+  saveAddress();
 }
 
 let drawing = 0;
@@ -70,16 +70,16 @@ function drawBoard() {
   const table = by("lines");
   const heads = columns.map((column) => {
     const sorted = column.key === state.sort ? (state.down > 0 ? "ascending" : "descending") : null;
-    const press = el("button", { type: "button", text: broken(column.head), on: { click: () => sortBy(column) } });
+    const press = el("button", { type: "button", text: breakable(column.head), on: { click: () => sortBy(column) } });
     return el("th", { scope: "col", class: column.text ? "text" : null, "aria-sort": sorted }, press);
   });
   table.tHead.replaceChildren(el("tr", {}, ...heads));
   const order = ordered(columns);
   const body = table.tBodies[0];
   body.replaceChildren();
-  const mine = ++drawing;
+  const generation = ++drawing;
   const next = (from) => {
-    if (mine !== drawing) return;
+    if (generation !== drawing) return;
     body.append(...order.slice(from, from + SLICE).map((v) => boardRow(columns, v)));
     if (from + SLICE < order.length) setTimeout(next, 0, from + SLICE);
   };
@@ -95,8 +95,8 @@ function boardRow(columns, v) {
   const choose = () => choosePair(state.a, v);
   const key = (event) => {
     if (event.key === "Enter") choose();
-    const beside = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
-    const row = beside && event.currentTarget[beside];
+    const direction = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
+    const row = direction && event.currentTarget[direction];
     if (row) row.focus(), event.preventDefault();
   };
   const style = [v === state.b ? "chosen" : "", v === D.baseline ? "baseline" : ""].join(" ").trim();

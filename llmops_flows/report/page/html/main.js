@@ -1,14 +1,14 @@
-// Puts the page together: the leaderboard at once, each further part in a task of its own, so that nothing freezes.
-function chosen() {
+// Draws the page: the leaderboard first, then each other section in its own task, so that the page stays responsive.
+function redrawSelection() {
   by("a").value = state.a, by("b").value = state.b, by("q").value = state.q;
   markBoard();
-  again("tradeoffs"), again("questions");
-  keepAddress();
+  redraw("tradeoffs"), redraw("questions");
+  saveAddress();
 }
 
 function choosePair(a, b) {
   [state.a, state.b] = [a, b];
-  chosen();
+  redrawSelection();
 }
 
 const PARTS = {
@@ -17,25 +17,25 @@ const PARTS = {
   questions: () => (D.questions.length ? (drawMatrix(), drawChanged(), drawAnswers()) : null),
   stages: drawStages,
 };
-const seen = new Set();
-const again = (part) => seen.has(part) && PARTS[part]();
+const drawn = new Set();
+const redraw = (part) => drawn.has(part) && PARTS[part]();
 
 function show(part) {
-  if (seen.has(part)) return;
-  seen.add(part);
+  if (drawn.has(part)) return;
+  drawn.add(part);
   PARTS[part]();
 }
 
-function everything() {
+function redrawAll() {
   drawBoard();
-  for (const part of seen) PARTS[part]();
+  for (const part of drawn) PARTS[part]();
 }
 
 function listen(id, name, act) {
   by(id).addEventListener("change", () => {
     state[name] = typeof state[name] === "number" ? Number(by(id).value) : by(id).value;
     act();
-    keepAddress();
+    saveAddress();
   });
 }
 
@@ -46,42 +46,42 @@ function farthest(a, b) {
 }
 
 function start() {
-  state.b = D.variants.findIndex((_, v) => v !== D.baseline);
+  state.b = D.points.findIndex((_, v) => v !== D.baseline);
   if (state.b < 0) state.b = 0;
   state.q = farthest(state.a, state.b);
-  const across = ["usd", "p50", "tokens"].find(varies) || "p50";
-  [state.x, state.y] = [across, state.metric < 0 ? "errors" : "m" + state.metric];
+  const horizontal = ["usd", "p50", "tokens"].find(varies) || "p50";
+  [state.x, state.y] = [horizontal, state.metric < 0 ? "errors" : "m" + state.metric];
   readAddress();
   by("title").textContent = D.title;
-  by("subtitle").textContent = `${plural(D.variants.length, "point")}, ${plural(D.questions.length, "question")} each, ${plural(D.metrics.length, "metric")}`;
-  by("said").replaceChildren(...D.said.map((text) => el("li", { text })));
+  by("subtitle").textContent = `${plural(D.points.length, "point")}, ${plural(D.questions.length, "question")} each, ${plural(D.metrics.length, "metric")}`;
+  by("findings").replaceChildren(...D.findings.map((text) => el("li", { text })));
   by("cut").replaceChildren(...D.cut.map((text) => el("li", { text })));
   options(by("metric"), D.metrics.map(([name], m) => [m, name]), state.metric);
   for (const id of ["x", "y"]) options(by(id), AXES.map(([key, name]) => [key, name]), state[id]);
-  const variants = D.variants.map((_, v) => [v, cutText(called(v), 90)]);
-  options(by("a"), variants, state.a), options(by("b"), variants, state.b);
+  const points = D.points.map((_, v) => [v, cutText(called(v), 90)]);
+  options(by("a"), points, state.a), options(by("b"), points, state.b);
   options(by("q"), D.questions.map((_, q) => [q, questionName(q)]), state.q);
-  options(by("whose"), [[-1, "all points"], ...variants], state.whose);
-  listen("metric", "metric", () => ((state.y = "m" + state.metric), (by("y").value = state.y), everything()));
-  listen("x", "x", drawPlot), listen("y", "y", drawPlot), listen("whose", "whose", drawStages);
-  for (const id of ["a", "b", "q"]) listen(id, id, chosen);
+  options(by("stage-point"), [[-1, "all points"], ...points], state.stagePoint);
+  listen("metric", "metric", () => ((state.y = "m" + state.metric), (by("y").value = state.y), redrawAll()));
+  listen("x", "x", drawPlot), listen("y", "y", drawPlot), listen("stage-point", "stagePoint", drawStages);
+  for (const id of ["a", "b", "q"]) listen(id, id, redrawSelection);
   const step = (by) => () => {
     const n = grid.order.indexOf(state.q) + by;
-    if (n >= 0 && n < grid.order.length) (state.q = grid.order[n]), chosen();
+    if (n >= 0 && n < grid.order.length) (state.q = grid.order[n]), redrawSelection();
   };
   by("before").addEventListener("click", step(-1)), by("after").addEventListener("click", step(1));
-  by("more").addEventListener("click", () => ((spread = D.variants.length), drawSpread()));
+  by("more").addEventListener("click", () => ((spread = D.points.length), drawSpread()));
   const matrix = by("matrix");
   matrix.addEventListener("keydown", moveBy);
-  matrix.addEventListener("mousemove", (event) => { const at = cellAt(event); if (at) tellCell(...at); });
-  matrix.addEventListener("click", (event) => { const at = cellAt(event); if (at) [state.b, state.q] = at, chosen(); });
+  matrix.addEventListener("mousemove", (event) => { const cell = cellAt(event); if (cell) showCell(...cell); });
+  matrix.addEventListener("click", (event) => { const cell = cellAt(event); if (cell) [state.b, state.q] = cell, redrawSelection(); });
   drawBoard();
   for (const part of Object.keys(PARTS)) setTimeout(show, 0, part);
   setTimeout(() => (document.documentElement.dataset.drawn = Math.round(performance.now())));
   let waiting = 0;
-  const redraw = () => { clearTimeout(waiting), (waiting = setTimeout(() => again("questions"), 120)); };
-  window.addEventListener("resize", redraw);
+  const resized = () => { clearTimeout(waiting), (waiting = setTimeout(() => redraw("questions"), 120)); };
+  window.addEventListener("resize", resized);
   window.addEventListener("beforeprint", () => Object.keys(PARTS).forEach(show));
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again("questions"));
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw("questions"));
 }
 start();

@@ -1,16 +1,16 @@
-// The trade-off plot with its Pareto front, and how the scores of each variant are spread.
+// The trade-off plot with its Pareto front, and the distribution of the scores of each point.
 const AXES = [
-  ["usd", "cost in USD", (v) => D.variants[v].usd, true],
-  ["p50", "latency p50 in s", (v) => D.variants[v].p50, true],
-  ["p95", "latency p95 in s", (v) => D.variants[v].p95, true],
-  ["tokens", "tokens", (v) => D.variants[v].tokens, true],
-  ["errors", "errors", (v) => D.variants[v].errors, true],
-  ...D.metrics.map(([name, less], m) => ["m" + m, name, (v) => D.variants[v].scores[m][0], less]),
+  ["usd", "cost in USD", (v) => D.points[v].usd, true],
+  ["p50", "latency p50 in s", (v) => D.points[v].p50, true],
+  ["p95", "latency p95 in s", (v) => D.points[v].p95, true],
+  ["tokens", "tokens", (v) => D.points[v].tokens, true],
+  ["errors", "errors", (v) => D.points[v].errors, true],
+  ...D.metrics.map(([name, less], m) => ["m" + m, name, (v) => D.points[v].scores[m][0], less]),
 ];
 const axisOf = (key) => AXES.find((axis) => axis[0] === key) || AXES[1];
-const varies = (key) => new Set(D.variants.map((_, v) => axisOf(key)[2](v))).size > 1;
+const varies = (key) => new Set(D.points.map((_, v) => axisOf(key)[2](v))).size > 1;
 
-// Positions of the variants than which no other is better in one and as good in the other.
+// The Pareto front: no other point is better in one figure and at least as good in the other.
 function front(points, lowX, lowY) {
   const order = points.slice().sort((p, o) => (lowX ? p.x - o.x : o.x - p.x) || (lowY ? p.y - o.y : o.y - p.y));
   const kept = [];
@@ -35,7 +35,7 @@ function scale(values, from, to) {
 
 function grouped(lowX, lowY, x, y) {
   const seen = new Map();
-  D.variants.forEach((_, v) => {
+  D.points.forEach((_, v) => {
     const [px, py] = [x(v), y(v)];
     if (px === null || py === null) return;
     const key = px + "/" + py;
@@ -75,23 +75,23 @@ function drawPlot() {
 }
 
 function dot(point, sx, sy, kind) {
-  const names = point.all.map((v) => D.variants[v].name);
-  const told = `${cutText(names.join(", "), 80)}: ${axisOf(state.y)[1]} ${short(point.y)}, ${axisOf(state.x)[1]} ` +
+  const names = point.all.map((v) => D.points[v].name);
+  const text = `${cutText(names.join(", "), 80)}: ${axisOf(state.y)[1]} ${short(point.y)}, ${axisOf(state.x)[1]} ` +
     `${short(point.x)}` + (point.all.length === 1 ? "; " + called(point.all[0]) : "");
-  const tell = () => (by("point").textContent = told);
+  const showText = () => (by("point").textContent = text);
   const choose = () => choosePair(state.a, point.all[0]);
   const style = ["dot", kind, point.all.includes(D.baseline) ? "base" : "", point.all.includes(state.b) ? "chosen" : ""];
   const key = (event) => (event.key === "Enter" || event.key === " ") && (choose(), event.preventDefault());
   return draw("circle", {
     class: style.join(" ").trim(), cx: sx.place(point.x).toFixed(1), cy: sy.place(point.y).toFixed(1),
-    r: Math.min(11, 5 + Math.log2(point.all.length)).toFixed(1), "aria-label": told,
+    r: Math.min(11, 5 + Math.log2(point.all.length)).toFixed(1), "aria-label": text,
     tabindex: kind === "front" ? 0 : null, role: "button",
-    on: { mouseenter: tell, focus: tell, click: choose, keydown: key },
+    on: { mouseenter: showText, focus: showText, click: choose, keydown: key },
   });
 }
 
 function label(point, sx, sy, width) {
-  const names = point.all.map((v) => D.variants[v].name);
+  const names = point.all.map((v) => D.points[v].name);
   const right = sx.place(point.x) > width - 120;
   return draw("text", { class: "name", x: sx.place(point.x) + (right ? -12 : 12), y: sy.place(point.y) - 9,
     "text-anchor": right ? "end" : "start", text: cutText(names.slice(0, 4).join(", "), 24) +
@@ -104,9 +104,9 @@ let spread = FIRST;
 
 function drawSpread() {
   const m = state.metric;
-  const shown = D.variants.map((_, v) => v).slice(0, spread);
-  by("more").hidden = D.variants.length <= spread;
-  by("more").textContent = `show all ${D.variants.length} points`;
+  const shown = D.points.map((_, v) => v).slice(0, spread);
+  by("more").hidden = D.points.length <= spread;
+  by("more").textContent = `show all ${D.points.length} points`;
   if (m < 0) return by("spreads").replaceChildren(el("p", { class: "small", text: "no answer has a score" }));
   const every = shown.map((v) => D.questions.map((_, q) => scoreOf(v, q, m)).filter((score) => score !== null));
   const flat = every.flat();
@@ -125,7 +125,7 @@ function drawSpread() {
     counts.forEach((count, b) => count && plot.append(draw("rect", { class: "bar", x: place(low + ((high - low) * b) / bins),
       y: foot - (count / most) * (row - 6), width: (width - left - 20) / bins - 1, height: (count / most) * (row - 6) })));
     plot.append(draw("line", { class: "axis", x1: left, x2: width - 20, y1: foot, y2: foot }));
-    const [mean, from, to] = D.variants[v].scores[m];
+    const [mean, from, to] = D.points[v].scores[m];
     if (mean === null) return;
     plot.append(draw("line", { class: "mean", x1: place(mean), x2: place(mean), y1: foot - row + 5, y2: foot }));
     if (from !== null) plot.append(draw("line", { class: "mean", x1: place(from), x2: place(to), y1: foot - 3, y2: foot - 3 }));
