@@ -7,7 +7,7 @@ run:            ## set up, then run the demo flow over its question set
 	@$(PYTHON) scripts/bootstrap.py run
 	@$(BIN)/python -m llmops_flows flow=rag_support
 
-test: lint      ## set up, then everything that must be green
+test: lint      ## set up, then lint and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint:
@@ -18,7 +18,7 @@ lint:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench:          ## ratios against what a user would otherwise do
+bench:          ## measure against what a user would otherwise do
 	@$(PYTHON) scripts/bootstrap.py dev
 	$(BIN)/python -m benchmarks
 
@@ -26,13 +26,13 @@ docs:           ## build the documentation site into site/
 	@$(PYTHON) scripts/bootstrap.py docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-lock:           ## write the pinned lists anew
+lock:           ## write the pinned requirements
 	$(PYTHON) scripts/lock.py
 
 pins:           ## pin the components' code to their versions (tests/pins.json)
 	@$(BIN)/python scripts/pins.py
 
-schemas:        ## write the JSON Schemas of the option files, and the lines that name them
+schemas:        ## write the JSON Schemas of the option files
 	@$(BIN)/python -m scripts.schemas
 
 reference:      ## write docs/reference/commands.md from the help of every command

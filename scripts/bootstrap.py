@@ -105,7 +105,7 @@ def main() -> None:
         sys.exit(f"unknown environment {environment!r}; choose from {', '.join(LISTS)}")
     if not up_to_date(environment):
         folder = os.open(ROOT, os.O_RDONLY)
-        fcntl.flock(folder, fcntl.LOCK_EX)  # of two concurrent calls, the second waits and has nothing left to do
+        fcntl.flock(folder, fcntl.LOCK_EX)  # a concurrent call waits here, and then finds the environment up to date
         if not up_to_date(environment):
             install(environment)
 

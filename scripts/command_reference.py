@@ -1,6 +1,6 @@
 """Writes docs/reference/commands.md from the help of every command.
 
-`make reference` after the arguments or the docstring of a command changed.
+Run `make reference` after the arguments or the docstring of a command changed.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ PIN = (
 
 
 def compile_list(target: str, *arguments: str, text: str | None = None) -> None:
-    # The lists are for every machine: leave out packages in this machine's folders.
+    # The lists are for every machine: ignore package folders of this machine.
     settings = {name: value for name, value in pip_settings().items() if name not in ("UV_FIND_LINKS", "UV_NO_INDEX")}
     indexes = [url for url in settings.pop("UV_INDEX", "").split() if not url.startswith("file:")]
     env = {**os.environ, **settings, **({"UV_INDEX": " ".join(indexes)} if indexes else {})}

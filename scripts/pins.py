@@ -1,10 +1,10 @@
 """Pins each shipped component's code to its `version`: `make pins` writes tests/pins.json, a test compares.
 
-A component's digest covers its class and, from there, every class, function and constant of this package that its
-code names, in whatever module, and what those name in turn. So a change of `text.words.stem` reaches Bm25 and
-BestSentences, and not a prompt. Left out is what cannot change an answer: comments, docstrings, the annotations of
-functions, and the plumbing of `core` (how stages are run, kept and addressed), but for the taking out of secrets,
-which changes the texts that are loaded. A digest is taken from the syntax tree: formatting does not count.
+A component's digest covers its class and every class, function and constant of this package that the class refers
+to, directly or indirectly. A change of `text.words.stem` changes the digests of Bm25 and BestSentences, but not of a
+prompt. The digest ignores what cannot change an answer: comments, docstrings, annotations of functions, and the code
+that runs, stores and addresses stages (`INFRASTRUCTURE`), except for redaction, which changes loaded texts. It is
+computed from the syntax tree, so formatting does not matter.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "pins.json"
 PACKAGE = "llmops_flows"
 PACKAGES = ("components", "core", "documents", "stores", "text", "testing")
-PLUMBING = tuple(f"{PACKAGE}.{name}." for name in ("core", "engine", "calls", "artifacts"))
-COUNTED = tuple(
+INFRASTRUCTURE = tuple(f"{PACKAGE}.{name}." for name in ("core", "engine", "calls", "artifacts"))
+INCLUDED = tuple(
     f"{PACKAGE}.{name}" for name in ("core.redaction", "core.roles", "calls.service_errors", "artifacts.vectors")
 )
 
@@ -92,7 +92,7 @@ def _is_module(name: str) -> bool:
 
 
 def _resolve(where: Module, name: str) -> Iterator[Symbol]:
-    """The symbols of this package that a name in a module stands for."""
+    """The symbols of this package that a name in a module refers to."""
     if name in where.nodes:
         yield Symbol(where.name, name)
     elif name in where.imports:
@@ -105,53 +105,53 @@ def _resolve(where: Module, name: str) -> Iterator[Symbol]:
 
 
 @cache
-def named(symbol: Symbol) -> tuple[Symbol, ...]:
-    """What the code of a symbol names."""
-    where, found = module(symbol.module), set()
+def references(symbol: Symbol) -> tuple[Symbol, ...]:
+    """The symbols that the code of a symbol refers to."""
+    where, symbols = module(symbol.module), set()
     for statement in where.nodes.get(symbol.name, []):
         for node in ast.walk(statement):
             if isinstance(node, ast.Name):
-                found.update(_resolve(where, node.id))
+                symbols.update(_resolve(where, node.id))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and f"{PACKAGE}." in node.value:
-                found.update(_from_text(node.value))
-    found.discard(symbol)
-    return tuple(sorted(found))
+                symbols.update(_from_text(node.value))
+    symbols.discard(symbol)
+    return tuple(sorted(symbols))
 
 
 def _from_text(text: str) -> Iterator[Symbol]:
-    """What is found by a dotted name in a text, as `llmops_flows.documents.pdf:pages`."""
+    """The symbol that a text names, such as `llmops_flows.documents.pdf:pages`."""
     home, _, name = text.replace(":", ".").rpartition(".")
     if _is_module(home) and name in module(home).nodes:
         yield Symbol(home, name)
 
 
 def counts(symbol: Symbol) -> bool:
-    """Whether a symbol decides answers."""
-    return symbol.module.startswith(COUNTED) or not f"{symbol.module}.".startswith(PLUMBING)
+    """Whether a change of a symbol may change answers."""
+    return symbol.module.startswith(INCLUDED) or not f"{symbol.module}.".startswith(INFRASTRUCTURE)
 
 
 def closure(symbol: Symbol) -> list[Symbol]:
-    """The symbol, and all that its code names, directly or not."""
+    """The symbol, and every symbol that its code refers to, directly or indirectly."""
     seen, waiting = {symbol}, [symbol]
     while waiting:
-        for found in named(waiting.pop()):
-            if found not in seen and counts(found):
-                seen.add(found)
-                waiting.append(found)
+        for reference in references(waiting.pop()):
+            if reference not in seen and counts(reference):
+                seen.add(reference)
+                waiting.append(reference)
     return sorted(seen)
 
 
 @cache
 def digest(symbol: Symbol) -> str:
-    """What the code of one symbol counts as."""
+    """The digest of the code of one symbol."""
     trees = [_tree(node) for node in module(symbol.module).nodes.get(symbol.name, [])]
     return hashlib.sha256(json.dumps(trees).encode()).hexdigest()[:16]
 
 
 def _tree(node: Any) -> Any:
-    """A syntax tree as plain data, without what decides no answer; the same in every Python version."""
+    """A syntax tree as plain data, without what changes no answer; the same in every Python version."""
     if isinstance(node, list):
-        return [_tree(n) for n in node if not _silent(n)]
+        return [_tree(n) for n in node if not _is_ignored(n)]
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = dict(ast.iter_fields(node))
@@ -163,12 +163,12 @@ def _tree(node: Any) -> Any:
         fields["body"] = fields["body"][1:]
     elif isinstance(node, ast.arg):
         fields.pop("annotation")
-    kept = {name: _tree(value) for name, value in fields.items() if value is not None and value != []}
-    return [type(node).__name__, {k: v for k, v in kept.items() if k not in ("ctx", "type_comment", "version")}]
+    trees = {name: _tree(value) for name, value in fields.items() if value is not None and value != []}
+    return [type(node).__name__, {k: v for k, v in trees.items() if k not in ("ctx", "type_comment", "version")}]
 
 
-def _silent(node: Any) -> bool:
-    """A text that stands alone (a docstring of a constant), or the number of the version itself."""
+def _is_ignored(node: Any) -> bool:
+    """Whether a statement is a bare text (the docstring of a constant), or the version itself."""
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "version":
         return True
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -178,38 +178,39 @@ def components() -> dict[str, type]:
     """Every shipped component that can be part of an identity, by its dotted name."""
     from llmops_flows.core.stage import Part
 
-    found: dict[str, type] = {}
-    for room in PACKAGES:
-        package = importlib.import_module(f"{PACKAGE}.{room}")
-        for info in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.{room}."):
+    classes: dict[str, type] = {}
+    for name in PACKAGES:
+        package = importlib.import_module(f"{PACKAGE}.{name}")
+        for info in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.{name}."):
             for value in vars(importlib.import_module(info.name)).values():
                 if isinstance(value, type) and issubclass(value, Part) and value.__module__ == info.name:
-                    found[f"{value.__module__}.{value.__qualname__}"] = value
-    return dict(sorted(found.items()))
+                    classes[f"{value.__module__}.{value.__qualname__}"] = value
+    return dict(sorted(classes.items()))
 
 
 def pins() -> dict[str, Any]:
-    """The pins of the code as it is: components with version, digest and what they name; symbols with digests."""
-    listed: dict[str, Any] = {}
+    """The pins of the current code: version and digest of each component, and digest of each symbol."""
+    pinned: dict[str, Any] = {}
     symbols: dict[str, str] = {}
     for name, cls in components().items():
         parts = closure(Symbol(cls.__module__, cls.__qualname__))
         symbols.update({str(part): digest(part) for part in parts})
-        whole = hashlib.sha256("\n".join(f"{part} {digest(part)}" for part in parts).encode()).hexdigest()
-        listed[name] = {"version": cls.version, "digest": whole[:32]}  # type: ignore[attr-defined]
-    return {"components": listed, "symbols": dict(sorted(symbols.items()))}
+        combined = hashlib.sha256("\n".join(f"{part} {digest(part)}" for part in parts).encode()).hexdigest()
+        pinned[name] = {"version": cls.version, "digest": combined[:32]}  # type: ignore[attr-defined]
+    return {"components": pinned, "symbols": dict(sorted(symbols.items()))}
 
 
-def changed(kept: dict[str, Any]) -> dict[str, list[str]]:
-    """Component to the changed names behind it, where its code changed and its version did not."""
-    now, found = pins(), {}
-    for name, pin in now["components"].items():
-        old = kept["components"].get(name)
+def changed(saved: dict[str, Any]) -> dict[str, list[str]]:
+    """Component to its changed symbols, for components whose code changed and whose version did not."""
+    current, result = pins(), {}
+    for name, pin in current["components"].items():
+        old = saved["components"].get(name)
         if old is not None and old["digest"] != pin["digest"] and old["version"] == pin["version"]:
             cls = components()[name]
             parts = [str(part) for part in closure(Symbol(cls.__module__, cls.__qualname__))]
-            found[name] = [p for p in parts if kept["symbols"].get(p) != now["symbols"][p]] or ["(something less)"]
-    return found
+            symbols = [part for part in parts if saved["symbols"].get(part) != current["symbols"][part]]
+            result[name] = symbols or ["(a reference was removed)"]
+    return result
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Writes the JSON Schemas of the option files into conf/.schemas, and the line that names them into each file.
 
-`make schemas` after a component's fields or an option file changed; `--check` only says what is not up to date.
+Run `make schemas` after a component's fields or an option file changed. `--check` only lists outdated files.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def expected() -> dict[Path, str]:
         json_schema.FLOW: json_schema.flow_schema(shipped_groups()),
         json_schema.SEARCH: json_schema.settings_schema("Search", SearchSettings),
     }
-    found = {
+    texts = {
         CONF / json_schema.FOLDER / name: json.dumps(text, indent=1, ensure_ascii=False) + "\n"
         for name, text in schemas.items()
     }
-    return found | {file: with_header(file) for file in option_files()}
+    return texts | {file: with_header(file) for file in option_files()}
 
 
 def with_header(file: Path) -> str:
-    """The file's text with the line that names its schema: behind `# @package`, which Hydra wants first."""
+    """The file's text with the line that names its schema, after `# @package`, which Hydra reads only at the top."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith(HEADER)]
     place = next((n for n, line in enumerate(lines) if not line.startswith("# @")), len(lines))
     where = os.path.relpath(CONF / json_schema.FOLDER / schema_name(file), file.parent)
@@ -81,26 +81,26 @@ def schema_name(file: Path) -> str:
 
 
 def stale() -> Iterator[Path]:
-    """What is not as it would be written now; schemas of components that are gone too."""
-    wanted = expected()
-    yield from (p for p, text in wanted.items() if not p.is_file() or p.read_text(encoding="utf-8") != text)
-    yield from (p for p in (CONF / json_schema.FOLDER).glob("*.json") if p not in wanted)
+    """The files that are not up to date, including schemas of removed components."""
+    texts = expected()
+    yield from (p for p, text in texts.items() if not p.is_file() or p.read_text(encoding="utf-8") != text)
+    yield from (p for p in (CONF / json_schema.FOLDER).glob("*.json") if p not in texts)
 
 
 def main() -> int:
-    found = sorted(set(stale()))
+    outdated = sorted(set(stale()))
     if "--check" in sys.argv:
-        for path in found:
+        for path in outdated:
             print(f"not up to date: {path.relative_to(ROOT)}; run make schemas")
-        return 1 if found else 0
-    wanted = expected()
+        return 1 if outdated else 0
+    texts = expected()
     (CONF / json_schema.FOLDER).mkdir(exist_ok=True)
-    for path in found:
-        if path in wanted:
-            path.write_text(wanted[path], encoding="utf-8")
+    for path in outdated:
+        if path in texts:
+            path.write_text(texts[path], encoding="utf-8")
         else:
             path.unlink()
-    print(f"{len(found)} files written")
+    print(f"{len(outdated)} files written")
     return 0
 
 

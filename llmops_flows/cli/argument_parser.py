@@ -1,4 +1,4 @@
-"""The argument parser of one command: argparse, with our errors instead of its own."""
+"""The argument parser of one command: argparse, with errors raised as ConfigError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the commands: the modules of `cli.commands`, and those that plugins add. Imports none of them."""
+"""Finds the commands without importing them: the modules of `cli.commands`, and those that plugins add."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Command:
 
     @property
     def summary(self) -> str:
-        """The first line of the module's docstring, read from its file; empty where that cannot be read."""
+        """The first line of the module's docstring, read from its file; empty if it cannot be read."""
         for file in _files(self.module):
             with open(file, encoding="utf-8", errors="replace") as text:
                 match = _SUMMARY.match(text.read(1000))
@@ -46,7 +46,7 @@ class Command:
         return {name: Command(f"{self.name} {name}".strip(), f"{self.module}.{name}") for name in names}
 
     def load(self) -> ModuleType:
-        """Import the module. Raises ConfigError when the module of a plugin cannot be imported."""
+        """Import the module. Raises ConfigError: the module of a plugin cannot be imported."""
         try:
             return import_module(self.module)
         except Exception as error:
@@ -75,7 +75,7 @@ def find(name: str) -> Command | None:
 
 
 def _files(module: str) -> Iterator[Path]:
-    """The files that may hold a module, found without importing the packages around it."""
+    """The files that may hold a module, found without importing its parent packages."""
     package, *names = module.split(".")
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None:

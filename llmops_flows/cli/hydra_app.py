@@ -1,4 +1,4 @@
-"""Runs Hydra's own application, with our config loader, and with our errors instead of tracebacks."""
+"""Runs Hydra's own application with our config loader, and raises ConfigError instead of printing tracebacks."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from .argument_parser import WHERE
 
 NAME = "llmops_flows"
 _REFUSED = {
-    "config_path": "put options of your own into conf/ in the current folder, or name their folder: --config-dir",
+    "config_path": "put your options into conf/ in the current folder, or name their folder: --config-dir",
     "config_name": "choose a flow with flow=NAME",
-    "experimental_rerun": "it would load a pickle; give the overrides again instead",
+    "experimental_rerun": "it would load a pickle; repeat the overrides instead",
 }
 _MODES = ("run", "multirun", "cfg", "info", "shell_completion")
 
@@ -84,7 +84,7 @@ def _parse(words: Sequence[str]) -> tuple[Namespace, ArgumentParser]:
 
 
 def _dispatch(app: Hydra, options: Namespace, overrides: list[str], parser: ArgumentParser) -> int | Exception:
-    """The exit code; or an error of a run, which needs no diagnosis of how Hydra composes."""
+    """The exit code; or the error of a run, which is not an error of composing the config."""
     if options.hydra_help:
         app.hydra_help(config_name=ROOT, args_parser=parser, args=options)
     elif options.shell_completion:
@@ -119,7 +119,7 @@ def _multirun(app: Hydra, overrides: list[str]) -> int | Exception:
 
 
 def _complete(app: Hydra, overrides: list[str]) -> None:
-    """Hydra's completion, also after a command. A line with mistakes has no completion."""
+    """Print Hydra's completions, also after the name of a command. An invalid line has none."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) > 2 and command_table.find(words[1]) is not None:
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
@@ -131,7 +131,7 @@ def _complete(app: Hydra, overrides: list[str]) -> None:
 
 
 def _refuse_option(message: str) -> NoReturn:
-    """In place of argparse's `error`, which would print the usage of `__main__.py`."""
+    """Replaces argparse's `error`, which would print the usage of `__main__.py`."""
     unknown = message.removeprefix("unrecognized arguments: ")
     if unknown == message:
         raise ConfigError(Problem(message, where=WHERE, hint="llmops-flows --help"))

@@ -1,4 +1,4 @@
-"""The entry point of the command line: runs a command, or hands the arguments to Hydra."""
+"""The entry point of the command line: runs a command, or passes the arguments to Hydra."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _as_utf8(word: str) -> str:
-    """An argument whose bytes beyond ASCII, which an ASCII locale cannot decode, are decoded as UTF-8."""
+    """An argument with its non-ASCII bytes, which an ASCII locale does not decode, decoded as UTF-8."""
     return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -131,7 +131,7 @@ def _take_config_dirs(words: Sequence[str]) -> list[str]:
 
 
 def _refuse_secrets(words: Sequence[str]) -> None:
-    """API keys on a command line end up in shell histories and in the files that Hydra writes."""
+    """Raise ConfigError for an API key: shells and Hydra store the command line in plain text."""
     for word in words:
         name, equals, value = word.partition("=")
         if equals and name.lstrip("+") not in FREE_TEXT and has_secret(value):
@@ -140,12 +140,12 @@ def _refuse_secrets(words: Sequence[str]) -> None:
 
 
 def _discard_output() -> None:
-    """Nothing reads standard output any more."""
+    """Redirect standard output to the null device: its reader closed the pipe, or it cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(*_: object) -> None:
-    """SIGTERM ends a run as Ctrl-C does: finished work is stored."""
+    """Handle SIGTERM like Ctrl-C: finished work is stored."""
     raise KeyboardInterrupt
 
 

@@ -54,7 +54,7 @@ class SingleRun:
 
 
 def run_job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
-    """Run the job that Hydra set up. `account`: of the budget that it shares. Returns the summary of the run."""
+    """Run the job that Hydra set up. Returns its summary. `account`: the shared budget account of a sweep."""
     register_resolvers()
     redacted_output.redact_logs()
     hydra = HydraConfig.get()
@@ -73,17 +73,17 @@ def run_job(config: DictConfig, account: str | None = None) -> dict[str, Any]:
 def execute(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """Run an experiment, print its results, and write its files to `folder`. Returns its summary."""
     questions = records(question_rows(experiment.settings), experiment.settings.samples)
-    began, run = time.perf_counter(), uuid.uuid4().hex
+    started, run = time.perf_counter(), uuid.uuid4().hex
     with open_runner(experiment, progress_sinks()) as (runner, flow):
         try:
             runner.run(flow, questions, evaluators=experiment.evaluators, config=experiment.config, run=run)
         except KeyboardInterrupt as stop:
             finished = [record for record in questions if record.answer is not None]
-            _finish(experiment, finished, time.perf_counter() - began, folder, run, runner)
+            _finish(experiment, finished, time.perf_counter() - started, folder, run, runner)
             count = f"{len(finished)} of {len(questions)}"
             stop.args = (f"interrupted after {count}; the same command continues from here",)
             raise
-        return _finish(experiment, questions, time.perf_counter() - began, folder, run, runner)
+        return _finish(experiment, questions, time.perf_counter() - started, folder, run, runner)
 
 
 def _finish(
@@ -123,4 +123,4 @@ def _print_tracebacks(records: list[Record]) -> None:
     if tracebacks and os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
         print(*tracebacks, sep="\n", file=sys.stderr)
     elif tracebacks:
-        print("HYDRA_FULL_ERROR=1 shows the whole traceback; the trace has it, too", file=sys.stderr)
+        print("HYDRA_FULL_ERROR=1 shows the whole traceback, which is also in the trace", file=sys.stderr)

@@ -20,7 +20,7 @@ RUN = "an output folder, the number of a point of the last sweep, the id of a ru
 LAST = "last"
 _MAX_RUNS = 100_000
 _MIN_ID = 4
-"""Characters of a run's id that name it; shorter numbers are points."""
+"""Minimum length of the start of a run's id; shorter numbers are points."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class NamedRun:
 
 @contextmanager
 def named_runs(*names: str) -> Iterator[list[NamedRun]]:
-    """The runs that names stand for; their trace stores are closed at the end.
+    """The named runs; their trace stores are closed at the end.
 
     Raises:
-        FlowError: a name stands for no run, or for more than one.
+        FlowError: a name matches no run, or more than one.
     """
     with ExitStack() as stack:
         default = stack.enter_context(closing(load_outbox(["tracer=[local]", "name=runs"])[0]))
@@ -49,7 +49,7 @@ def named_runs(*names: str) -> Iterator[list[NamedRun]]:
 
 
 def point_folders(name: str) -> tuple[list[str], dict[str, str]]:
-    """The points of the sweep in a folder, and what is wrong with others; the name itself when it is not a sweep."""
+    """The folders of a sweep's points, and the failures of others; the name itself if it is not a sweep."""
     folder = Path(name)
     if (folder / "results.jsonl").is_file() or not saved_runs.point_folders(folder):
         return [name], {}

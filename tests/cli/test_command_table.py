@@ -131,7 +131,7 @@ def test_a_mistake_in_the_arguments_of_a_plugin_is_reported_like_any_other(site:
 
 def test_a_plugin_cannot_replace_a_built_in_command(site: Path) -> None:
     result = run(site, "check", "flow=chat", "model=echo")
-    assert result.stdout.startswith("chat: nothing wrong"), result.stderr
+    assert result.stdout.startswith("chat: no problems found"), result.stderr
     assert "Greet someone" not in run(site, "check", "--help").stdout
     assert run(site, "--help").stdout.count("\n  check ") == 1
 

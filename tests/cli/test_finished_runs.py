@@ -238,7 +238,7 @@ def test_a_run_is_promoted_from_its_traces(place: Path, command: Run) -> None:
     code, _, err = command(place, "promote", run[:10], "kept")
     assert code == 2 and "already exists" in err
     assert command(place, "promote", run[:10], "kept", "--force")[0] == 0
-    assert "nothing wrong" in command(place, "check", "flow=kept")[1]
+    assert "no problems found" in command(place, "check", "flow=kept")[1]
 
 
 def test_the_best_point_of_a_search_is_its_best_trial(place: Path, command: Run) -> None:

@@ -100,7 +100,7 @@ TEXTS = [
 def test_free_text_needs_no_quoting(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     answer = output(capsys, *RUN, f"question={text}")
     assert answer.startswith(f"{text}\n")
-    assert "nothing wrong" in output(capsys, "check", *RUN, f"question={text}")
+    assert "no problems found" in output(capsys, "check", *RUN, f"question={text}")
     assert output(capsys, "explain", "question", *RUN, f"question={text}").startswith(f"question: {text}\n")
 
 

@@ -1,7 +1,7 @@
 """Report everything that is wrong with a config, before any model call.
 
 Composes the config and builds every component of it. Loads no model and no
-index, makes no call, and costs nothing. Without an error it lists the stages:
+index, makes no call, and costs nothing. Without a problem it lists the stages:
 name, slots read -> slot written, class.
 
 Examples:
@@ -36,13 +36,13 @@ def main(arguments: Namespace) -> int:
     settings = experiment.settings
     if settings.question is None and settings.questions.path is not None:
         settings.questions.rows(settings.inputs)
-    print(f"{experiment.flow.name}: nothing wrong")
+    print(f"{experiment.flow.name}: no problems found")
     for name, stage in experiment.flow.leaves():
         print(f"  {name:<14} {', '.join(stage.reads)} -> {stage.slot}   {type(stage).__name__}")
     if experiment.evaluators:
         print(wrap(f"  {'scores':<14} {', '.join(experiment.evaluators)}", sys.stdout))
-    for note in (*unused_override_warnings(composed), *budget_warnings(experiment)):
-        print(f"  {note}")
-    for name, own, _ in shadowed_options():
-        print(f"  {name:<14} {display_path(own)} replaces the shipped file")
+    for warning in (*unused_override_warnings(composed), *budget_warnings(experiment)):
+        print(f"  {warning}")
+    for name, project_file, _ in shadowed_options():
+        print(f"  {name:<14} {display_path(project_file)} replaces the shipped file")
     return 0

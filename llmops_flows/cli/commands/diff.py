@@ -1,7 +1,7 @@
-"""Show in what two runs differ: config, stages, answers and scores.
+"""Show how two runs differ: config, stages, answers and scores.
 
 A and B are output folders, numbers of points of the last sweep, ids of runs
-(four characters or more), or `last`. The exit code is 0 also when they differ.
+(four characters or more), or `last`. The exit code is 0 even if they differ.
 
 Examples:
   llmops-flows diff 0 3
@@ -47,7 +47,7 @@ def main(arguments: Namespace) -> int:
 
 
 def _judged(first: SavedRun, second: SavedRun, result: Comparison) -> Mapping[str, dict[str, Any]]:
-    """The comparison by TruLens of the scores of its judges. TruLens is loaded only where such scores differ."""
+    """The comparison by TruLens of the scores of its judges. TruLens is loaded only if such scores differ."""
     metrics = judge_metrics(first.config) & judge_metrics(second.config) & set(result.scores)
     try:
         return run_diff((first.name, first.rows), (second.name, second.rows), metrics)

@@ -1,7 +1,7 @@
 """Count what a sweep or run would compute, and estimate its cost.
 
-Stage by stage: how many answers are requested, how many are known, how many
-are left to compute. Tokens, cost (USD) and work (time, one answer after
+For each stage: how many answers are requested, how many are known, and how
+many are left to compute. Tokens, cost (USD) and work (time, one answer after
 another) are estimated from earlier runs of the same stages, at today's
 prices. Calls no model. The exit code is 2 when the config of a point is wrong.
 
@@ -25,7 +25,7 @@ from ..argument_parser import add_overrides
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("-m", "--multirun", action="store_true", help="accepted as for a run, and not needed")
+    parser.add_argument("-m", "--multirun", action="store_true", help="accepted as in a run; has no effect")
     add_overrides(parser)
 
 

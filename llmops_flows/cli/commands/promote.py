@@ -1,7 +1,7 @@
-"""Write conf/flow/NAME.yaml, so that flow=NAME does what a run did.
+"""Write conf/flow/NAME.yaml, so that flow=NAME reproduces a run.
 
 The file holds only what differs from the flow of the run. Prints what the new
-flow depends on and which stages would compute anew.
+flow depends on and which stages would compute again.
 
 Examples:
   llmops-flows promote best support_v2
@@ -88,7 +88,7 @@ def _text(promotion: Promotion, name: str) -> Iterator[str]:
         yield f"  set null  {key}: the run did not have it, and a file cannot remove it"
     if promotion.changed:
         cause = "settings" if promotion.null else "code or documents"
-        yield f"  changed   {', '.join(promotion.changed)}: new {cause} since that run, so it computes anew"
+        yield f"  changed   {', '.join(promotion.changed)}: new {cause} since that run; computed again"
     else:
         yield f"every stage is the same as in that run: flow={name} reuses its answers"
     yield f"python -m llmops_flows flow={name}"

@@ -1,8 +1,8 @@
 """Remove stored answers by size, age, stage or tenant.
 
 Conditions:
-  max_size=SIZE   remove the longest unused values beyond this total size:
-                  2GB (2,000,000,000 bytes), 500MB, 1.5GiB
+  max_size=SIZE   remove the least recently used values beyond this total
+                  size: 2GB (2,000,000,000 bytes), 500MB, 1.5GiB
   older_than=AGE  remove what was not used for this long: 90d, 12h, 2w;
                   units are s, m (minutes), h, d, w, y
   stage=NAME      remove only answers of this stage
@@ -72,7 +72,7 @@ def main(arguments: Namespace) -> int:
 
 
 def _refuse_unknown(words: Sequence[str]) -> None:
-    """A misspelt condition is reported as such, not as an unknown key of the config."""
+    """Report a misspelled condition as such, not as an unknown key of the config."""
     known = [*CONDITIONS, *RunSettings.model_fields, *groups(), "hydra"]
     for word in words:
         name, equals, _ = word.partition("=")
@@ -82,8 +82,8 @@ def _refuse_unknown(words: Sequence[str]) -> None:
 
 
 def _check_names(stats: StoreStats, stage: str | None, tenant: str | None) -> None:
-    """Raises ConfigError when nothing is stored of a stage or tenant: its name is probably misspelt."""
+    """Raises ConfigError: nothing is stored for a stage or tenant, so its name is probably misspelled."""
     for key, name, known in (("stage", stage, stats.stages), ("tenant", tenant, stats.tenants)):
         if name is not None and name not in known:
             hint = did_you_mean(name, [each for each in known if each])
-            raise ConfigError(Problem(f"nothing is stored of {name!r}", key=key, hint=hint))
+            raise ConfigError(Problem(f"nothing is stored for {name!r}", key=key, hint=hint))

@@ -1,8 +1,8 @@
-"""Check that everything stored is undamaged; drop what is not.
+"""Check that stored data is undamaged; drop damaged data.
 
 Reads every entry, value, index file and trace once. Damaged data is never
-used as an answer, verified or not; --repair drops it, so that it is computed
-again. The exit code is 1 when there is damage and it is not repaired.
+used as an answer, even without this check; --repair drops it, so that it is
+computed again. The exit code is 1 if damaged data is found and not dropped.
 
 Examples:
   llmops-flows store verify
@@ -25,7 +25,7 @@ from ...argument_parser import add_json, add_overrides
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--repair", action="store_true", help="drop what is damaged")
+    parser.add_argument("--repair", action="store_true", help="drop damaged data")
     add_overrides(parser)
     add_json(parser)
 
