@@ -71,7 +71,7 @@ def test_and_nobody_else(name: str) -> None:
 
 
 def test_what_is_found_by_a_name_in_a_text_counts_too() -> None:
-    assert symbol("documents.pdf.pages") in pins.closure(symbol("components.retriever.bm25.Bm25"))
+    assert symbol("documents.pdf.pdf_pages") in pins.closure(symbol("components.retriever.bm25.Bm25"))
 
 
 def tree(source: str) -> object:
