@@ -17,7 +17,7 @@ _DATE_SUFFIX = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 
 
 def read_api_key(api_key_env: str | None) -> str:
-    """The value of an environment variable, registered for masking; "" if it is not set."""
+    """The value of an environment variable, registered as a secret to be masked; "" if it is not set."""
     key = os.environ.get(api_key_env or "", "").strip()
     register_secret(key)
     return key
@@ -62,7 +62,7 @@ def price_problems(name: str, prices: Prices, listed: Mapping[str, Prices], keyl
 
 
 def with_listed_prices(data: Any, name: str) -> Any:
-    """The fields of a service, with prices that are not set taken from its price list by model name."""
+    """The fields of a service, with prices that are not set read from its price list by model name."""
     if not isinstance(data, Mapping) or isinstance(data.get("prices"), Prices):
         return data
     name, price_list = str(data.get("name") or name), data.get("price_list") or {}

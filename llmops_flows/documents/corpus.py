@@ -40,7 +40,7 @@ class Corpus(Part):
         if isinstance(self.documents, Path) and content(self.documents) != self.documents_address:
             raise StageError(f"the documents in {str(self.documents)!r} changed while they were read: run again")
         if not documents:
-            raise StageError(f"no document could be read from {_named(self.documents)}")
+            raise StageError(f"no document could be read from {_source_name(self.documents)}")
         return with_unique_ids(self.splitter.split(documents) if self.splitter else documents)
 
 
@@ -49,7 +49,7 @@ def document_loader(documents: Path | DocumentLoader) -> DocumentLoader:
     return documents if isinstance(documents, DocumentLoader) else DocumentFolder(path=documents)
 
 
-def _named(documents: Path | DocumentLoader) -> str:
+def _source_name(documents: Path | DocumentLoader) -> str:
     return repr(str(documents)) if isinstance(documents, Path) else f"a {type(documents).__name__}"
 
 

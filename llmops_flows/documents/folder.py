@@ -42,14 +42,14 @@ READERS: dict[str, Read | str] = {
 class DocumentFolder(DocumentLoader):
     """Every readable file of a folder, or a single file, in the order of the file names.
 
-    Hidden files and links that lead out of the folder are skipped. Metadata has `source` (the path below the folder),
+    Hidden files and links to files outside the folder are skipped. Metadata has `source` (the path below the folder),
     `page` if the file has pages, and what the format provides, such as `title`. Secrets in the text are masked before
     it is indexed, sent to a model or traced.
 
     Attributes:
         path: file or folder.
-        max_bytes: size of the largest file that is read.
-        max_files: maximum number of files that are read.
+        max_bytes: maximum size of a file; larger files are skipped.
+        max_files: maximum number of files; further files are skipped.
     """
 
     path: Path
@@ -70,10 +70,10 @@ class DocumentFolder(DocumentLoader):
         base = self.path if self.path.is_dir() else self.path.parent
         paths = files(self.path)
         readable = [path for path in paths if path.suffix.lower() in READERS]
-        problems += _unknown_kinds([path for path in paths if path.suffix.lower() not in READERS])
+        problems += _unsupported_formats([path for path in paths if path.suffix.lower() not in READERS])
         if len(readable) > self.max_files:
-            beyond = plural(len(readable) - self.max_files, "file")
-            problems.append(f"{beyond} beyond the first {self.max_files} (max_files)")
+            excess = plural(len(readable) - self.max_files, "file")
+            problems.append(f"{excess} beyond the first {self.max_files} (max_files)")
         for path in readable[: self.max_files]:
             name = path.relative_to(base).as_posix()
             try:
@@ -85,7 +85,7 @@ class DocumentFolder(DocumentLoader):
     def _documents(self, path: Path, name: str) -> list[Document]:
         size = path.stat().st_size
         if size > self.max_bytes:
-            raise ValueError(f"its {size} bytes exceed max_bytes={self.max_bytes}")
+            raise ValueError(f"its size ({size} bytes) exceeds max_bytes={self.max_bytes}")
         documents = [_document(page, name) for page in _reader(path.suffix.lower())(path.read_bytes())]
         if not any(document["page_content"] for document in documents):
             raise ValueError("it contains no text")
@@ -101,22 +101,24 @@ def _cause(error: Exception) -> str:
 
 def unreadable_reason(path: Path) -> str:
     """Why a path has no readable document; "" if it has one."""
-    kinds = f"supported are {', '.join(READERS)}"
+    supported = f"supported formats: {', '.join(READERS)}"
     if not path.exists():
         return f"file or folder not found: {str(path)!r}"
     if path.is_file():
         readable = path.suffix.lower() in READERS
-        return "" if readable else f"the format of {str(path)!r} is not supported; {kinds}"
+        return "" if readable else f"the format of {str(path)!r} is not supported; {supported}"
     readable = any(file.suffix.lower() in READERS for file in path.rglob("*"))
-    return "" if readable else f"the folder {str(path)!r} has no readable file; {kinds}"
+    return "" if readable else f"the folder {str(path)!r} has no readable file; {supported}"
 
 
-def _unknown_kinds(paths: list[Path]) -> list[str]:
-    """A line for each unsupported file suffix, since a document that is skipped silently is hard to notice."""
-    kinds: dict[str, list[str]] = {}
+def _unsupported_formats(paths: list[Path]) -> list[str]:
+    """A line for each unsupported file suffix, so that no document is skipped silently."""
+    by_suffix: dict[str, list[str]] = {}
     for path in paths:
-        kinds.setdefault(path.suffix.lower() or "(no suffix)", []).append(path.name)
-    return [f"{names[0]}{_others(names)}: {kind} files are not supported" for kind, names in sorted(kinds.items())]
+        by_suffix.setdefault(path.suffix.lower() or "(no suffix)", []).append(path.name)
+    return [
+        f"{names[0]}{_others(names)}: {suffix} files are not supported" for suffix, names in sorted(by_suffix.items())
+    ]
 
 
 def _others(names: list[str]) -> str:

@@ -29,17 +29,17 @@ class _VisibleText(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.text: list[str] = []
         self.title: list[str] = []
-        self.inside: list[str] = []
+        self.open_tags: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in self.hidden or tag == "title":
-            self.inside.append(tag)
+            self.open_tags.append(tag)
         elif tag in self.blocks:
             self.text.append("\n")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in self.inside:
-            while self.inside.pop() != tag:
+        if tag in self.open_tags:
+            while self.open_tags.pop() != tag:
                 pass
         elif tag in self.blocks:
             self.text.append("\n")
@@ -47,7 +47,7 @@ class _VisibleText(HTMLParser):
             self.text.append(" ")
 
     def handle_data(self, data: str) -> None:
-        if self.inside and self.inside[-1] == "title":
+        if self.open_tags and self.open_tags[-1] == "title":
             self.title.append(data)
-        elif not self.inside:
+        elif not self.open_tags:
             self.text.append(data)

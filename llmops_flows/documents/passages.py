@@ -11,9 +11,9 @@ from llmops_flows.core.record import Document
 def passage_id(metadata: dict[str, Any], part: int = 0) -> str:
     """An id such as `source#page=7&part=2`, without the values that are unknown."""
     values = {**{name: metadata.get(name) for name in ("page", "row", "line")}, "part": part}
-    marks = [f"{name}={value}" for name, value in values.items() if value]
+    fields = [f"{name}={value}" for name, value in values.items() if value]
     source = str(metadata.get("source", ""))
-    return f"{source}#{'&'.join(marks)}" if marks else source
+    return f"{source}#{'&'.join(fields)}" if fields else source
 
 
 def make_passages(document: Document, texts: Sequence[str]) -> list[Document]:
@@ -32,7 +32,7 @@ def _passage(document: Document, text: str, name: str, extra: dict[str, Any]) ->
 
 
 RankedPassages = tuple[list[Document], list[float]]
-"""The passages for a question, best first, and their scores. Passages with scores are copies, made when needed."""
+"""The passages for a question, best first, and their scores. `with_scores` copies the passages."""
 
 
 def with_scores(ranked: Sequence[RankedPassages]) -> list[list[Document]]:
@@ -41,7 +41,7 @@ def with_scores(ranked: Sequence[RankedPassages]) -> list[list[Document]]:
 
 
 def with_unique_ids(documents: Iterable[Document]) -> list[Document]:
-    """The documents with unique ids: the second document of an id is named `id~2`."""
+    """The documents with unique ids: the second document with an id gets `id~2`."""
     counts: dict[str, int] = {}
     unique: list[Document] = []
     for document in documents:

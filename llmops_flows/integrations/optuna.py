@@ -1,4 +1,4 @@
-"""Optuna studies: they propose the points of a search and store the results."""
+"""Optuna studies, which propose the points of a search and store the results."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class OptunaStudy:
     """A new or existing study in an Optuna storage.
 
     Raises:
-        ConfigError: the sampler is unknown or does not fit the search, or the study of that name is of another search.
+        ConfigError: the sampler is unknown or does not fit the search, or the study belongs to another search.
         MissingExtra: Optuna is not installed.
         StoreError: the storage cannot be opened.
     """
@@ -117,7 +117,7 @@ class OptunaStudy:
         self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         self._plan = plan
         self._sampler(0)
-        directions = ["maximize" if more else "minimize" for more in plan.directions]
+        directions = ["maximize" if maximize else "minimize" for maximize in plan.directions]
         try:
             self._storage = _open_storage(self._optuna, storage)
             self._study = self._optuna.create_study(
@@ -152,7 +152,7 @@ class OptunaStudy:
         return sorted(trial.number for trial in self._study.best_trials if "same_as" not in trial.user_attrs)
 
     def ask(self) -> StudyTrial:
-        """The next trial, determined by the seed and all trials before it. A grid that is exhausted repeats."""
+        """The next trial, determined by the seed and all earlier trials. Points repeat after the end of a grid."""
         if self._plan.sampler == GRID:
             self._next_of_grid()
         number = len(self._study.get_trials(deepcopy=False))
@@ -196,8 +196,8 @@ class OptunaStudy:
         stored = self._study.user_attrs
         different = [name for name, value in about.items() if stored.get(name, value) != value]
         if different:
-            what = f"the study {self.name!r} is of another search: different {' and '.join(different)}"
-            hint = "use another study_name, or none: the name is then derived from the search"
+            what = f"the study {self.name!r} belongs to another search: different {' and '.join(different)}"
+            hint = "choose another study_name, or null to derive the name from the search"
             raise ConfigError(Problem(what, "hydra.sweeper.study_name", hint=hint))
         for name, value in about.items():
             if name not in stored:
@@ -213,7 +213,7 @@ class OptunaStudy:
         return kinds.FloatDistribution(float(low), float(high), log=parameter.log, step=parameter.step)
 
     def _sampler(self, number: int) -> Any:
-        """The sampler of a trial. It is made anew for each trial, so that an interrupted search resumes identically."""
+        """The sampler of a trial. Each trial gets a new sampler, so that an interrupted search resumes identically."""
         plan = self._plan
         if plan.sampler == GRID:
             return self._optuna.samplers.RandomSampler()

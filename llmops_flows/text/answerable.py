@@ -33,7 +33,7 @@ def _question_stems() -> frozenset[str]:
 
 
 def topic_words(question: str) -> list[str]:
-    """The content words of a question, without words that only ask."""
+    """The content words of a question, without words such as `explain` that do not name a topic."""
     return list(dict.fromkeys(word for word in content_words(question) if word not in _question_stems()))
 
 
@@ -56,7 +56,7 @@ def root_coverage(words: Sequence[str], roots: set[str]) -> float:
 def topic_coverage(question: str, documents: Sequence[Document], *, one_passage: bool = False) -> float:
     """Share of the question's topic words that the documents contain; 1 for a question without any.
 
-    `one_passage`: the share of the best document instead of all together.
+    With `one_passage`, the share of the best document instead of all documents together.
     """
     topic = topic_words(question)
     if not topic:

@@ -18,12 +18,12 @@ class Bm25Ranking:
         average = sum(map(len, texts)) / max(1, self.size) or 1.0
         self.postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
         for number, text in enumerate(texts):
-            damp = k1 * (1 - b + b * len(text) / average)
+            length_norm = k1 * (1 - b + b * len(text) / average)
             for word, count in Counter(text).items():
-                self.postings[word].append((number, count * (k1 + 1) / (count + damp)))
+                self.postings[word].append((number, count * (k1 + 1) / (count + length_norm)))
         for word, entries in self.postings.items():
-            rarity = math.log(1 + (self.size - len(entries) + 0.5) / (len(entries) + 0.5))
-            self.postings[word] = [(number, rarity * weight) for number, weight in entries]
+            idf = math.log(1 + (self.size - len(entries) + 0.5) / (len(entries) + 0.5))
+            self.postings[word] = [(number, idf * weight) for number, weight in entries]
 
     @classmethod
     def from_postings(cls, size: int, postings: dict[str, list[tuple[int, float]]]) -> Bm25Ranking:
@@ -41,13 +41,13 @@ class Bm25Ranking:
         return scores
 
     def best(self, question: Sequence[str], count: int) -> tuple[list[int], list[float]]:
-        """The indexes of the best texts, best first, and their scores; equal scores in the order of the texts."""
+        """The indexes of the best texts, best first, and their scores; ties in the order of the texts."""
         scores = self.scores(question)
         best = sorted(sorted(scores), key=scores.__getitem__, reverse=True)[:count]
         return best, [scores[number] for number in best]
 
     def best_batch(self, questions: Sequence[Sequence[str]], count: int) -> list[tuple[list[int], list[float]]]:
-        """`best` for each question, bit for bit; several times as fast if numpy is loaded already."""
+        """`best` for each question, with identical results; several times as fast if numpy is already loaded."""
         if "numpy" not in sys.modules:  # importing it takes longer than most searches
             return [self.best(question, count) for question in questions]
         import numpy

@@ -17,5 +17,5 @@ def heading(document: Document) -> str:
 
 
 def indexed_text(document: Document) -> str:
-    """Heading and content. Passages alone seldom name the subject of their document."""
+    """Heading and content, because a passage often does not name the subject of its document."""
     return f"{heading(document)}\n{document['page_content']}".strip()

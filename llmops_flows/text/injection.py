@@ -1,7 +1,7 @@
 """Scores how strongly a text looks like a prompt injection, by weighted patterns.
 
-The patterns describe ways of attacking in several languages, so that they are not fitted to one set of attacks.
-`benchmarks/guards.py` prints recall and false alarms on several sets.
+The patterns describe kinds of attacks in several languages, so that they do not overfit one data set.
+`benchmarks/guards.py` prints recall and false positive rates on several data sets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 SIGNS_FILE = Path(__file__).parent / "injection_signs.txt"
 _HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
-_ORDER = re.compile(r"\byou (?:must|will|shall|should|can(?:not|'t)?|are|have to|need to|always|never|do not)\b")
+_COMMAND = re.compile(r"\byou (?:must|will|shall|should|can(?:not|'t)?|are|have to|need to|always|never|do not)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ def find_signs(text: str) -> list[InjectionSign]:
         match = pattern.search(visible)
         if match:
             signs.append(InjectionSign(what, match.start(), match.end(), weight))
-    orders = [match.start() for match in _ORDER.finditer(visible.lower())]
-    if len(orders) >= 5:
-        signs.append(InjectionSign("orders about", orders[0], len(visible), min(1.0, len(orders) / 10)))
+    commands = [match.start() for match in _COMMAND.finditer(visible.lower())]
+    if len(commands) >= 5:
+        signs.append(InjectionSign("contains many commands", commands[0], len(visible), min(1.0, len(commands) / 10)))
     return sorted(signs, key=lambda sign: sign.start)
 
 

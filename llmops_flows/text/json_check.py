@@ -52,78 +52,78 @@ def extract_json(text: str) -> str | None:
     return None
 
 
-def unsupported_keywords(schema: Any, place: str = "schema") -> Iterator[str]:
+def unsupported_keywords(schema: Any, path: str = "schema") -> Iterator[str]:
     """Paths of the keywords in a JSON Schema that `schema_violations` does not support."""
     if not isinstance(schema, Mapping):
         if not isinstance(schema, bool):
-            yield f"{place} must be a mapping"
+            yield f"{path} must be a mapping"
         return
-    yield from (f"{place}.{name}" for name in schema if name not in KEYWORDS)
+    yield from (f"{path}.{name}" for name in schema if name not in KEYWORDS)
     for name, inner in (schema.get("properties") or {}).items():
-        yield from unsupported_keywords(inner, f"{place}.properties.{name}")
+        yield from unsupported_keywords(inner, f"{path}.properties.{name}")
     for name in ("items", "additionalProperties"):
         if name in schema:
-            yield from unsupported_keywords(schema[name], f"{place}.{name}")
+            yield from unsupported_keywords(schema[name], f"{path}.{name}")
     for number, inner in enumerate(schema.get("anyOf", ())):
-        yield from unsupported_keywords(inner, f"{place}.anyOf.{number}")
+        yield from unsupported_keywords(inner, f"{path}.anyOf.{number}")
 
 
-def schema_violations(value: Any, schema: JsonSchema | bool, place: str = "$") -> Iterator[str]:
-    """Each way in which a value violates a JSON Schema. Messages do not quote the value."""
+def schema_violations(value: Any, schema: JsonSchema | bool, path: str = "$") -> Iterator[str]:
+    """A message for each violation of a JSON Schema. Messages do not quote the value."""
     if isinstance(schema, bool):
         if not schema:
-            yield f"{place} is not allowed"
+            yield f"{path} is not allowed"
         return
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(_is(value, kind) for kind in kinds):
-        yield f"{place} is not {' or '.join(kinds)}"
+    if kinds and not any(_has_type(value, kind) for kind in kinds):
+        yield f"{path} is not {' or '.join(kinds)}"
         return
     if "enum" in schema and value not in schema["enum"]:
-        yield f"{place} is not one of {', '.join(map(repr, schema['enum']))}"
+        yield f"{path} is not one of {', '.join(map(repr, schema['enum']))}"
     if "const" in schema and value != schema["const"]:
-        yield f"{place} is not {schema['const']!r}"
-    if "anyOf" in schema and not any(not list(schema_violations(value, option, place)) for option in schema["anyOf"]):
-        yield f"{place} does not match any alternative"
+        yield f"{path} is not {schema['const']!r}"
+    if "anyOf" in schema and not any(not list(schema_violations(value, option, path)) for option in schema["anyOf"]):
+        yield f"{path} does not match any alternative"
     if isinstance(value, dict):
-        yield from _object(value, schema, place)
+        yield from _object(value, schema, path)
     elif isinstance(value, list):
-        yield from _bounds(len(value), schema, place, "minItems", "maxItems", "item")
+        yield from _bounds(len(value), schema, path, "minItems", "maxItems", "item")
         for number, item in enumerate(value):
-            yield from schema_violations(item, schema.get("items", True), f"{place}[{number}]")
+            yield from schema_violations(item, schema.get("items", True), f"{path}[{number}]")
     elif isinstance(value, str):
-        yield from _bounds(len(value), schema, place, "minLength", "maxLength", "character")
+        yield from _bounds(len(value), schema, path, "minLength", "maxLength", "character")
         if "pattern" in schema and not re.search(schema["pattern"], value):
-            yield f"{place} does not match {schema['pattern']!r}"
+            yield f"{path} does not match {schema['pattern']!r}"
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield from _number(value, schema, place)
+        yield from _number(value, schema, path)
 
 
-def _is(value: Any, kind: str) -> bool:
+def _has_type(value: Any, kind: str) -> bool:
     if kind == "integer" and isinstance(value, float):
         return value.is_integer()
     return isinstance(value, _TYPES.get(kind, ())) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def _object(value: Mapping[str, Any], schema: JsonSchema, place: str) -> Iterator[str]:
+def _object(value: Mapping[str, Any], schema: JsonSchema, path: str) -> Iterator[str]:
     known = schema.get("properties", {})
-    yield from (f"{place} has no {name!r}" for name in schema.get("required", ()) if name not in value)
+    yield from (f"{path} has no {name!r}" for name in schema.get("required", ()) if name not in value)
     for name, inner in value.items():
         if name in known:
-            yield from schema_violations(inner, known[name], f"{place}.{name}")
+            yield from schema_violations(inner, known[name], f"{path}.{name}")
         elif "additionalProperties" in schema:
-            yield from schema_violations(inner, schema["additionalProperties"], f"{place}.{name}")
+            yield from schema_violations(inner, schema["additionalProperties"], f"{path}.{name}")
 
 
-def _bounds(size: int, schema: JsonSchema, place: str, least: str, most: str, what: str) -> Iterator[str]:
-    if size < schema.get(least, 0):
-        yield f"{place} has fewer than {plural(schema[least], what)}"
-    if size > schema.get(most, size):
-        yield f"{place} has more than {plural(schema[most], what)}"
+def _bounds(size: int, schema: JsonSchema, path: str, minimum: str, maximum: str, unit: str) -> Iterator[str]:
+    if size < schema.get(minimum, 0):
+        yield f"{path} has fewer than {plural(schema[minimum], unit)}"
+    if size > schema.get(maximum, size):
+        yield f"{path} has more than {plural(schema[maximum], unit)}"
 
 
-def _number(value: float, schema: JsonSchema, place: str) -> Iterator[str]:
+def _number(value: float, schema: JsonSchema, path: str) -> Iterator[str]:
     if value < schema.get("minimum", value) or value <= schema.get("exclusiveMinimum", value - 1):
-        yield f"{place} is too small"
+        yield f"{path} is too small"
     if value > schema.get("maximum", value) or value >= schema.get("exclusiveMaximum", value + 1):
-        yield f"{place} is too large"
+        yield f"{path} is too large"

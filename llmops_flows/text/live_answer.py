@@ -1,4 +1,4 @@
-"""Streams the tokens of an answer, as far as no guardrail can still change them."""
+"""Streams the part of an answer that no guardrail can change any more."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class LiveAnswer:
     ) -> None:
         self.guardrails = answer_guardrails(flow)
         self.shown = ""
-        others = [name for name, stage in flow.leaves() if stage.slot == "answer" and stage not in self.guardrails]
-        self._writer = others[-1] if others else ""
+        writers = [name for name, stage in flow.leaves() if stage.slot == "answer" and stage not in self.guardrails]
+        self._writer = writers[-1] if writers else ""
         self._record, self._show, self._read = record, show, read
         self._written = ""
         self._sentences = 0
@@ -60,7 +60,7 @@ class LiveAnswer:
         if event.kind == "stage_started":
             self._written, self._sentences = "", 0
         elif event.kind == "token" and event.record_id == self._record.id:
-            self._take(event.data["text"])
+            self._add_token(event.data["text"])
 
     def close(self) -> None:
         """Nothing to release."""
@@ -73,17 +73,17 @@ class LiveAnswer:
             return answer[len(self.shown) :]
         return f"\n{answer}" if self.guardrails else ""
 
-    def _take(self, text: str) -> None:
+    def _add_token(self, text: str) -> None:
         if not self.guardrails:
-            self._put(self.shown + text)
+            self._show_text(self.shown + text)
             return
         self._written = (self._written + text).lstrip()
         finished = len(sentence_parts(self._written))
         if finished > self._sentences:
             self._sentences = finished
-            self._put(self._released())
+            self._show_text(self._released())
 
-    def _put(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         if text != self.shown and text.startswith(self.shown):
             piece, self.shown = text[len(self.shown) :], text
             self._show(piece)

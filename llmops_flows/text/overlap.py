@@ -12,7 +12,7 @@ from .words import STOPWORDS, content_words, split_sentences
 
 REFUSAL = "I don't know: the documents do not say."
 
-_OPENING = 400
+_REFUSAL_LENGTH = 400
 _REFUSALS = (
     r"\b(?:i|we) (?:really |simply )?(?:do not|don't|did not|didn't) (?:know|have)\b"
     r"|\b(?:i|we) (?:really |simply )?(?:can ?not|can't|could not|couldn't|will not|won't|must (?:decline|refuse))\b"
@@ -23,7 +23,7 @@ _REFUSALS = (
     r"|\bno (?:relevant |specific )?information\b|\b(?:insufficient|not enough) information\b"
     r"|\bnot (?:mentioned|specified|stated|found) in\b"
 )
-_CURLY = str.maketrans({chr(0x2019): "'", chr(0x2018): "'"})
+_STRAIGHT_QUOTES = str.maketrans({chr(0x2019): "'", chr(0x2018): "'"})
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nor|neither|nothing|without|cannot|[a-z]+n't)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 _CITATION = re.compile(r"\[[^\]\n]{1,200}\]")
@@ -38,7 +38,10 @@ _PRONOUNS = frozenset(("i", "me", "my", "we", "us", "our", "you", "your"))
 
 def is_refusal(answer: str) -> bool:
     """Whether an answer is empty or declines to answer. Only its first 400 characters count."""
-    return not answer.strip() or re.search(_REFUSALS, answer[:_OPENING].translate(_CURLY), re.IGNORECASE) is not None
+    return (
+        not answer.strip()
+        or re.search(_REFUSALS, answer[:_REFUSAL_LENGTH].translate(_STRAIGHT_QUOTES), re.IGNORECASE) is not None
+    )
 
 
 def terms(text: str) -> list[str]:
@@ -54,7 +57,7 @@ def numbers(text: str) -> set[str]:
 
 def negates(text: str) -> bool:
     """Whether a text contains a negation (not, no, never, ...)."""
-    return _NEGATION.search(text.translate(_CURLY)) is not None
+    return _NEGATION.search(text.translate(_STRAIGHT_QUOTES)) is not None
 
 
 def claims(answer: str) -> list[str]:
@@ -91,7 +94,7 @@ def support_score(answer: str, documents: Sequence[Document]) -> float | None:
 
 
 def contradicts(answer: str, reference: str) -> bool:
-    """Whether an answer has another number than the reference, or negates one of its sentences (or the reverse)."""
+    """Whether an answer has another number than the reference, or exactly one of two similar sentences is negated."""
     actual, expected = numbers(answer), numbers(reference)
     if actual - expected - _spelled(reference) and expected - actual - _spelled(answer):
         return True
@@ -104,7 +107,7 @@ def contradicts(answer: str, reference: str) -> bool:
 
 
 _SAME_SUBJECT = 0.75
-"""Share of common words from which two sentences have the same subject."""
+"""Minimum share of common words of two sentences about the same subject."""
 
 
 def question_coverage(question: str, documents: Sequence[Document]) -> float | None:
@@ -127,6 +130,6 @@ def _share(words: Collection[str], known: Collection[str]) -> float | None:
 
 
 def _nearest(claim: str, sentences: Sequence[tuple[set[str], bool]]) -> tuple[set[str], bool]:
-    """Words of the sentence that has most words in common with the claim, and whether it negates."""
+    """The words of the sentence with the most words in common with the claim, and whether it negates."""
     words = set(terms(claim))
     return max(sentences, key=lambda sentence: len(words & sentence[0]), default=(set(), False))

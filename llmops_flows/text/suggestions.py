@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def nearest(name: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The choice that is most similar to `name`; None if none is."""
+    """The choice that is most similar to `name`; None if no choice is similar."""
     similar = _similar(name, list(choices), cutoff)
     return similar[0] if similar else None
 
@@ -30,14 +30,14 @@ def unknown_reference_hint(name: str, known: Iterable[str]) -> str:
 
 
 def _similar(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
-    """The choices that differ from `name` by one typing mistake, or else the most similar one."""
+    """The choices that differ from `name` by one typo, or else the most similar choice."""
     if len(name) > 100:
         return []
-    misspelled = [choice for choice in choices if _one_mistake(name, choice)]
+    misspelled = [choice for choice in choices if _is_typo(name, choice)]
     return misspelled[:4] if misspelled else difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
 
 
-def _one_mistake(name: str, choice: str) -> bool:
+def _is_typo(name: str, choice: str) -> bool:
     """Whether the names differ by one letter that is missing, added, wrong or swapped with the next."""
     if abs(len(name) - len(choice)) > 1 or name == choice or (len(choice) < 2 and choice not in name):
         return False

@@ -9,7 +9,9 @@ from pathlib import Path
 WEIGHTS_FILE = Path(__file__).parent / "toxic_words.txt"
 _WORD = re.compile(r"\w\w+")
 _HALF = 2.5
+"""Total weight at which the score is 0.5."""
 _DILUTION = 0.02
+"""Relative decrease of the total weight per word of the text."""
 
 
 @cache

@@ -144,7 +144,7 @@ class ValidationResult:
 
 
 def apply_rules(rules: Sequence[GuardrailRule], text: str, slots: SlotValues) -> ValidationResult:
-    """Run the validators in order; each receives the text with the fixes of the ones before it.
+    """Run the validators in order; each receives the text with the previous fixes.
 
     Raises:
         GuardrailError: a validator with on_fail=exception failed.
@@ -173,8 +173,8 @@ def releasable_text(rules: Sequence[GuardrailRule], beginning: str, slots: SlotV
     """The part of an unfinished text that may be shown, with fixes.
 
     The result of every text with this beginning starts with this part; it is "" while a validator may still block the
-    text. With `passed`, a validator that blocks by sentence holds back only from its failing sentence on, so that a
-    later sentence can block a text whose beginning was shown.
+    text. With `passed`, a validator that blocks by sentence withholds only the text from its failing sentence on,
+    so a later sentence may block a text whose beginning was shown.
     """
     parts = sentence_parts(beginning)[:-1]
     for rule in rules:

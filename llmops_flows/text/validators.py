@@ -60,13 +60,13 @@ class PII(Validator):
         return ("documents",) if self.spare else ()
 
     def validate_part(self, text: str, slots: SlotValues) -> ValidationFailure | None:
-        spans = [span for span in find_personal_data(text, self.kinds) if not self._spared(text, span, slots)]
+        spans = [span for span in find_personal_data(text, self.kinds) if not self._is_allowed(text, span, slots)]
         if not spans:
             return None
         listed = ", ".join(dict.fromkeys(LABELS[span.what] for span in spans))
-        return ValidationFailure(f"the text holds {listed}", mask_spans(text, spans), tuple(spans))
+        return ValidationFailure(f"the text contains {listed}", mask_spans(text, spans), tuple(spans))
 
-    def _spared(self, text: str, span: TextSpan, slots: SlotValues) -> bool:
+    def _is_allowed(self, text: str, span: TextSpan, slots: SlotValues) -> bool:
         value = text[span.start : span.end]
         return span.what in self.spare and any(value in d["page_content"] for d in slots.get("documents") or ())
 
@@ -215,7 +215,7 @@ class ValidJson(Validator):
 
 
 class Length(Validator):
-    """The text is neither too short nor too long. The fix cuts a long text at a word.
+    """The text is neither too short nor too long. The fix shortens a long text at a word boundary.
 
     Attributes:
         least, most: allowed length in characters, bounds included.
@@ -233,10 +233,12 @@ class Length(Validator):
         if len(text) < self.least:
             return ValidationFailure(f"the text is shorter than {plural(self.least, 'character')}")
         if self.most is not None and len(text) > self.most:
-            cut = text[: self.most]
-            if not text[self.most].isspace() and " " in cut:
-                cut = cut[: cut.rindex(" ")]
-            return ValidationFailure(f"the text is longer than {plural(self.most, 'character')}", cut.rstrip() or None)
+            shortened = text[: self.most]
+            if not text[self.most].isspace() and " " in shortened:
+                shortened = shortened[: shortened.rindex(" ")]
+            return ValidationFailure(
+                f"the text is longer than {plural(self.most, 'character')}", shortened.rstrip() or None
+            )
         return None
 
     def always_passes(self, beginning: str) -> bool:

@@ -118,10 +118,10 @@ def test_a_refusal_is_told_and_only_tried_again_where_that_can_help(
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
-        (b"\x00 garbage", "application/json", "sent no JSON"),
-        (b"<html>Log in</html>", "text/html", "sent no vectors"),
-        (b"{}", "application/json", "sent no vectors"),
-        (b"null", "application/json", "sent no vectors"),
+        (b"\x00 garbage", "application/json", "returned a response that is not JSON"),
+        (b"<html>Log in</html>", "text/html", "returned no vectors"),
+        (b"{}", "application/json", "returned no vectors"),
+        (b"null", "application/json", "returned no vectors"),
     ],
 )
 def test_what_is_no_answer_of_the_protocol_is_told(body: bytes, kind: str, words: str) -> None:

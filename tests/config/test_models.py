@@ -89,7 +89,7 @@ def test_a_missing_key_is_a_problem_that_names_the_variable(
     [
         (["model=openai", f"model.api_key_env={KEY}"], "name of an environment variable"),
         (["model=openai", "model.name=gpt-99"], "prices.input"),
-        (["model=openai", "model.temperature=0.5"], "accepts none"),
+        (["model=openai", "model.temperature=0.5"], "does not accept a temperature"),
         (["model=openai", "model.stop=[x]"], "does not accept stop strings"),
         (["model=openai", "model.reasoning_effort=hard"], "model.reasoning_effort"),
         (["model=openai", "model.base_url=api.example.com"], "http://"),
@@ -99,7 +99,7 @@ def test_a_missing_key_is_a_problem_that_names_the_variable(
         ),
         (["model=openai", "model.prices.inputs=1"], "inputs"),
         (["model=anthropic", "model.temperature=1.5"], "0 to 1"),
-        (["model=anthropic", "model.name=claude-opus-5", "model.temperature=0.5"], "accepts none"),
+        (["model=anthropic", "model.name=claude-opus-5", "model.temperature=0.5"], "does not accept a temperature"),
         (["model=openai_compatible"], "model.base_url"),
         (["model=openai_compatible", "model.base_url=http://h/v1", "model.api_key_env=NOT_SET_HERE"], "NOT_SET_HERE"),
         (["model=langchain", "model.name=x", "model.target=os.system"], "langchain"),

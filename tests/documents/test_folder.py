@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_named_once_and_the_others_go_on(
         "broken.pdf: ",
         "rows.jsonl: line 2",
         "empty.md: ",
-        "long.txt: its 200",
+        "long.txt: its size (200",
     ):
         assert name in message
 
@@ -180,7 +180,7 @@ def test_files_of_kinds_that_nobody_reads_are_named(tmp_path: Path, caplog: pyte
 def test_a_place_without_a_readable_file_is_a_mistake_of_the_config(tmp_path: Path) -> None:
     put(tmp_path, "void/slides.docx", "text")
     put(tmp_path, "full/deep/a.md", "text")
-    assert "has no readable file; supported are .txt, " in document_problems(tmp_path / "void")[0]
-    assert "is not supported; supported are .txt, " in document_problems(tmp_path / "void" / "slides.docx")[0]
+    assert "has no readable file; supported formats: .txt, " in document_problems(tmp_path / "void")[0]
+    assert "is not supported; supported formats: .txt, " in document_problems(tmp_path / "void" / "slides.docx")[0]
     assert "file or folder not found" in document_problems(tmp_path / "nix")[0]
     assert document_problems(tmp_path / "full") == document_problems(tmp_path / "full" / "deep" / "a.md") == []

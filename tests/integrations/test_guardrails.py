@@ -143,7 +143,7 @@ RAG = ("flow=rag_support", "model=extractive")
         ("+guardrail.output.validators.pii.params.knds=[email]", "did you mean 'kinds'?"),
         ("guardrail.output.validators.supported.params.share=2", "less than or equal to 1"),
         ("+guardrail.output.validators.forbidden_topics={on_fail:noop}", "params.topics: a value is required"),
-        ("guardrail.input.validators.prompt_injection.on_fail=reask", "a question has no model"),
+        ("guardrail.input.validators.prompt_injection.on_fail=reask", "on_fail=reask requires on=answer"),
         (
             "+guardrail.output.validators.valid_json={on_fail:fix,params:{schema:{not:{}}}}",
             "schema.not is not supported",

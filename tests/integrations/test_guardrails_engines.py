@@ -114,7 +114,7 @@ def test_installed_validators_judge(name: str, params: dict[str, Any], good: str
 def test_parameters_that_a_validator_refuses_are_an_error_that_says_so(runner: Runner) -> None:
     after = guard(regex_match={"on_fail": "noop", "params": {"regex": "a", "match_type": "sideways"}})
     record = ask(runner, chat("yes", after=after))
-    assert "'regex_match' refuses its parameters" in str(record.error)
+    assert "'regex_match' rejects its parameters" in str(record.error)
 
 
 def test_many_threads_use_one_guard_of_guardrails() -> None:

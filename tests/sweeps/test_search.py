@@ -136,7 +136,7 @@ def test_a_changed_pipeline_starts_a_new_study(
     assert search(*named, folder="again") == 0
     prompt.write_text(prompt.read_text().replace("say", "tell"))
     assert search(*named, folder="again") == 2
-    assert "'mine' is of another search: different pipeline" in capsys.readouterr().err
+    assert "'mine' belongs to another search: different pipeline" in capsys.readouterr().err
     prompt.unlink()
 
 

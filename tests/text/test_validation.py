@@ -75,7 +75,7 @@ def test_a_verdict_tells_where_without_the_text() -> None:
     assert failures == [
         {
             "validator": "pii",
-            "message": "the text holds an e-mail address",
+            "message": "the text contains an e-mail address",
             "on_fail": "noop",
             "spans": [{"what": "email", "start": 4, "end": 16}],
         }

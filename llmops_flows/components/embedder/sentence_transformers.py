@@ -18,7 +18,7 @@ class SentenceTransformers(Embedder):
     Attributes:
         name: name of a model in the local cache, or its folder.
         query_prompt: name of the model's prompt for questions, if it has one.
-        device: the device of torch; None for the library's default.
+        device: torch device; None for the library's default.
         batch: texts per batch.
     """
 
@@ -40,4 +40,4 @@ class SentenceTransformers(Embedder):
         try:
             return library.SentenceTransformer(self.name, device=self.device, local_files_only=True)
         except (OSError, ValueError) as error:
-            raise BackendError(f"the model {self.name!r} is not on this machine: {error}") from error
+            raise BackendError(f"model {self.name!r} not found on this machine: {error}") from error

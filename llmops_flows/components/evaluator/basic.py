@@ -121,16 +121,16 @@ class RetrievalMetrics(Evaluator):
         return ("hit", "recall", "mrr", "ndcg")
 
     def run(self, documents: list[Document] | None = None, gold: list[str] | None = None) -> Scores:
-        wanted = _gold(gold)
-        if not wanted or documents is None:
+        gold_pages = _gold(gold)
+        if not gold_pages or documents is None:
             return {"hit": None, "recall": None, "mrr": None, "ndcg": None}
         names = [str(document["id"]) for document in documents[: self.k]]
-        pages = list(dict.fromkeys(_page(name, wanted) for name in names))
-        ranks = [rank for rank, page in enumerate(pages, 1) if page in wanted]
-        ideal = len(wanted) if self.k is None else min(len(wanted), self.k)
+        pages = list(dict.fromkeys(_page(name, gold_pages) for name in names))
+        ranks = [rank for rank, page in enumerate(pages, 1) if page in gold_pages]
+        ideal = len(gold_pages) if self.k is None else min(len(gold_pages), self.k)
         return {
             "hit": 1.0 if ranks else 0.0,
-            "recall": len(ranks) / len(wanted),
+            "recall": len(ranks) / len(gold_pages),
             "mrr": 1 / ranks[0] if ranks else 0.0,
             "ndcg": sum(map(_gain, ranks)) / sum(map(_gain, range(1, ideal + 1))),
         }

@@ -32,16 +32,16 @@ class TruLensJudge(Evaluator):
 
     context_relevance is the mean over the passages in the prompt, groundedness the mean over the answer's sentences;
     a refusal is not graded for groundedness. A reply without a grade is an error, never a score. Calls of the judge
-    are cached: a new prompt version judges only the passages that are new.
+    are cached, so a new prompt version judges only new passages.
 
     Attributes:
         metric: one of the three metrics of the triad.
-        judge: the model that grades. Small models grade at random: compare yours with grades by people.
+        judge: the model that grades. Small models grade almost at random: compare the judge with human grades.
         reasons: ask for reasons before each grade; better grades for several times the tokens. Groundedness always
             does. The reasons are in the notes of the trace.
-        max_tokens: the longest reply of the judge, in tokens; the judge's own limit if that is larger. The judge's
+        max_tokens: maximum length of a reply in tokens; the judge's own limit if that is larger. The judge's
             stop strings are not used.
-        parallel: calls of the judge for one answer that may run at once.
+        parallel: maximum number of concurrent judge calls for one answer.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("trulens",)

@@ -57,7 +57,7 @@ class ValidatorGuardrail(Guardrail):
         refusal: the answer when a text is blocked.
         engine: auto, or guardrails to run shipped validators through a guardrails-ai `Guard` too.
         stream: the part of a streamed answer that is shown. certain: text that no later sentence can change. passed:
-            every sentence that passed, although a later one may block the answer.
+            every sentence that passed, although a later sentence may block the answer.
     """
 
     version: ClassVar[int] = 1
@@ -103,7 +103,7 @@ class ValidatorGuardrail(Guardrail):
         for key, config in self.enabled.items():
             problems += [f"validators.{key}: {problem}" for problem in _problems(config.name or key, config)]
             if config.on_fail == "reask" and self.on == "question":
-                problems.append(f"validators.{key}: on_fail=reask calls the model again; a question has no model")
+                problems.append(f"validators.{key}: on_fail=reask requires on=answer, because it calls the model again")
         return problems
 
     def run(self, **slots: Any) -> Outcome:

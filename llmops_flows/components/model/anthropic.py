@@ -57,7 +57,9 @@ class Anthropic(ServiceModel):
         if self.temperature > 1:
             problems.append("temperature: Anthropic's models accept 0 to 1")
         elif not self.accepts_temperature and self.temperature not in (0, 1):
-            problems.append(f"temperature: {self.name} accepts none; set 0 (reuse one answer) or 1 (sample)")
+            problems.append(
+                f"temperature: {self.name} does not accept a temperature; set 0 (reuse one answer) or 1 (sample)"
+            )
         return problems
 
     @cached_property

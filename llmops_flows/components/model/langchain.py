@@ -98,7 +98,7 @@ class LangChainModel(Model):
             self._add_metadata(message, answer)
 
     async def _structured(self, model: Any, chat: Any, call: Call, answer: StreamedAnswer) -> None:
-        """A JSON answer by the class's own structured output; it is not streamed."""
+        """Receive a JSON answer through the class's structured output, which is not streamed."""
         schema = {"title": "answer", "properties": {}, **(self.json_schema or {})}  # LangChain requires both
         try:
             structured = model.with_structured_output(schema, include_raw=True)
@@ -112,7 +112,9 @@ class LangChainModel(Model):
         elif not answer.refused:
             answer.add(str(result["raw"].text))
             if answer.finish != "length":
-                raise BackendError(f"{self.name} gave no answer that fits model.json_schema: {result['parsing_error']}")
+                raise BackendError(
+                    f"{self.name} returned no answer that matches model.json_schema: {result['parsing_error']}"
+                )
 
     def _add_metadata(self, message: Any, answer: StreamedAnswer) -> None:
         """Add the model, the finish reason, the refusal and the usage of a complete message."""
@@ -131,18 +133,22 @@ class LangChainModel(Model):
         return cls(**self._arguments(cls))
 
     def _arguments(self, cls: Any) -> dict[str, Any]:
-        """The arguments of the class: `params`, and the model's own fields that the class has too."""
-        known: dict[str, str] = {}
+        """The arguments of the class: `params`, and the model's fields that the class accepts."""
+        field_names: dict[str, str] = {}
         for name, field in cls.model_fields.items():
-            known[name] = name
-            known[field.alias or name] = name
-        own: dict[str, Any] = {"model": self.name, "temperature": self.temperature, "max_tokens": self.max_tokens}
-        own |= {"timeout": self.limits.timeout + 1, "stream_usage": True}
+            field_names[name] = name
+            field_names[field.alias or name] = name
+        defaults: dict[str, Any] = {"model": self.name, "temperature": self.temperature, "max_tokens": self.max_tokens}
+        defaults |= {"timeout": self.limits.timeout + 1, "stream_usage": True}
         if self.seed is not None:
-            own["seed"] = self.seed
-        set_in_params = {known.get(name, name) for name in self.params}
-        chosen = {name: value for name, value in own.items() if name in known and known[name] not in set_in_params}
-        retries = {"max_retries": 0} if "max_retries" in known else {}
+            defaults["seed"] = self.seed
+        set_in_params = {field_names.get(name, name) for name in self.params}
+        chosen = {
+            name: value
+            for name, value in defaults.items()
+            if name in field_names and field_names[name] not in set_in_params
+        }
+        retries = {"max_retries": 0} if "max_retries" in field_names else {}
         return {**chosen, **self.params, **retries}
 
 
@@ -157,7 +163,7 @@ def _config(call: Call) -> Any:
 
 
 def _tracing(call: Call) -> AbstractContextManager[Any]:
-    """Switches LangSmith's tracing by environment off outside of a LangChain app; the flow's tracer records the run."""
+    """Disable LangSmith's own tracing outside of a LangChain app, because the flow's tracer records the run."""
     if call.host is not None:
         return nullcontext()
     disabled: AbstractContextManager[Any] = load("langsmith.run_helpers", "langsmith").tracing_context(enabled=False)

@@ -25,7 +25,7 @@ from llmops_flows.core.stage import OPERATIONAL, Call, Outcome, Part, Positive
 from .streaming import StreamedAnswer, finish_answer
 
 _BATCH_TOKENS = 64
-"""Tokens of a prompt in one batch; a call can be cancelled between batches. On a CPU as fast as 2,048."""
+"""Prompt tokens per batch. A call can be cancelled between batches. On a CPU, this is as fast as 2,048."""
 
 
 class ServerSlots:
@@ -37,7 +37,7 @@ class ServerSlots:
 
     @contextmanager
     def slot(self, check: Callable[[], None]) -> Iterator[Any]:
-        """The server, when a slot is free. `check` is called while waiting, and raises to stop."""
+        """The server, once a slot is free. `check` is called while waiting, and raises an error to stop waiting."""
         while not self._free.acquire(timeout=0.1):
             check()
         try:
@@ -50,7 +50,7 @@ class LlamaServer(Part):
     """A loaded GGUF file, shared by models that differ only in sampling.
 
     Attributes:
-        weights: identity of the file's content; its path does not count.
+        weights: digest or version of the file's content, which identifies it instead of its path.
     """
 
     file: Annotated[Path, OPERATIONAL]
@@ -94,13 +94,13 @@ class LlamaServer(Part):
 
 
 class LlamaCpp(Model):
-    """A GGUF file that runs in process. Answers do not depend on threads, slots or concurrent calls.
+    """A GGUF file that llama.cpp runs in this process. Answers do not depend on threads, slots or concurrent calls.
 
     Attributes:
         path: the GGUF file; its content is part of the identity.
         context: tokens of prompt and answer together, per slot.
-        slots: concurrent answers; they share memory and are computed in batches.
-        threads: threads of the server; None for the free cores.
+        slots: maximum number of concurrent answers, which share memory and are computed in batches.
+        threads: threads of the server; None for one per idle core.
         gpu_layers: layers of the model on the GPU, if xllamacpp is built for one.
     """
 
@@ -239,7 +239,7 @@ def _digest(file: Path, size: int, changed: int) -> str:
 
 
 def _cores() -> int:
-    """Cores that are free now; on a busy machine, fewer threads are faster."""
+    """The number of idle cores; on a busy machine, fewer threads are faster."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1, cores - round(busy))

@@ -53,7 +53,9 @@ class OpenAI(ServiceModel):
     def problems(self) -> list[str]:
         problems = super().problems()
         if not self.accepts_temperature and self.temperature not in (0, 1):
-            problems.append(f"temperature: {self.name} accepts none; set 0 (reuse one answer) or 1 (sample)")
+            problems.append(
+                f"temperature: {self.name} does not accept a temperature; set 0 (reuse one answer) or 1 (sample)"
+            )
         if self.is_reasoning_model and self.stop:
             problems.append(f"stop: {self.name} does not accept stop strings; set stop=[]")
         return problems

@@ -23,7 +23,7 @@ class OpenAICompatible(ServiceModel):
       `chat_template_kwargs: {enable_thinking: false}`.
     - Ollama drops the beginning of a prompt that is longer than its context (`OLLAMA_CONTEXT_LENGTH`).
 
-    Reasoning that a server sends beside the answer (`reasoning_content`) is not part of the answer.
+    Reasoning that a server sends in addition to the answer (`reasoning_content`) is not part of the answer.
 
     Attributes:
         base_url: URL of the server with its version, such as http://127.0.0.1:8080/v1.

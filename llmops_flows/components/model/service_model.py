@@ -1,4 +1,4 @@
-"""Base of the chat models behind a network API: key, prices, one client per account."""
+"""Base of the chat models of network services: API key, prices, shared clients."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def close_client(client: Any) -> None:
 
 
 def backend_name(provider: str, base_url: str | None, name: str) -> str:
-    """The name under which the call gate knows a model of a service."""
+    """The name of a service's model in the call gate."""
     host = f"{urlsplit(base_url).netloc.rpartition('@')[2]}/" if base_url else ""
     return f"{provider}/{host}{name}"
 
 
 class ServiceModel(Model):
-    """A model behind an API.
+    """A chat model of a network service.
 
-    With temperature 0, one answer per question is stored and reused, also for models that accept no temperature.
+    With temperature 0, one answer per question is stored and reused, even if the model accepts no temperature.
 
     Attributes:
-        base_url: URL of another service with the same API; None for the provider's own.
+        base_url: URL of another service with the same API; None for the provider's API.
         api_key_env: name of the environment variable that holds the key, not the key itself.
         prices: US dollars per million tokens; None is replaced by the value in the price list.
         price_list: model name to its prices; a name with a date matches the name without it.

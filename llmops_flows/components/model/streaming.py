@@ -1,4 +1,4 @@
-"""Collects a streamed answer, and tells complete answers, refusals and broken streams apart."""
+"""Collects a streamed answer, and distinguishes complete answers, refusals and interrupted streams."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from llmops_flows.core.stage import Call, Outcome
 
 
 class StreamedAnswer:
-    """The answer of a model while it is streamed. Each piece is shown at once.
+    """The answer of a model while it is streamed. Each piece is emitted immediately.
 
     Attributes:
         finish: OpenAI's finish reason; "" for a stream that has not ended, or was cut off.
-        refused: whether the model declined; `refusal_text` is its explanation, if that is not the answer itself.
+        refused: whether the model declined; `refusal_text` is its explanation, if it is not part of the answer.
         usage: tokens as counted by the service; empty if it does not count them.
         model: the exact model that answered.
     """

@@ -21,27 +21,27 @@ class SentenceReranker(Reranker):
 
     Attributes:
         count: number of sentences.
-        characters: their total length; the first sentence is returned whatever its length.
+        characters: maximum total length; the first sentence is always returned.
     """
 
     count: Positive = 3
     characters: Positive = 1500
 
     def run(self, question: str, documents: list[Document]) -> list[Document]:
-        pool = _pool(documents)
-        ranking = Bm25Ranking([content_words(f"{heading(document)} {text}") for text, document in pool])
+        sentences = _distinct_sentences(documents)
+        ranking = Bm25Ranking([content_words(f"{heading(document)} {text}") for text, document in sentences])
         chosen: list[Document] = []
-        room = self.characters
-        for number, score in zip(*ranking.best(content_words(question), len(pool)), strict=True):
-            text, document = pool[number]
-            if chosen and (len(chosen) == self.count or len(text) > room):
+        remaining = self.characters
+        for number, score in zip(*ranking.best(content_words(question), len(sentences)), strict=True):
+            text, document = sentences[number]
+            if chosen and (len(chosen) == self.count or len(text) > remaining):
                 break
             chosen.append(with_score(Document({**document, "page_content": text}), score))
-            room -= len(text)
+            remaining -= len(text)
         return chosen
 
 
-def _pool(documents: Sequence[Document]) -> list[tuple[str, Document]]:
+def _distinct_sentences(documents: Sequence[Document]) -> list[tuple[str, Document]]:
     """Every distinct sentence with the first passage that contains it."""
     first: dict[str, tuple[str, Document]] = {}
     for document in documents:

@@ -1,4 +1,4 @@
-"""`retriever=chroma`: vector search in a Chroma collection that one process builds and all others only read."""
+"""`retriever=chroma`: vector search in a Chroma collection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Chroma(VectorRetriever):
     """Ranks passages by cosine similarity in a Chroma index.
 
     The index is built once for documents, splitter and embedder. Chroma's embedded client is not safe across
-    processes and writes to its files even when it only reads, so that each process opens its own copy of the index.
+    processes, and writes to its files even when it only reads. Therefore each process opens its own copy of the index.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("chromadb",)
@@ -91,12 +91,12 @@ class _Index:
 
     def _passages(self, names: Iterable[str]) -> Mapping[str, Document]:
         """The passages of these ids. They are cached, since different questions retrieve the same passages."""
-        wanted = set(names)
+        requested = set(names)
         cached = self._cached
-        missing = sorted(wanted - cached.keys())
+        missing = sorted(requested - cached.keys())
         if missing:
             if len(cached) + len(missing) > MAX_CACHED_PASSAGES:
-                cached = {name: cached[name] for name in wanted & cached.keys()}
+                cached = {name: cached[name] for name in requested & cached.keys()}
             read = self._collection.get(ids=missing, include=["documents", "metadatas"])
             rows = zip(read["ids"], read["documents"], read["metadatas"], strict=True)
             self._cached = cached = {**cached, **{name: _document(name, *row) for name, *row in rows}}

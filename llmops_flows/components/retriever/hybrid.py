@@ -26,7 +26,7 @@ class HybridRetriever(Retriever):
     Attributes:
         retrievers: name to retriever; two or more.
         weights: name to the weight of the retriever; 1 by default.
-        constant: the larger it is, the smaller is the advantage of the first ranks.
+        constant: a larger value reduces the advantage of the first ranks.
     """
 
     retrievers: Annotated[dict[str, SerializeAsAny[Retriever]], Field(min_length=2)]
@@ -35,11 +35,11 @@ class HybridRetriever(Retriever):
 
     def problems(self) -> list[str]:
         unknown = sorted(set(self.weights) - set(self.retrievers))
-        own = [f"weights: unknown retriever {n!r}; {did_you_mean(n, self.retrievers)}" for n in unknown]
-        inner = [
+        problems = [f"weights: unknown retriever {n!r}; {did_you_mean(n, self.retrievers)}" for n in unknown]
+        problems += [
             f"retrievers.{name}.{problem}" for name, part in self.retrievers.items() for problem in part.problems()
         ]
-        return own + inner
+        return problems
 
     def retrieve(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
         results = {name: part.ranked(questions, call) for name, part in self.retrievers.items()}

@@ -106,7 +106,7 @@ class PgVector(VectorRetriever):
 
 
 class _Database:
-    """One connection for one thread at a time, reopened after it is lost."""
+    """A connection that one thread uses at a time. It is reopened after it is lost."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._psycopg = load("psycopg", PgVector.extra, PgVector.__name__)

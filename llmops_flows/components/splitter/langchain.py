@@ -1,4 +1,4 @@
-"""Splits documents with a LangChain text splitter (`splitter=recursive`)."""
+"""`splitter=recursive`: any LangChain text splitter."""
 
 from __future__ import annotations
 

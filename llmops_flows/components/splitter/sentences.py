@@ -15,10 +15,10 @@ from llmops_flows.text.words import split_sentences
 
 
 class SentenceSplitter(Splitter):
-    """Groups sentences into passages; each starts with the last sentences of the one before.
+    """Groups sentences into passages; each starts with the last sentences of the previous passage.
 
     Attributes:
-        size: length of the longest passage in characters; a longer sentence is split at white space.
+        size: maximum length of a passage in characters; a longer sentence is split at white space.
         overlap: number of sentences that consecutive passages share.
     """
 

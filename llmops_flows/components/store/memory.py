@@ -11,7 +11,7 @@ class Memory(StoreConfig):
 
     @property
     def location(self) -> str:
-        return "memory: nothing outlives its process"
+        return "memory, until the process ends"
 
     def open(self) -> Store:
         from llmops_flows.stores.memory_store import MemoryStore

@@ -12,7 +12,7 @@ from llmops_flows.integrations.langsmith.client import EXTRA, send_traces
 
 
 class LangSmithExporter(Exporter):
-    """Sends traces to LangSmith. An application that traces to LangSmith itself sends its runs, not this exporter.
+    """Sends traces to LangSmith, except those of a LangChain app that already traces to LangSmith.
 
     Attributes:
         project: LangSmith project of the runs; by default LANGSMITH_PROJECT, else the name of the flow.

@@ -36,7 +36,7 @@ class LocalTracer(Part):
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
 
     def open(self, read_values: ReadValues | None = None) -> TraceStore:
-        """The trace store. `read_values` returns values that are only in the answer store."""
+        """The trace store. `read_values` reads values that only the answer store holds."""
         from llmops_flows.tracing.trace_store import TraceStore
 
         return TraceStore(self.path, read_values=read_values)

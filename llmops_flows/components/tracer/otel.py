@@ -12,7 +12,7 @@ from llmops_flows.integrations.opentelemetry.spans import trace_spans
 
 
 class OtelExporter(Exporter):
-    """Sends traces over OTLP/HTTP. It sets no global tracer provider, so the application's own tracing is unaffected.
+    """Sends traces over OTLP/HTTP. Sets no global tracer provider, so the tracing of the application is unaffected.
 
     Attributes:
         endpoint: URL of the collector; by default OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, else

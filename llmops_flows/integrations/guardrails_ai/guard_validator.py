@@ -41,7 +41,7 @@ class GuardValidator(Validator):
         return {**super().fingerprint(include_operational=include_operational), "package": _version(self.of)}
 
     def problems(self) -> list[str]:
-        """Wrong parameters, by the source of the validator; nothing is imported."""
+        """The unknown and missing parameters, read from the validator's source without importing it."""
         signature = _parameters(self.of) if is_installed(self.of) else None
         if signature is None:
             return []
@@ -60,7 +60,9 @@ class GuardValidator(Validator):
             return None
         fix = result.validated_output
         spans = tuple(TextSpan(span.reason, span.start, span.end) for span in failed[0].error_spans or ())
-        return ValidationFailure(failed[0].failure_reason or "it failed", fix if isinstance(fix, str) else None, spans)
+        return ValidationFailure(
+            failed[0].failure_reason or "the text failed validation", fix if isinstance(fix, str) else None, spans
+        )
 
     def _guard(self) -> Any:
         guard = import_guardrails().Guard(history_max_length=1)
@@ -68,7 +70,7 @@ class GuardValidator(Validator):
         try:
             validator = self._class()(**self.params, on_fail="fix")
         except (TypeError, ValueError, AssertionError) as error:
-            raise StageError(f"the validator {self.of!r} refuses its parameters: {error}") from error
+            raise StageError(f"the validator {self.of!r} rejects its parameters: {error}") from error
         return guard.use(validator)
 
     def _class(self) -> Any:
@@ -104,7 +106,7 @@ def _version(name: str) -> str:
 
 
 def _parameters(name: str) -> tuple[list[str], list[str], bool] | None:
-    """Parameter names, required names, and whether others are accepted; None if the source does not show them."""
+    """Parameter names, required names, and whether others are accepted; None if the source does not define them."""
     spec = find_spec(f"guardrails_ai.{name}")
     if spec is None or spec.origin is None:
         return None

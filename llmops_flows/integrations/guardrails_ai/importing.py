@@ -1,4 +1,4 @@
-"""Imports guardrails-ai without telemetry, downloads and an event loop of its own."""
+"""Imports guardrails-ai without its telemetry, downloads and event loops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 
 def import_guardrails() -> Any:
-    """The module `guardrails`, with its telemetry switched off for this process.
+    """The module `guardrails`, with its telemetry disabled for this process.
 
     Sets `GUARDRAILS_RUN_SYNC` unless it is set: otherwise guardrails runs each validation on an event loop that it
     never closes, and replaces the event loop policy of the process if uvloop is installed.
@@ -62,7 +62,7 @@ def install_command(name: str) -> str:
 
 @contextmanager
 def _no_download() -> Iterator[None]:
-    """If nltk is imported already (LlamaIndex does), guardrails downloads a tokenizer on import: prevent that."""
+    """Prevent the tokenizer download that guardrails starts on import if nltk is loaded (LlamaIndex loads it)."""
     nltk: Any = sys.modules.get("nltk")
     if nltk is None:
         yield
@@ -75,7 +75,7 @@ def _no_download() -> Iterator[None]:
 
 
 def _disable_telemetry() -> None:
-    """Switch telemetry off. Every `Guard()` reads the settings file again, in which it is on by default."""
+    """Disable telemetry. Every `Guard()` reads the settings file again, which enables it by default."""
     with hide_modules(_EXCLUDED):
         from guardrails.classes.rc import RC
         from guardrails.settings import settings

@@ -1,7 +1,7 @@
 """The shipped validators, registered with guardrails-ai: `Guard().use(PIIValidator(kinds=["email"], on_fail="fix"))`.
 
-Importing this module imports guardrails-ai, which takes seconds; a flow does so only with `engine: guardrails`.
-The slots that a validator reads beside the text are metadata: `guard.validate(answer, metadata={"documents": ...})`.
+Importing this module imports guardrails-ai, which takes seconds; a flow imports it only with `engine: guardrails`.
+The slots that a validator reads besides the text are metadata: `guard.validate(answer, metadata={"documents": ...})`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .importing import import_guardrails
 
 import_guardrails()
 
-from guardrails.validator_base import (  # noqa: E402  # import_guardrails() switches its telemetry off first
+from guardrails.validator_base import (  # noqa: E402  # import_guardrails() disables its telemetry first
     ErrorSpan,
     FailResult,
     PassResult,

@@ -92,14 +92,14 @@ class _Answers:
         try:
             data = encode([_plain(generation) for generation in generations])
         except (TypeError, ValueError):
-            return  # not plain data: never cached
+            return  # not plain data, so not cached
         if not has_secret(data) and (self.keep_sampled or not _is_sampled(model)):
             self.store.put({key: Entry(digest(data), self._meta)}, {digest(data): data})
         if owner := self._leases.pop(key, ""):
             self.store.release([key], owner)
 
     def clear(self) -> None:
-        """Change the keys, so that stored answers are not found again; their bytes stay in the store."""
+        """Change the keys, so that stored answers are not read again. Their bytes stay in the store."""
         generation = uuid.uuid4().bytes
         self.store.put({self.scope: Entry(digest(generation), self._meta)}, {digest(generation): generation})
 
@@ -110,10 +110,10 @@ class _Answers:
     def _acquire(self, key: str) -> bool:
         """Whether this call got the lease of the key."""
         owner = new_owner()
-        mine = self.store.lease([key], owner, seconds=self._wait)[key].granted
-        if mine:
+        granted = self.store.lease([key], owner, seconds=self._wait)[key].granted
+        if granted:
             self._leases[key] = owner
-        return mine
+        return granted
 
 
 @cache

@@ -61,7 +61,7 @@ class ChildRuns:
         """Nothing to release."""
 
     def child(self, stage: str, record: str) -> Any:
-        """The callbacks for what a stage runs for a record; None without a listener."""
+        """The callbacks for LangChain runs inside a stage, for one record; None if there are no handlers."""
         run = self._open.get((stage, record))
         parent = run if hasattr(run, "get_child") else self._managers.get(record)
         return None if parent is None else parent.get_child()
@@ -131,5 +131,5 @@ class CallerConfig(dict[str, Any]):
         self._runs = runs
 
     def child(self, stage: str, record: str) -> RunnableConfig:
-        """The config for what a stage runs for a record, nested under the run of the stage."""
+        """The config for LangChain runs inside a stage, for one record, nested under the run of the stage."""
         return cast(RunnableConfig, {**self, "callbacks": self._runs.child(stage, record), "run_id": None})

@@ -223,7 +223,7 @@ class ChatFlowModel(BaseChatModel):
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
         """Answers that follow a JSON schema or TypedDict (a dict) or a pydantic class (an object).
 
-        `method` is ignored: the model's own support of JSON schemas is used, which is the strictest that it has.
+        `method` is ignored: the model's own JSON schema support is used, which is its strictest method.
         """
         json_schema = convert_to_json_schema(schema)
         format_info = {"kwargs": {"method": method, "strict": strict}, "schema": json_schema}
@@ -239,7 +239,7 @@ class ChatFlowModel(BaseChatModel):
 
 
 class _TokenSink:
-    """Passes each token of the answer on."""
+    """Passes each token of the answer to a function."""
 
     def __init__(self, put: Callable[[str], None]) -> None:
         self._put = put
@@ -262,7 +262,7 @@ def as_langchain_chat_model(model: Model, runner: Runner | None = None) -> ChatF
 
 
 def _changed(stage: Model, changes: Mapping[str, Any]) -> Model:
-    """A copy with changed fields; with another name, prices are looked up again."""
+    """A copy with changed fields. If the name changes, prices are read from the price list again."""
     fields = {name: getattr(stage, name) for name in type(stage).model_fields}
     if changes.get("name", stage.name) != stage.name and fields.get("price_list"):
         del fields["prices"]

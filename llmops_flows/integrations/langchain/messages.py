@@ -44,7 +44,7 @@ def answer_chunk(text: str) -> ChatGenerationChunk:
 
 
 def final_chunk(record: Record, shown: int) -> ChatGenerationChunk:
-    """The last chunk of a stream, with usage. It has the whole answer if that was cached and not streamed."""
+    """The last chunk of a stream, with usage. It contains the answer if the answer was cached and not streamed."""
     span = _span(record)
     text = "" if shown else str(record.answer)
     usage = usage_metadata(span.usage)

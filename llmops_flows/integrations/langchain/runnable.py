@@ -52,7 +52,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         return (*self._pickled(), {"name": self.name})
 
     def __copy__(self) -> FlowRunnable:
-        """A copy shares the flow, which is frozen, and the runner, which serves any number of callers."""
+        """A copy shares the flow, which is frozen, and the runner, which is safe for concurrent use."""
         copied = FlowRunnable(self.flow, self.runner, self._pickled)
         copied.name = self.name
         return copied
@@ -64,18 +64,20 @@ class FlowRunnable(Runnable[Any, Answer]):
         return f"FlowRunnable({self.flow.name!r}: {' -> '.join(name for name, _ in self.flow.leaves())})"
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
-        return self._call_with_config(self._one, input, config, run_type="chain")
+        return self._call_with_config(self._run_record, input, config, run_type="chain")
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
-        return await self._acall_with_config(self._aone, input, config, run_type="chain")
+        return await self._acall_with_config(self._arun_record, input, config, run_type="chain")
 
-    def _one(self, input: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Answer:
+    def _run_record(self, input: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Answer:
         record = self._record(input, run_manager)
         sink = self._children({record.id: run_manager}, [record])
         self.runner.run(self.flow, [record], **self._options(sink, config))
         return self._answer(record)
 
-    async def _aone(self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig) -> Answer:
+    async def _arun_record(
+        self, input: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+    ) -> Answer:
         record = self._record(input, run_manager)
         sink = self._children({record.id: run_manager.get_sync()}, [record])
         await self.runner.arun(self.flow, [record], **self._options(sink, config))
@@ -89,7 +91,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Answer]:
-        return self._batch_with_config(self._many, inputs, config, return_exceptions=return_exceptions)
+        return self._batch_with_config(self._run_batch, inputs, config, return_exceptions=return_exceptions)
 
     async def abatch(
         self,
@@ -99,9 +101,9 @@ class FlowRunnable(Runnable[Any, Answer]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Answer]:
-        return await self._abatch_with_config(self._amany, inputs, config, return_exceptions=return_exceptions)
+        return await self._abatch_with_config(self._arun_batch, inputs, config, return_exceptions=return_exceptions)
 
-    def _many(
+    def _run_batch(
         self,
         inputs: list[Any],
         run_manager: list[CallbackManagerForChainRun],
@@ -112,7 +114,7 @@ class FlowRunnable(Runnable[Any, Answer]):
         self.runner.run(self.flow, [r for r in records if r is not None], **self._options(sink, config[0]))
         return self._answers(records, failed)
 
-    async def _amany(
+    async def _arun_batch(
         self,
         inputs: list[Any],
         run_manager: list[AsyncCallbackManagerForChainRun],
@@ -158,10 +160,10 @@ class FlowRunnable(Runnable[Any, Answer]):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any | None
     ) -> AsyncIterator[Answer]:
-        async def one() -> AsyncIterator[Any]:
+        async def single_input() -> AsyncIterator[Any]:
             yield input
 
-        async for piece in self.atransform(one(), config, **kwargs):
+        async for piece in self.atransform(single_input(), config, **kwargs):
             yield piece
 
     async def atransform(

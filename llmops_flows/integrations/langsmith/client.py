@@ -19,11 +19,13 @@ EXTRA = "langsmith"
 _TIMEOUT = (3.0, 8.0)
 """Seconds to connect, and to wait for a response."""
 _INFO = {"version": "0.15.0", "batch_ingest_config": {"use_multipart_endpoint": True, "size_limit": 1000}}
-"""What the client would read from /info, with ten attempts when the service is down. On 404 it uses /runs/batch."""
+"""Replaces the response of /info, which the client requests up to ten times. On 404, the client uses /runs/batch."""
 
 
 def send_traces(traces: Sequence[tuple[Trace, str]], endpoint: str | None, api_key: str | None) -> None:
-    """Send traces, each with the name of its project. Ids are derived from the trace: sending twice is harmless.
+    """Send traces, each with the name of its project.
+
+    Ids are derived from the trace, so sending a trace twice has no effect.
 
     Raises:
         BackendError: the service refused the runs or their scores, or cannot be reached.
@@ -75,7 +77,7 @@ def _client(endpoint: str | None, api_key: str | None, on_error: Callable[[Excep
 
 
 def _fail_fast_adapter() -> Any:
-    """An HTTP adapter that repeats its first connection error without another attempt."""
+    """An HTTP adapter that does not connect again after its first connection error, but raises that error."""
     adapters: Any = load("requests.adapters", EXTRA)
     errors: Any = load("requests.exceptions", EXTRA)
 
@@ -96,7 +98,7 @@ def _fail_fast_adapter() -> Any:
 
 @contextmanager
 def _silent_log() -> Iterator[None]:
-    """Failures are raised as one BackendError; the library would log each of them too."""
+    """Silence the library's log: failures are raised as one BackendError."""
     log = logging.getLogger("langsmith")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
@@ -107,7 +109,7 @@ def _silent_log() -> Iterator[None]:
 
 
 def _backend_error(error: BaseException, endpoint: str) -> BackendError:
-    """The status or the connection error; the library's own message repeats every id that it tried to send."""
+    """An error with the status or the connection problem; the library's own message lists every id of the request."""
     cause: BaseException | None = error
     status, reason = 0, ""
     while cause is not None:
@@ -116,11 +118,11 @@ def _backend_error(error: BaseException, endpoint: str) -> BackendError:
             status, reason = int(response.status_code), str(response.reason or "")
             break
         cause = cause.__cause__ or cause.__context__
-    what = f"{status} {reason}".strip() if status else _connection_problem(error)
+    cause_text = f"{status} {reason}".strip() if status else _connection_problem(error)
     retryable = status in (0, 408, 429) or status >= 500
-    return BackendError(f"{endpoint} answers {what}", status=status, retryable=retryable)
+    return BackendError(f"request to {endpoint} failed: {cause_text}", status=status, retryable=retryable)
 
 
 def _connection_problem(error: BaseException) -> str:
     text = str(error).lower()
-    return "too slowly" if "timed out" in text or "timeout" in text else "not at all (no connection)"
+    return "timeout" if "timed out" in text or "timeout" in text else "no connection"

@@ -68,13 +68,13 @@ def _span_handler() -> Any:
         def prepare_to_exit_span(self, id_: str, bound_args: Any, result: Any = None, **_: Any) -> Any:
             span = self.open_spans.get(id_)
             if span is not None:
-                _report(span.run.on_chain_end, {"output": _shown(result)})
+                _report(span.run.on_chain_end, {"output": _plain(result)})
             return span
 
         def prepare_to_drop_span(self, id_: str, bound_args: Any, err: BaseException | None = None, **_: Any) -> Any:
             span = self.open_spans.get(id_)
             if span is not None:
-                _report(span.run.on_chain_error, err or RuntimeError("it was cancelled"))
+                _report(span.run.on_chain_error, err or RuntimeError("the span was cancelled"))
             return span
 
     handler = CallbackSpanHandler()
@@ -83,7 +83,7 @@ def _span_handler() -> Any:
 
 
 def _report(callback: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a callback. Its exceptions are logged, since LlamaIndex ignores them; the result is None then."""
+    """Call a callback. Log an exception, which LlamaIndex would ignore, and return None."""
     try:
         return callback(*arguments)
     except Exception as error:
@@ -92,20 +92,20 @@ def _report(callback: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _start_run(manager: Any, name: str, bound: inspect.BoundArguments) -> Any:
-    inputs = {key: _shown(value) for key, value in bound.arguments.items() if value is not None}
+    inputs = {key: _plain(value) for key, value in bound.arguments.items() if value is not None}
     return manager.on_chain_start({"name": name}, inputs, name=name)
 
 
-def _shown(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """A value of LlamaIndex as readable plain data."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
         return value[:_MAX_TEXT]
     if isinstance(value, dict):
-        return {str(key): _shown(inner) for key, inner in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_shown(inner) for inner in value[:50]]
+        return [_plain(inner) for inner in value[:50]]
     for name in ("query_str", "response", "text", "content"):
         text = getattr(value, name, None)
         if isinstance(text, str):

@@ -50,7 +50,7 @@ def send_spans(spans: Sequence[Any], url: str) -> None:
 
 @contextmanager
 def _captured_log() -> Iterator[list[str]]:
-    """The exporter's log messages, which hold the reason of a failure. They are not logged elsewhere."""
+    """The exporter's log messages, which contain the reason of a failure. They are not propagated."""
     messages: list[str] = []
 
     class LogCapture(logging.Handler):

@@ -30,7 +30,7 @@ def _stage_span(builder: SpanBuilder, number: int, step: Step, content: bool) ->
 
 
 class SpanBuilder:
-    """Makes the spans of one trace. Ids are derived from the trace, so a trace that is sent twice stays one trace."""
+    """Makes the spans of one trace. Ids are derived from the trace, so sending a trace twice has no effect."""
 
     def __init__(self, trace: Trace, service: str) -> None:
         self._api: Any = load("opentelemetry.trace", "otel", "tracer=otel")
@@ -52,7 +52,7 @@ class SpanBuilder:
         error: str,
         attributes: Mapping[str, Any],
     ) -> Any:
-        """A finished span. `label` tells the spans of a trace apart; "" is the root."""
+        """A finished span. `label` identifies the span in its trace; "" is the root."""
         status = self._api.Status(self._api.StatusCode.ERROR, error) if error else self._api.Status()
         return self._sdk.ReadableSpan(
             name=title,

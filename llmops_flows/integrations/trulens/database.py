@@ -20,7 +20,7 @@ EXTRA = "trulens"
 
 
 def import_database() -> None:
-    """Import what writing needs, which takes seconds. Raises MissingExtra."""
+    """Import the modules that writing needs, which takes seconds. Raises MissingExtra."""
     with quiet_logging():
         load("trulens.core.database.connector", EXTRA, "tracer=trulens", without=SLOW_FORMATS)
 
@@ -89,7 +89,7 @@ def open_connector(path: Path) -> Any:
 
 @contextmanager
 def quiet_logging() -> Iterator[None]:
-    """Hide the log lines and warnings of TruLens and alembic, of which each row causes several."""
+    """Hide the log lines and warnings that TruLens and alembic produce for each row."""
     loggers = [logging.getLogger(name) for name in ("trulens", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

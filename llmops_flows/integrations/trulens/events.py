@@ -20,14 +20,14 @@ Attributes = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TruLensApp:
-    """One row of TruLens's leaderboard: its records are averaged together."""
+    """A row of TruLens's leaderboard, which shows the mean of its records."""
 
     name: str
     version: str
     id: str
 
     def record_uuid(self, trace: Trace) -> uuid.UUID:
-        """The id of an answer to a question. The same answer again has the same id."""
+        """The id of an answer to a question. Equal answers have equal ids."""
         answer = trace.outputs.get("answer") if not trace.error else trace.error
         return uuid.uuid5(uuid.NAMESPACE_OID, repr((self.id, trace.tenant, trace.record, trace.sample, answer)))
 
@@ -49,7 +49,7 @@ def attribute_names() -> Any:
 
 
 def trulens_events(trace: Trace, app: TruLensApp, record_id: str) -> list[Attributes]:
-    """The arguments of TruLens's `Event`s. Ids are derived from the content: events sent twice are the same."""
+    """The arguments of TruLens's `Event`s. Ids are derived from the content, so sending it twice has no effect."""
     return [_root(trace, app, record_id), *_steps(trace, app, record_id), *_scores(trace, app, record_id)]
 
 
@@ -102,7 +102,7 @@ def _stage_attributes(step: Step) -> tuple[Any, Attributes]:
 
 
 def _scores(trace: Trace, app: TruLensApp, record_id: str) -> Iterator[Attributes]:
-    """An evaluation for each score, with one child that holds the reasons."""
+    """An evaluation for each score, with a child that contains the reasons."""
     spans = attribute_names().SpanAttributes
     events = _RecordEvents(app, record_id, trace, str(app.record_uuid(trace)))
     for step in trace.steps:
@@ -186,5 +186,5 @@ class _RecordEvents:
 
 
 def _text(value: Any) -> Any:
-    """The value, or "" for None, which TruLens does not show."""
+    """The value; "" for None, which TruLens does not display."""
     return "" if value is None else value

@@ -1,4 +1,4 @@
-"""Grades an answer with TruLens's RAG triad; the replies of the judge come from a function."""
+"""Grades an answer with TruLens's RAG triad; a function returns the replies of the judge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .provider import EXTRA, SCALE, Complete, make_provider
 
 JudgeMetric = Literal["context_relevance", "groundedness", "answer_relevance"]
 Grade = tuple[float, list[str]]
-"""A score from 0 to 1, and the reasons that the judge gives."""
+"""A score from 0 to 1, and the judge's reasons."""
 _SCALE_ARGUMENTS = {"min_score_val": SCALE[0], "max_score_val": SCALE[1]}
 _MESSAGE_LENGTH = 200
 
@@ -52,8 +52,10 @@ def grade(
         raise
     except Exception as error:
         message = " ".join(str(error).split())[:_MESSAGE_LENGTH]
-        raise StageError(f"the judge {judge!r} gave no grade: {message}") from error
-    return statistics.fmean(score for score, _ in grades), [reason for _, given in grades for reason in given]
+        raise StageError(f"the judge {judge!r} returned no grade: {message}") from error
+    return statistics.fmean(score for score, _ in grades), [
+        reason for _, grade_reasons in grades for reason in grade_reasons
+    ]
 
 
 def _groundedness(provider: Any, answer: str, texts: Sequence[str]) -> Grade:

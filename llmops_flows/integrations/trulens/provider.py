@@ -54,7 +54,7 @@ def _classes() -> tuple[type, type]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         llm = load("trulens.feedback.llm_provider", EXTRA, "evaluator=trulens", without=(*SLOW_FORMATS, "llama_index"))
-    # TruLens warns of each grade without reasons; the score counts all the same.
+    # TruLens warns about each grade without reasons, but its score is valid.
     warnings.filterwarnings("ignore", "No supporting evidence", module="trulens")
     split_prompt = load("trulens.feedback.templates.rag", EXTRA).Groundedness.sentences_splitter_prompt
 

@@ -52,8 +52,8 @@ def run_diff(first: tuple[str, Rows], second: tuple[str, Rows], metrics: set[str
         MissingExtra: TruLens is not installed.
     """
     rows = [[row for row in rows if not row.get("error")] for _, rows in (first, second)]
-    names = sorted(m for m in metrics if all(any(_score(row, m) is not None for row in part) for part in rows))
-    texts = [{row.get("question") or "" for row in part} for part in rows]
+    names = sorted(m for m in metrics if all(any(_score(row, m) is not None for row in run) for run in rows))
+    texts = [{row.get("question") or "" for row in run} for run in rows]
     if not names or not texts[0] & texts[1]:
         return {}
     compare = load("trulens.core.run", EXTRA, "the comparison of judged scores").compare_runs

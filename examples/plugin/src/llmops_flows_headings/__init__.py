@@ -1,1 +1,1 @@
-"""A splitter that cuts Markdown documents at their headings."""
+"""Markdown headings: a splitter, a reranker, an exporter and a command."""

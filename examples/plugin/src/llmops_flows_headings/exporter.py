@@ -11,7 +11,7 @@ class CsvFile(Exporter):
     """Appends one line for each trace: id, flow, duration in seconds, error.
 
     Attributes:
-        path: the file; it is created when the first trace arrives.
+        path: the file, created with the first trace.
     """
 
     path: Path

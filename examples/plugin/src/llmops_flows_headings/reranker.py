@@ -7,7 +7,7 @@ class HeadingMatch(Reranker):
     """Keeps the passages whose heading shares the most words with the question.
 
     Attributes:
-        count: how many passages are kept.
+        count: number of passages.
     """
 
     count: int = 3

@@ -12,7 +12,7 @@ class Headings(Splitter):
     """One passage per section, with the section's heading in the metadata.
 
     Attributes:
-        level: cut at headings of at most this level: 2 cuts at `#` and `##`.
+        level: deepest heading level that starts a passage; 2 for `#` and `##`.
     """
 
     level: int = Field(default=2, ge=1, le=6)
