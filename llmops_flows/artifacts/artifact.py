@@ -25,23 +25,23 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 
 damaged: Counter[str] = Counter()
-"""Kind of artifact to the number that were damaged and built again in this process."""
+"""Kind of artifact to the number of damaged artifacts that this process built again."""
 
 
 def artifact(home: Path | None, address: str, build: Callable[[Path], None], *, kind: str = "index") -> Path:
     """The folder of the artifact with this address; `build(folder)` fills it if it does not exist.
 
-    It is built in a temporary folder and renamed into place, so that it is never visible half-built. Other processes
-    wait for the build; the lock of a process that died is free. Every file's digest is checked: a damaged artifact is
-    removed, counted in `damaged` and built again. Treat the folder as read-only.
+    It is built in a temporary folder and renamed into place, so that an incomplete artifact is never visible. Other
+    processes wait for the build; the lock of a process that died is released. The digest of every file is checked: a
+    damaged artifact is removed, counted in `damaged` and built again. Treat the folder as read-only.
 
     If `home` cannot be written (permissions, disk space), a warning is logged and the artifact is built for this
     process only.
 
     Args:
-        home: folder of everything that is stored; None: a folder that is removed when the process ends.
+        home: the folder of all stored data; None: a temporary folder that is removed when the process ends.
         address: content address (hex) of everything that decides the content.
-        build: writes files into the folder; its errors pass through.
+        build: writes files into the folder. Its errors are raised unchanged.
         kind: the kind of artifact, which is the name of the parent folder.
 
     Raises:
@@ -69,7 +69,7 @@ def _get(home: Path | None, address: str, build: Callable[[Path], None], kind: s
 
 
 def _is_disk_error_in(home: Path, error: Exception) -> bool:
-    """Whether an error is a disk error of this folder, and not of the files that the build reads."""
+    """Whether an error is a disk error in this folder, not in the files that the build reads."""
     name = getattr(error, "filename", None)
     elsewhere = isinstance(name, (str, Path)) and home not in (Path(name), *Path(name).parents)
     return bool(disk_error(error)) and not elsewhere and not isinstance(error, FlowError)
@@ -98,7 +98,7 @@ def _get_in(home: Path, address: str, build: Callable[[Path], None], kind: str) 
 
 
 def _warn_not_kept(kind: str, home: Path, cause: str) -> None:
-    """Log once for each folder that artifacts cannot be stored there."""
+    """Log once per folder that artifacts cannot be stored there."""
     if home not in warned_homes:
         warned_homes.add(home)
         message = f"the {_name(kind)} cannot be stored in {str(home)!r} ({cause}): it is built for this process only"
@@ -111,7 +111,7 @@ warned_homes: set[Path] = set()
 
 @cache
 def temporary_home() -> Path:
-    """A folder for callers without a home; it is removed when the process ends."""
+    """The folder of artifacts without a home. It is removed when the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="llmops-flows-", ignore_cleanup_errors=True)
     temporary_home.folder = folder  # type: ignore[attr-defined]  # its finalizer removes it at exit
     return Path(folder.name)
@@ -134,7 +134,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
 
 
 def _clean_up(parent: Path, address: str, kind: str) -> None:
-    """Remove half-built folders of processes that died, and a damaged artifact."""
+    """Remove incomplete folders of processes that died, and a damaged artifact."""
     for leftover in parent.glob(f".{address}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
     if (parent / address).exists():
@@ -151,7 +151,7 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _is_intact(folder: Path) -> bool:
-    """Whether every file that was built exists, byte for byte."""
+    """Whether every file exists and matches its digest in the manifest."""
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())["files"]
         return isinstance(listed, dict) and dict(digests(folder)) == listed

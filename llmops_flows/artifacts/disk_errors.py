@@ -10,7 +10,7 @@ from pathlib import Path
 
 DISK_HINT = "free space there, or set a writable folder: home=FOLDER"
 _MIN_FREE = 1_000_000
-"""Free bytes below which a disk counts as full: a new store alone needs a third of that."""
+"""Free bytes below which a disk counts as full. An empty store needs a third of that."""
 _ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST,
 }  # fmt: skip
@@ -23,9 +23,9 @@ _MESSAGES = re.compile(
 
 
 def disk_error(error: BaseException) -> str:
-    """What is wrong with the disk, in a few words; "" for any other error.
+    """The cause of a disk error, in a few words; "" for any other error.
 
-    Libraries in other languages report it in the text of their errors only.
+    Native libraries report the cause only in the message of their errors.
     """
     if isinstance(error, OSError) and error.errno in _ERRNOS:
         return error.strerror or str(error)
@@ -34,12 +34,12 @@ def disk_error(error: BaseException) -> str:
 
 
 def with_disk_hint(error: BaseException) -> str:
-    """The message of an error; for a disk error with a hint."""
+    """The message of an error, with a hint if it is a disk error."""
     return f"{error}; {DISK_HINT}" if disk_error(error) else str(error)
 
 
 def unwritable(folder: Path) -> str:
-    """Why nothing can be written to a folder, which need not exist; "" if it can. Writes nothing."""
+    """Why a folder cannot be written; "" if it can. The folder need not exist. Writes nothing."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         return f"{str(existing)!r} is a file"

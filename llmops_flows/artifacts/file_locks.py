@@ -1,4 +1,4 @@
-"""File locks between processes. The operating system frees the lock of a process that dies."""
+"""File locks between processes. The operating system releases the lock of a process that dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, which is created if missing. Other processes and threads wait.
+    """Hold the exclusive lock of a file, which is created if it does not exist. Waits for other processes and threads.
 
     Raises:
         OSError: the file cannot be opened for writing.
@@ -25,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def try_locked(path: Path) -> Iterator[bool]:
-    """`locked` without waiting: yields False if another process or thread holds the lock."""
+    """Like `locked`, without waiting. Yields whether the lock was acquired."""
     with path.open("a+b") as file:
         try:
             _lock(file.fileno(), wait=False)
@@ -41,17 +41,17 @@ def try_locked(path: Path) -> Iterator[bool]:
 if os.name == "nt":  # pragma: no cover
     import msvcrt
 
-    def _lock(number: int, *, wait: bool = True) -> None:
-        msvcrt.locking(number, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    def _lock(descriptor: int, *, wait: bool = True) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
-    def _unlock(number: int) -> None:
-        msvcrt.locking(number, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
 
 else:
     import fcntl
 
-    def _lock(number: int, *, wait: bool = True) -> None:
-        fcntl.flock(number, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(descriptor: int, *, wait: bool = True) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _unlock(number: int) -> None:
-        fcntl.flock(number, fcntl.LOCK_UN)
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

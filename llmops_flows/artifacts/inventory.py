@@ -14,7 +14,7 @@ from .file_locks import locked
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact. `problems`: what is wrong with its files."""
+    """An artifact. `problems`: the damage of its files."""
 
     kind: str
     address: str
@@ -23,7 +23,7 @@ class Artifact:
 
 
 def list_artifacts(home: Path, *, check: bool = False) -> list[Artifact]:
-    """Every artifact in a home; `check` compares each file's digest with its digest when it was built."""
+    """Every artifact in a home; `check` compares the digest of each file with the manifest."""
     artifacts = []
     for folder in _folders(home):
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -36,7 +36,7 @@ def remove_artifact(home: Path, artifact: Artifact) -> None:
     """Remove a damaged artifact, so that it is built again when it is needed. Raises OSError."""
     parent = home / "artifacts" / artifact.kind
     with locked(parent / f"{artifact.address}.lock"):
-        if any(_problems(parent / artifact.address)):  # else another process has built it again meanwhile
+        if any(_problems(parent / artifact.address)):  # otherwise another process has built it again
             shutil.rmtree(parent / artifact.address)
 
 
@@ -57,6 +57,6 @@ def _problems(folder: Path) -> Iterator[str]:
         if name not in present:
             yield f"{name} is missing"
         elif name not in listed:
-            yield f"{name} does not belong to it"
+            yield f"{name} is not in the manifest"
         elif present[name] != listed[name]:
             yield f"{name} has changed since it was built"

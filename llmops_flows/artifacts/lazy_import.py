@@ -15,7 +15,7 @@ from llmops_flows.core.errors import ConfigError, MissingExtra, Problem
 from .loading import loading
 
 SLOW_FORMATS = ("rfc3987_syntax", "isoduration")
-"""Optional parts of jsonschema that take seconds to import and that no flow needs."""
+"""Optional dependencies of jsonschema that are slow to import and that no flow needs."""
 
 
 def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] = ()) -> Any:
@@ -39,7 +39,7 @@ def load(name: str, extra: str, needed_by: str = "", *, without: Sequence[str] =
 
 @contextmanager
 def hide_modules(names: Sequence[str]) -> Iterator[None]:
-    """Within the block, those of the modules that are not imported yet cannot be imported."""
+    """Within the block, modules that are not imported yet cannot be imported."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
@@ -64,32 +64,32 @@ def load_class(
     """
     module, _, name = target.rpartition(".")
     top = target.partition(".")[0]
-    if not module or not _of(top, families):
+    if not module or not _belongs_to(top, families):
         raise ConfigError(Problem(f"{target!r} must be a class of a library of {' or '.join(families)}", key="target"))
     extra = extra if top in families else f"pip install {top.replace('_', '-')}"
     cls = getattr(load(module, extra, role), name, None)
     bases = base()
     if not isinstance(cls, type) or cls.__module__.partition(".")[0] != top or not issubclass(cls, bases):
-        wanted = " or ".join(b.__name__ for b in bases)
+        base_names = " or ".join(b.__name__ for b in bases)
         raise ConfigError(
             Problem(
                 f"{target!r} is not a {role}",
                 key="target",
-                hint=f"name a class of {top} that derives from {wanted}",
+                hint=f"name a class of {top} that derives from {base_names}",
             )
         )
     return cls
 
 
 def target_problems(target: str, families: Sequence[str]) -> list[str]:
-    """What is wrong with the dotted name of a library's class, without importing it."""
+    """Errors in the dotted name of a library's class. Imports nothing."""
     top, dot, _ = target.partition(".")
-    if not dot or not _of(top, families):
+    if not dot or not _belongs_to(top, families):
         return [f"target: {target!r} must be a class of a library of {' or '.join(families)}"]
     if top not in sys.modules and importlib.util.find_spec(top) is None:
         return [f"target: the library {top!r} is not installed; pip install {top.replace('_', '-')}"]
     return []
 
 
-def _of(top: str, families: Sequence[str]) -> bool:
+def _belongs_to(top: str, families: Sequence[str]) -> bool:
     return any(top == family or top.startswith(f"{family}_") for family in families)

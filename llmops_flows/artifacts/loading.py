@@ -1,4 +1,4 @@
-"""Measures the time in which models, indexes and libraries are loaded, which is not part of a stage's latency."""
+"""Measures the loading time of models, indexes and libraries, which is not part of a stage's latency."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Loads:
-    """The intervals in which a stage call waited because something was loaded, by itself or by another call.
+    """The intervals in which a stage call waited for a load.
 
-    `parent`: the loads of the call that this one is part of (the judge that calls a model).
+    Attributes:
+        parent: the loads of the surrounding call (a judge that calls a model).
+        own: start and end of the loads of this call.
+        others: start and end of the loads of other calls that this call waited for.
     """
 
     parent: Loads | None = None
@@ -21,7 +24,7 @@ class Loads:
     others: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, start: float, end: float, own: bool) -> None:
-        """Something was loaded between these two times of `time.perf_counter`."""
+        """Add the interval of a load (`time.perf_counter`)."""
         (self.own if own else self.others).append((start, end))
         if self.parent is not None:
             self.parent.add(start, end, own)
@@ -36,7 +39,7 @@ class Loads:
         return total
 
     def own_seconds(self) -> float:
-        """Seconds in which this call itself loaded something."""
+        """Seconds of the loads of this call."""
         return sum(end - start for start, end in self.own)
 
 
@@ -44,13 +47,13 @@ _loads: ContextVar[Loads | None] = ContextVar("llmops_flows_loads", default=None
 
 
 def current_loads() -> Loads | None:
-    """The loads of the stage call that this thread or task works for."""
+    """The loads of the current stage call; None outside a stage call."""
     return _loads.get()
 
 
 @contextmanager
 def record_loads(loads: Loads) -> Iterator[None]:
-    """Within the block, in this thread or task, record what is loaded."""
+    """Within the block, record the loads of this thread or task."""
     token = _loads.set(loads)
     try:
         yield
@@ -60,7 +63,7 @@ def record_loads(loads: Loads) -> Iterator[None]:
 
 @contextmanager
 def loading(*, own: bool = True) -> Iterator[None]:
-    """The block loads something (nested loads count as part of it); `own=False`: it waits for another call's load."""
+    """Record the block as a load. Nested loads are part of it. `own=False`: the block waits for another call's load."""
     loads = _loads.get()
     if loads is None:
         yield

@@ -50,7 +50,7 @@ def shared(part: Part, load: Callable[[], T], *, name: str = "", close: Callable
 
 
 def _load(resource: _Resource, load: Callable[[], Any], close: Callable[[Any], None] | None) -> None:
-    """Load, or wait for another thread that loads. Neither counts into the latency of an answer."""
+    """Load, or wait for the load of another thread. Neither is part of the latency of an answer."""
     with loading(own=False), resource.lock:
         if not resource.loaded:
             with loading():

@@ -1,4 +1,4 @@
-"""Embeds texts, and stores their vectors by content: a text is embedded once."""
+"""Embeds texts, and stores their vectors by content, so that each text is embedded once."""
 
 from __future__ import annotations
 

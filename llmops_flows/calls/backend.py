@@ -1,4 +1,4 @@
-"""What the call gate knows of one backend: its concurrency, its rate, its Retry-After and its circuit breaker."""
+"""The state of one backend: its concurrency, rate, Retry-After pause and circuit breaker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Backend:
     async def wait_for_turn(self, gap: float, check: Callable[[float], None], *, first: bool) -> None:
         """Wait until the rate (`gap`: seconds between requests) and the service's Retry-After allow a request.
 
-        `check(seconds)` raises if waiting that long is pointless.
+        `check(seconds)` raises an error if the call cannot wait that long.
         """
         async with self._rate_queue.acquire(1 if gap else None, first=first):
             while True:
@@ -40,12 +40,12 @@ class Backend:
             self._next_request = self._clock.now() + gap
 
     def pause(self, seconds: float, error: BackendError) -> None:
-        """Send no request for so many seconds, as the service has asked (Retry-After)."""
+        """Send no request for a number of seconds, as the Retry-After header of the service requires."""
         self._paused_until = max(self._paused_until, self._clock.now() + seconds)
         self._pause_reason = f"{self.name} requires a pause of {seconds:.3g} s ({error})"
 
     def pause_error(self, wait: float, left: float) -> BackendError | None:
-        """The error of a call with less time left than the pause that remains (both in seconds)."""
+        """The error of a call whose remaining time is shorter than the pause (both in seconds); None if it is not."""
         if wait <= 0 or wait <= left:
             return None
         times = f"{wait:.3g} s of it remain, and the call has {max(0.0, left):.3g} s left"
@@ -53,7 +53,7 @@ class Backend:
         return BackendError(f"{self._pause_reason}; {times}: {hint}", status=429, retry_after=wait, retryable=True)
 
     def breaker_error(self) -> BackendError | None:
-        """The error of a call that comes while the circuit breaker is open."""
+        """The error of a call while the circuit breaker is open; None while it is closed."""
         seconds = self.breaker.open_for(self._clock.now())
         if seconds <= 0:
             return None

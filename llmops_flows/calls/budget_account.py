@@ -1,4 +1,4 @@
-"""A budget, and its account: what was spent, and what calls under way may cost."""
+"""A budget, and its account: the amount spent, and the reservations of calls in progress."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Budget(BaseModel):
     """Limits of spending over all threads, processes and machines. Operational: no part of an identity.
 
     Attributes:
-        usd, tokens: of calls to models, those of evaluators and embedders included; a call that could exceed a limit
-            does not start. 0: only stored answers. None: no limit.
+        usd, tokens: limits of the calls to models, including those of evaluators and embedders. A call that could
+            exceed a limit does not start. 0: only stored answers. None: no limit.
         minutes: time after which no call starts.
     """
 
@@ -80,7 +80,7 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The reserved maximum cost of a call under way; its owner renews it before `until` (`time.time()`)."""
+    """The reserved maximum cost of a call in progress. Its owner renews it before `until` (`time.time()`)."""
 
     amount: Amount
     until: float
@@ -88,13 +88,13 @@ class Hold:
 
 @dataclass(slots=True)
 class Account:
-    """What was spent from one budget.
+    """The account of one budget.
 
     Attributes:
-        opened: `time.time()` when it was opened.
-        spent: what calls have cost; where the cost is unknown, their maximum.
+        opened: `time.time()` when the account was opened.
+        spent: the cost of all settled calls. A call of unknown cost counts with its maximum.
         unknown: number of calls of unknown cost.
-        holds: reservations by their owners, not settled yet.
+        holds: owner to reservation that is not settled yet.
     """
 
     opened: float
@@ -104,7 +104,7 @@ class Account:
 
     @property
     def taken(self) -> Amount:
-        """What was spent or is reserved."""
+        """The amount that is spent or reserved."""
         return sum((hold.amount for hold in self.holds.values()), self.spent)
 
     def lost(self, now: float) -> dict[str, Hold]:
@@ -132,7 +132,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What was spent of a budget. `unknown`: number of calls that count with their maximum cost."""
+    """The amount spent of a budget. `unknown`: number of calls that count with their maximum cost."""
 
     budget: Budget
     usd: float
@@ -141,7 +141,7 @@ class Statement:
     unknown: int
 
     def data(self) -> dict[str, Any]:
-        """Plain data: name of each limit to limit, spent and left."""
+        """Name of each limit to its limit, spent and left, as plain data."""
         data: dict[str, Any] = {}
         for name, limit in self.budget:
             if limit is not None:

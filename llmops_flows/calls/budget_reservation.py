@@ -20,7 +20,7 @@ T = TypeVar("T")
 log = logging.getLogger("llmops_flows.budget")
 
 LEASE = 15.0
-"""Seconds after which a reservation of a process that died on another machine no longer makes others wait."""
+"""Seconds after which the reservation of a process that died on another machine expires."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
 _CONTINUE = "finished answers are stored; run the same command again to continue"
 _NO_ACCOUNT = (
@@ -61,7 +61,7 @@ class BudgetMeter:
 
     @asynccontextmanager
     async def reserve(self, max_cost: Amount) -> AsyncIterator[Reservation]:
-        """Reserve the maximum cost of one call. Waits while calls under way may turn out to leave enough for it.
+        """Reserve the maximum cost of one call. Waits while settling other calls may free enough of the budget.
 
         Raises:
             BudgetExceeded: the budget does not allow the call.
@@ -78,7 +78,7 @@ class BudgetMeter:
             reservation.settle(None if reservation.sent else Amount())
 
     def _reserve(self, max_cost: Amount) -> Reservation | None:
-        """A reservation; None while other calls may leave enough for it. Raises BudgetExceeded."""
+        """A reservation; None while the settlement of other calls may free enough. Raises BudgetExceeded."""
         self._check_time()
         limits = self._limits(max_cost)
         if not limits:
@@ -86,7 +86,7 @@ class BudgetMeter:
         owner = new_owner()
 
         def hold(account: Account) -> bool:
-            account.holds.pop(owner, None)  # the ledger may repeat this after a lost connection
+            account.holds.pop(owner, None)  # the ledger may call this again after a lost connection
             now, taken = time.time(), account.taken
             if all(getattr(taken, name) + cost <= limit for name, limit, cost in limits):
                 account.holds[owner] = Hold(max_cost, now + LEASE)
@@ -117,7 +117,7 @@ class BudgetMeter:
             log.warning("the cost of a call could not be booked; its maximum counts: %s", error)
 
     def statement(self) -> Statement:
-        """What was spent until now. Raises StoreError."""
+        """The amount spent until now. Raises StoreError."""
         account = self._change(lambda account: account)
         minutes = (self._clock.now() - self._opened) / 60
         unknown = account.unknown + len(account.lost(time.time()))
@@ -129,7 +129,7 @@ class BudgetMeter:
             raise BudgetExceeded(f"budget.minutes={minutes:g} is used up; {_CONTINUE}")
 
     def _exceeded(self, name: str, spent: int, cost: int) -> BudgetExceeded:
-        """The error of a call. All calls raise the first one's message, so that it is reported once."""
+        """The error of a call. All calls raise the message of the first, so that it is reported once."""
         limit = f"budget.{name}={getattr(self.budget, name):.15g}"
         if spent:
             amounts = f"{format_amount(name, spent)} spent, next call may cost {format_amount(name, cost)}"
@@ -160,7 +160,7 @@ class BudgetMeter:
         return self._ledger.change(self._account, changed)
 
     def _renew_while_reserved(self, owner: str) -> None:
-        """Renew a reservation as long as its call is under way."""
+        """Renew a reservation until its call is settled."""
         with self._lock:
             self._reserved.add(owner)
             if self._renewal is None:
@@ -187,9 +187,9 @@ class BudgetMeter:
 
 
 class Reservation:
-    """The reserved maximum cost of one request. Set `sent` before the request goes out.
+    """The reserved maximum cost of one request. Set `sent` before sending the request.
 
-    Unless `settle` was called, a request that was not sent costs nothing, and one that was sent its maximum.
+    Without a call of `settle`, a request costs its maximum if it was sent, and nothing otherwise.
     """
 
     def __init__(self, meter: BudgetMeter, owner: str, max_cost: Amount) -> None:
@@ -208,5 +208,5 @@ class Reservation:
 
 
 def format_amount(name: str, amount: int) -> str:
-    """An amount of a limit (`usd`, `tokens`) for people."""
+    """An amount of a limit (`usd`, `tokens`) as text."""
     return f"{amount / NANO:.3g}" if name == "usd" else f"{amount}"

@@ -21,16 +21,16 @@ from .gate import GATE, Gate, ServiceCall
 
 T = TypeVar("T")
 _POLL = 0.1
-"""Seconds after which a waiting thread looks again whether its stage call was cancelled."""
+"""Seconds between two checks whether the stage call was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What service calls inside a stage call share with it.
+    """The gate, budget and deadline of a stage call, which its service calls use.
 
     Attributes:
-        gate: what the calls pass.
-        meter: the budget that they are charged to; None: no budget.
+        gate: the call gate.
+        meter: the budget that the calls are charged to; None: no budget.
         deadline: `time.monotonic()` by which the stage call ends.
         cancelled: whether the caller of the stage has stopped waiting.
     """
@@ -64,12 +64,12 @@ def call_service(
 ) -> T:
     """`Gate.call` for a plain function in a thread: runs on the background loop, and blocks until it has an answer.
 
-    Gate, budget, deadline and cancellation are those of the stage call that this thread works for.
+    Uses the gate, budget, deadline and cancellation of the current stage call.
 
     Args:
         backend, limits, send: as in `ServiceCall`.
-        max_cost: the most that one request can cost.
-        cost: what a request has cost, by its answer; None: unknown.
+        max_cost: the maximum cost of one request.
+        cost: returns the cost of a request from its answer; None: unknown.
 
     Raises:
         BackendError, DeadlineExceeded, BudgetExceeded: as `Gate.call`.

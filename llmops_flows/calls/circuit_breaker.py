@@ -1,4 +1,4 @@
-"""A circuit breaker: stops requests to a backend that keeps failing, and probes it now and then."""
+"""A circuit breaker: stops requests to a backend that keeps failing, and probes it at intervals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class Breaker:
     """Opens after `failures` failures in a row; then admits one probe per `cool_down` seconds until one succeeds.
 
-    Takes the time as an argument (`now`): any clock that only moves forward.
+    Methods take the current time as `now`, from any monotonic clock.
     """
 
     def __init__(self, failures: int, cool_down: float) -> None:
@@ -19,7 +19,7 @@ class Breaker:
         self._probing = False
 
     def open_for(self, now: float) -> float:
-        """Seconds until the next request is admitted; 0 when it is admitted now."""
+        """Seconds until the next request is admitted; 0 if it is admitted now."""
         if self._opened is None:
             return 0.0
         left = self._opened + self._cool_down - now
@@ -28,25 +28,25 @@ class Breaker:
         return self._cool_down if self._probing else 0.0
 
     def start(self) -> bool:
-        """A request starts. True when it is the probe; its sender calls `end_probe` when it is over."""
+        """Record the start of a request. Returns True for a probe, whose sender calls `end_probe` afterwards."""
         if self._opened is None:
             return False
         self._probing = True
         return True
 
     def end_probe(self) -> None:
-        """The probe is over, with whatever result."""
+        """Record the end of the probe, whether it succeeded or failed."""
         self._probing = False
 
     def succeeded(self) -> None:
-        """The backend has answered, a refusal included."""
+        """Record an answer of the backend. A refusal counts as an answer."""
         self.failures_in_row, self._opened, self.last_error = 0, None, ""
 
     def failed(self, now: float, error: str, *, since: float, busy: bool = False) -> None:
-        """The backend failed a request that was sent at `since`.
+        """Record the failure of a request that was sent at `since`.
 
-        busy: the backend was overloaded (429). Of requests that overlap, only one counts then: twenty that are
-        refused together show no more than one.
+        Args:
+            busy: the backend was overloaded (429). Requests that overlap then count as one failure.
         """
         if busy and since < self._last_failure:
             return

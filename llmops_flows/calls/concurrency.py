@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 
 class FairSemaphore:
-    """A semaphore of which each caller names the limit. Belongs to one event loop."""
+    """A semaphore whose limit each caller passes. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._holders = 0
@@ -17,11 +17,11 @@ class FairSemaphore:
 
     @asynccontextmanager
     async def acquire(self, limit: int | None, *, first: bool = False) -> AsyncIterator[None]:
-        """Hold the semaphore for the length of the block.
+        """Hold the semaphore within the block.
 
         Args:
-            limit: how many may hold it at once (None: no limit).
-            first: wait before callers that have not started, for a call that has started and whose time runs.
+            limit: the maximum number of concurrent holders; None: no limit.
+            first: go to the front of the queue, for a retry of a call that has started.
         """
         await self._wait(limit, first)
         try:

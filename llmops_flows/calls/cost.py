@@ -1,4 +1,4 @@
-"""What a call may cost at most, and what it has cost."""
+"""The maximum cost of a call, and its actual cost."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .budget_account import Amount
 from .budget_reservation import BudgetMeter
 
 NOT_BILLED = frozenset({400, 401, 402, 403, 404, 405, 413, 422, 429})
-"""HTTP statuses of a service that has done no work for the request."""
+"""HTTP statuses of requests that services do not bill."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallCost:
-    """The budget that each request is charged to, its maximum, and its cost by the answer (None: unknown)."""
+    """The budget of a request, its maximum cost, and a function from its answer to its cost (None: unknown)."""
 
     meter: BudgetMeter
     max_cost: Amount
@@ -28,7 +28,7 @@ class CallCost:
 
 
 def stage_cost(stage: Stage, inputs: Sequence[Mapping[str, Any]], meter: BudgetMeter | None) -> CallCost | None:
-    """The cost of one call of a stage for all these inputs; None where it is free, or without a budget."""
+    """The cost of one call of a stage for these inputs; None if the call is free or has no budget."""
     if meter is None:
         return None
     max_cost = Amount.of(reduce(add_usage, map(stage.max_cost, inputs), Usage()))
@@ -42,7 +42,7 @@ def stage_cost(stage: Stage, inputs: Sequence[Mapping[str, Any]], meter: BudgetM
 
 
 def _answers_cost(stage: Stage, answers: Sequence[Any]) -> Amount | None:
-    """The cost of answers by their usage. A service that reports no usage does not count as free."""
+    """The cost of answers, from their usage; None if a service reports no usage."""
     usages = [answer.usage if isinstance(answer, Outcome) else Usage() for answer in answers]
     if stage.backend and not all(usages):
         return None
@@ -50,7 +50,7 @@ def _answers_cost(stage: Stage, answers: Sequence[Any]) -> Amount | None:
 
 
 def error_cost(error: BaseException) -> Amount | None:
-    """What a request that failed has cost; None: unknown."""
+    """The cost of a request that failed; None: unknown."""
     if not isinstance(error, BackendError):
         return None
     if error.usage:

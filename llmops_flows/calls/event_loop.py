@@ -28,7 +28,7 @@ _pid = 0
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The loop of this process, started on first use (a forked child gets its own)."""
+    """The event loop of this process, started on first use. A forked child starts a new one."""
     global _loop, _pid, _thread
     with _lock:
         if _loop is None or _pid != os.getpid():
@@ -41,7 +41,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
 class BackgroundRun(Generic[T]):
     """A coroutine that runs on the background loop.
 
-    `future` is done when the coroutine has ended; after `cancel`, that is after its last `finally`.
+    `future` is done when the coroutine has ended, including its `finally` blocks after `cancel`.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:

@@ -25,9 +25,9 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StageError)
 
 RATE_MARGIN = 1.02
-"""Factor on the gap between requests: the network changes their distances a little."""
+"""Factor on the time between requests, since network latency varies."""
 _UNUSABLE = (401, 402, 429)
-"""Statuses of a service that refuses every request with this key: failures for the circuit breaker."""
+"""HTTP statuses of a service that refuses all requests with this key. The circuit breaker counts them as failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class ServiceCall(Generic[T]):
     """One call to a service, with its retries.
 
     Attributes:
-        backend: name of the service; calls to the same backend share its limits and its circuit breaker.
-        limits: how the service may be called.
-        send: sends one request, given the seconds that are left; is cancelled at the deadline.
-        parallel: how many calls the caller can serve at once, where that is less than `limits` allows.
-        allowance: requests that may still fail, where several calls try to give one answer.
-        until: when the caller stops waiting, by the gate's clock; time in the queue counts.
-        repeatable: whether a request may still be repeated (not after a part of the answer was shown).
-        cost: what each request is charged to; None: no budget.
+        backend: the name of the service; calls to the same backend share its limits and its circuit breaker.
+        limits: the limits of the service.
+        send: sends one request; takes the remaining seconds, and is cancelled at the deadline.
+        parallel: the concurrency limit of the caller, in addition to that of `limits`.
+        allowance: the number of requests that may fail, shared by the calls of a fallback chain.
+        until: the time of the gate's clock at which the caller stops waiting. Time in the queue counts.
+        repeatable: returns whether a retry is possible: not after a part of the answer was shown.
+        cost: the cost and budget of each request; None: no budget.
     """
 
     backend: str
@@ -63,10 +63,11 @@ class Gate:
     Args:
         failures: failures in a row after which a backend's circuit breaker opens.
         cool_down: seconds until one request probes the backend again.
-        clock, chance: time and randomness; tests pass their own.
+        clock: the source of time.
+        chance: returns a random number in [0, 1).
 
     Attributes:
-        processes: how many processes call the same services; each keeps to its share of the limits.
+        processes: the number of processes that call the same services; each uses its share of the limits.
     """
 
     def __init__(
@@ -85,21 +86,21 @@ class Gate:
         self._pid = os.getpid()
 
     def call(self, call: ServiceCall[T]) -> Coroutine[Any, Any, T]:
-        """The answer of `call.send`, within its limits. Cancelling ends it in every phase.
+        """The answer of `call.send`, within the limits of the call. The call can be cancelled at any time.
 
         Raises:
-            BackendError: the last error of the service, when another attempt did not or cannot help.
-            DeadlineExceeded: the time is used up.
+            BackendError: the last error of the service, after all attempts or if a retry cannot help.
+            DeadlineExceeded: the call exceeded its time limit.
             BudgetExceeded: the budget does not allow the request.
         """
         return _GatedCall(self, self._backend(call.backend), call).run()
 
     def semaphore(self, name: str) -> FairSemaphore:
-        """The semaphore of a component that is not a service but limits its concurrency."""
+        """The semaphore of a component that calls no service but limits its concurrency."""
         return self._backend(name).semaphore
 
     def _backend(self, name: str) -> Backend:
-        if self._pid != os.getpid():  # a forked child has a loop, and queues, of its own
+        if self._pid != os.getpid():  # a forked child has a new event loop
             self._backends, self._pid = {}, os.getpid()
         if name not in self._backends:
             self._backends[name] = Backend(name, Breaker(*self._breaker), self.clock)
@@ -144,12 +145,12 @@ class _GatedCall(Generic[T]):
             raise self.deadline_error() from self.last_error
 
     def left(self) -> float:
-        """Seconds that this call may still take."""
+        """The remaining seconds of this call."""
         timeout = self.call.limits.timeout
         return timeout if self.until is None else min(timeout, self.until - self.clock.now())
 
     def check(self, wait: float = 0.0) -> None:
-        """Raise if a request, or waiting so many seconds for it, is pointless."""
+        """Raise an error if the backend is not available within the remaining time. `wait`: seconds to wait for it."""
         error = self.backend.pause_error(wait, self.left())
         if error is not None:
             raise error from self.last_error
@@ -161,7 +162,7 @@ class _GatedCall(Generic[T]):
             raise error if self.last_error is None else _with_attempts(self.last_error, self.attempts)
 
     def start(self, timeout: asyncio.Timeout) -> None:
-        """The first request is admitted: the call's time runs from here."""
+        """Start the time limit of the call when its first request is admitted."""
         if self.started:
             return
         self.time = left = self.left()
@@ -169,7 +170,7 @@ class _GatedCall(Generic[T]):
         timeout.reschedule(asyncio.get_running_loop().time() + left)
 
     def reserved(self) -> AbstractAsyncContextManager[Reservation | None]:
-        """Around a request and the wait for its turn: a reservation of its maximum cost."""
+        """Reserve the maximum cost of a request. Covers the wait for the rate limit and the request."""
         cost = self.call.cost
         return nullcontext() if cost is None else cost.meter.reserve(cost.max_cost)
 
@@ -198,7 +199,7 @@ class _GatedCall(Generic[T]):
                 breaker.end_probe()
 
     def failed(self, error: StageError, sent: float) -> None:
-        """Count a request that failed. A request that was refused for its content shows that the backend works."""
+        """Count a failed request. A request that is refused for its content does not count for the circuit breaker."""
         self.allowance.failed(self.backend.name)
         breaker, now = self.backend.breaker, self.clock.now()
         if not isinstance(error, BackendError):
@@ -211,7 +212,7 @@ class _GatedCall(Generic[T]):
             breaker.succeeded()
 
     def pause(self, error: BackendError) -> float:
-        """Seconds until the next attempt. Raises the error when there is none."""
+        """Seconds until the next attempt. Raises the error if no further attempt is allowed."""
         again = _retryable(error) and self.call.repeatable() and self.attempts < self.call.limits.attempts
         if not again or not self.allowance.allows(self.backend.name):
             raise _with_attempts(error, self.attempts)
@@ -224,13 +225,13 @@ class _GatedCall(Generic[T]):
         return max(own, requested)
 
     def deadline_error(self) -> DeadlineExceeded:
-        """The error of a call whose time is used up."""
+        """The error of a call that exceeded its time limit."""
         if not self.started:
             return DeadlineExceeded(f"{self.backend.name}: the deadline passed before a request could be sent")
         before = f"; previous attempt: {self.last_error}" if self.last_error else ""
         message = f"{self.backend.name} did not answer within {self.time:.3g} s; raise limits.timeout{before}"
         error = _with_attempts(DeadlineExceeded(message), self.attempts)
-        if self.sent is not None:  # a request was under way
+        if self.sent is not None:  # a request was in progress
             self.failed(error, self.sent)
         return error
 

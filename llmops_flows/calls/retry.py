@@ -1,4 +1,4 @@
-"""Retries: which statuses are final, how long to wait before the next attempt, how many attempts a call has."""
+"""The retry policy: final statuses, the pause before the next attempt, and the number of attempts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FINAL = frozenset({400, 401, 403, 404, 422})
 def parse_retry_after(value: str | None, *, now: float | None = None) -> float | None:
     """The seconds of a Retry-After header: from 0 (a date in the past) to one day.
 
-    None without a header, or where it cannot be parsed ("soon", "-5", "nan").
+    None without a header, or if it cannot be parsed ("soon", "-5", "nan").
 
     Args:
         value: the header: seconds (also fractions) or an HTTP date.
@@ -43,21 +43,21 @@ def parse_retry_after(value: str | None, *, now: float | None = None) -> float |
 
 
 def backoff(attempts: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after so many attempts: doubled each time, half of it random (`chance` returns [0, 1))."""
+    """Seconds to wait after a number of attempts: doubled each time, half of it random (`chance`: in [0, 1))."""
     longest = min(FIRST_PAUSE * 2.0 ** (attempts - 1), LONGEST_PAUSE)
     return longest * (0.5 + 0.5 * chance())
 
 
 class Allowance:
-    """The number of requests that may still fail for one call, with its retries and all of its fallbacks."""
+    """Limits the number of failed requests of one call, including its retries and fallbacks."""
 
     def __init__(self) -> None:
         self._failed: Counter[str] = Counter()
 
     def allows(self, backend: str) -> bool:
-        """Whether another request may go to the backend."""
+        """Whether another request to the backend is allowed."""
         return self._failed[backend] < PER_BACKEND and self._failed.total() < PER_CALL
 
     def failed(self, backend: str) -> None:
-        """A request to the backend has failed."""
+        """Count a failed request."""
         self._failed[backend] += 1

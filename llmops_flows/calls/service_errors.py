@@ -1,4 +1,4 @@
-"""Converts the exceptions of service clients to BackendError: status, Retry-After, whether to retry, no secrets."""
+"""Converts the exceptions of service clients to BackendError, with status, Retry-After and redacted message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STREAMED = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""The HTTP status of an error type that arrives within a stream."""
+"""Type of an error within a stream to its HTTP status."""
 _UNREACHABLE = ("APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "gaierror", "ClientError")
 _HINTS = {
     401: "; check the key in the environment variable that api_key_env names",
@@ -55,7 +55,7 @@ def backend_error(error: Exception, model: str, *, began: bool = False) -> Backe
 
 
 def _status(error: Exception) -> int:
-    """The HTTP status; for an error within a stream (whose status was 200) that of its type."""
+    """The HTTP status. An error within a stream, whose HTTP status is 200, has the status of its type."""
     if status := _http(error):
         return status
     body = _body(error)
@@ -65,7 +65,7 @@ def _status(error: Exception) -> int:
 
 
 def _http(error: Exception) -> int:
-    """The HTTP status of an error response; 0: there was none."""
+    """The HTTP status of an error response; 0 if the exception has none."""
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) and status >= 400 else 0
 
@@ -88,7 +88,7 @@ def _message(error: Exception) -> str:
 
 
 def _is_temporary(status: int, text: str) -> bool:
-    """Whether another attempt can help. A used-up quota does not come back by waiting."""
+    """Whether a retry can help. A retry does not help against an exhausted quota."""
     if any(mark in text.lower() for mark in _NO_QUOTA):
         return False
     return status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505))

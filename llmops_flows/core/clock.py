@@ -11,11 +11,11 @@ class Clock(Protocol):
     """A source of time."""
 
     def now(self) -> float:
-        """Seconds; never decreases."""
+        """The time in seconds. Never decreases."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds."""
+        """Wait for a number of seconds."""
         ...
 
 

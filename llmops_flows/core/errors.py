@@ -4,10 +4,10 @@ FlowError
 ├── ConfigError            a config is wrong; `problems` lists everything           (exit code 2)
 │   └── MissingExtra       a library of an optional extra is not installed
 ├── InputError             a flow was called with invalid inputs
-├── StageError             a stage failed on one record; the other records go on     (exit code 1)
+├── StageError             a stage failed on one record; the other records continue  (exit code 1)
 │   ├── GuardrailError     a guardrail with on_fail=exception refused the text
 │   ├── BackendError       a model, vector store or other service refused or failed
-│   └── DeadlineExceeded   the time of the call is used up
+│   └── DeadlineExceeded   the call exceeded its time limit
 ├── BudgetExceeded         the next call could exceed the budget
 └── StoreError             the store can be neither read nor written
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 
 class FlowError(Exception):
-    """Root of every error that llmops_flows raises on purpose."""
+    """The base class of all errors of llmops_flows."""
 
     def __init__(self, message: str = "", **details: Any) -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ class InputError(FlowError):
 
 
 class StageError(FlowError):
-    """A stage failed on one record. The other records of the batch go on."""
+    """A stage failed on one record. The other records of the batch continue."""
 
     stage: str = ""
 
@@ -96,10 +96,10 @@ class BackendError(StageError):
 
     Attributes:
         status: its HTTP status; 0: no response.
-        retry_after: the pause that the service requires, in seconds.
+        retry_after: seconds that the service asks the client to wait; None: not given.
         retryable: whether another attempt can help.
         began: whether a part of the answer may have arrived.
-        usage: what the call has cost, where that is known.
+        usage: tokens and cost of the call; empty if unknown.
     """
 
     status: int = 0
@@ -110,7 +110,7 @@ class BackendError(StageError):
 
 
 class DeadlineExceeded(StageError):
-    """The time of the call, retries included, is used up."""
+    """The call exceeded its time limit, which includes its retries."""
 
 
 class BudgetExceeded(FlowError):

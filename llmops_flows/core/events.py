@@ -25,7 +25,7 @@ class Event:
     """One event. `time` is `time.time()`; the kind decides which other fields are set.
 
     run_started: data has flow (name), identity, records (how many), config (plain data, may be absent),
-        host (what the surrounding application passed).
+        host (the object that the surrounding application passed).
     stage_started: stage, data has ids (of the records) and component (the stage itself).
     stage_progress: stage, data has done and of: distinct answers to compute, of all runs that execute together. The
         event belongs to one of these runs.
@@ -46,18 +46,19 @@ class Event:
 
 @runtime_checkable
 class Sink(Protocol):
-    """Listens to the events of runs. Called in order, from the runner's thread: be quick, or hand over.
+    """Receives the events of runs, in order and in the runner's thread, so `on` must return quickly.
 
-    What a sink raises never reaches the answer: it is reported once, as a warning; `lost` may say what it means
-    ("traces are not kept").
-    A sink of one run may say `live = True`: it shows pieces of the answer to a reader as they come. A call that fails
-    after its first piece is then not tried again, since what was read cannot be taken back.
+    An exception in a sink does not affect the answer. It is logged once as a warning; the optional attribute `lost`
+    describes the consequence ("traces are not kept").
+
+    A sink of a single run sets `live = True` if it shows tokens to a reader as they arrive. A call that fails after
+    its first token is then not retried.
     """
 
     def on(self, event: Event) -> None:
-        """Take one event."""
+        """Handle one event."""
         ...
 
     def close(self) -> None:
-        """No more events come."""
+        """Release resources. No further events follow."""
         ...

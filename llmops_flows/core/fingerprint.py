@@ -49,7 +49,7 @@ def address(value: Any) -> str:
 
 
 def content(path: Path) -> str:
-    """Address of the content of a file, or of all files of a folder (their names count, the folder's place does not).
+    """Address of the content of a file, or of the names and contents of all files of a folder.
 
     Raises:
         FileNotFoundError: the path does not exist.

@@ -32,7 +32,7 @@ class Composite(Part):
                 yield f"{prefix}{name}", part
 
     def missing_slots(self, given: set[str]) -> tuple[dict[str, list[str]], set[str]]:
-        """Slot to the stages that need it before it is written; and all slots that exist afterwards."""
+        """Missing slot to the stages that read it before it is written; and the slots that exist afterwards."""
         missing: dict[str, list[str]] = {}
         slots = set(given)
         for name, part in self.parts.items():
@@ -56,7 +56,7 @@ class Flow(Composite):
     """Stages that execute in order, over one record.
 
     Attributes:
-        name: what the flow is called in traces and results.
+        name: the name of the flow in traces and results.
         inputs: slots that the caller fills; a record may have more.
         stages: name to stage, in order.
     """
@@ -92,7 +92,7 @@ class Parallel(Composite):
 class Fallback(Composite):
     """Stages of which the first that does not fail answers, record by record. Holds stages and other Fallbacks.
 
-    The answer of a later stage is not stored: the first one is tried again next time.
+    The answer of a later stage is not stored, so the next run tries the first stage again.
     """
 
     ordered: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Names for the holders of leases, which tell whether the holding process has ended."""
+"""Names of lease holders. A name contains the process id, so that a dead holder can be recognized."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ class Limits(BaseModel):
         timeout: seconds for one call, with its retries and the pauses between them. Waiting for the concurrency or
             rate limit before the first request does not count.
         attempts: requests per backend, the first included.
-        requests_per_minute, parallel: what the service allows (None: no limit).
+        requests_per_minute: the rate limit of the service; None: no limit.
+        parallel: the concurrency limit of the service; None: no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

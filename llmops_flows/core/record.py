@@ -29,8 +29,8 @@ class Message(TypedDict):
 class Usage(TypedDict, total=False):
     """Tokens and money of one or more model calls, with LangChain's usage_metadata names.
 
-    Of the input tokens, `input_token_details` says how many were `cache_read` and `cache_creation`; of the output
-    tokens, `output_token_details` how many were `reasoning`.
+    `input_token_details` counts the input tokens of type `cache_read` and `cache_creation`; `output_token_details`
+    counts the output tokens of type `reasoning`.
     """
 
     input_tokens: int
@@ -62,7 +62,7 @@ def _sum(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Slot:
-    """One value of a record: known by its address; loaded and decoded only when it is needed.
+    """One value of a record, identified by its address, and loaded and decoded when it is first needed.
 
     `stage` is the name of the stage that wrote it ("" for an input).
     """
@@ -112,12 +112,12 @@ State = Literal["computed", "known", "similar", "shared", "skipped", "failed"]
 
 @dataclass(slots=True)
 class Span:
-    """What one stage did for one record.
+    """One execution of a stage for one record.
 
     Attributes:
-        held: the slots that it read and wrote.
+        held: the slots that the stage read and wrote.
         took: seconds that computing the answer took, also for a known answer (whose `seconds` is 0).
-        loading: seconds in which it loaded a model or index for all later answers; not part of `seconds`.
+        loading: seconds spent on loading a model or index that later calls reuse; not part of `seconds`.
     """
 
     stage: str
@@ -141,9 +141,15 @@ class Span:
 class Record:
     """Slot name to value, with the spans of its stages.
 
-    A record is `live` until a stage fails (`error`), ends the flow with its answer (`ended` is its name), or the answer
-    of a similar question is used (`recalled`). While a guardrail requests another answer, `feedback` is its message to
-    the model, and `refusal` the answer if that does not help. `given` are the inputs, before stages overwrite them.
+    A record is `live` until a stage fails, a stage ends the flow early, or the answer of a similar question is reused.
+
+    Attributes:
+        error: the error of the stage that failed.
+        ended: the name of the stage that ended the flow early.
+        feedback: the message to the model when a guardrail requests another answer.
+        refusal: the answer if the model keeps failing the guardrail.
+        recalled: whether the answer of a similar question is reused.
+        given: the inputs, before stages overwrite them.
     """
 
     id: str
@@ -166,7 +172,7 @@ class Record:
 
     @property
     def name(self) -> tuple[str, str]:
-        """Its run and its id, unique together."""
+        """The id of the run and the id of the record, which are unique together."""
         return self.run, self.id
 
     @property

@@ -1,4 +1,4 @@
-"""Finds secrets by shape, name and the values of the environment, and masks them in what is written or sent."""
+"""Finds secrets by their format, their name, or their value in the environment, and masks them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib.parse import quote, quote_plus
 
 MASK = "[REDACTED]"
 
-# Each shape with literals of which every match contains one (in lower case): searching for those first is a hundred
-# times faster. Quantifiers are bounded, or possessive, so that no text of 50 KB takes longer than milliseconds.
+# Each pattern with literals (in lower case): every match contains one of them, and searching for the literals first is
+# a hundred times faster. Quantifiers are bounded or possessive: a text of 50 KB takes milliseconds.
 _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = tuple(
     (tuple(triggers.split()), pattern)
     for triggers, pattern in (
@@ -67,7 +67,7 @@ _SECRET_VARIABLE = re.compile(
 )
 _SHORTEST = 8
 _PLAIN = frozenset(("disabled", "required", "optional", "undefined", "changeme"))
-"""Common words that are long enough to be a secret."""
+"""Common values that are long enough to count as a secret, but are none."""
 _FRESH = 0.5
 """Seconds for which the values of the environment are cached."""
 _DEEPEST = 200
@@ -136,7 +136,7 @@ def _spans(text: str, known: re.Pattern[str] | None) -> Iterator[tuple[int, int]
     if names and len(low) == len(text):
         for word in names:
             yield from (match.span(2) for match in _at(word, low, text))
-    elif names:  # a letter becomes two in lower case, so that positions differ
+    elif names:  # some letters become two in lower case, which shifts positions
         yield from (match.span(2) for match in _compiled(_NAMED).finditer(text))
 
 
@@ -157,10 +157,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def redact_value(value: Any, *, _depth: int = 0) -> Any:
-    """Plain data with every secret replaced, in keys and values, however deep.
+    """Plain data with every secret replaced, in keys and values at any depth.
 
-    A value under a key that names a secret (`password`, `api_key` …) is always masked. What is not plain data becomes
-    text.
+    A value under a key that names a secret (`password`, `api_key` …) is always masked. Values that are not plain data
+    are converted to text.
     """
     if isinstance(value, str):
         return redact(value)
@@ -176,7 +176,7 @@ def redact_value(value: Any, *, _depth: int = 0) -> Any:
 
 
 def _under(key: str, value: Any, depth: int) -> Any:
-    """A value as it may be shown under its key. References to the environment are not secrets."""
+    """The redacted value of a key. References to environment variables are not secrets."""
     if not _names_secret(key):
         return redact_value(value, _depth=depth + 1)
     if isinstance(value, str):
@@ -211,7 +211,7 @@ def _counts(value: str) -> bool:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The forms of a secret in a text: as it is, in JSON, in a Python literal, in a URL, line by line."""
+    """The forms of a secret in a text: unchanged, in JSON, in a Python literal, in a URL, line by line."""
     yield value
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]

@@ -22,11 +22,11 @@ class DocumentLoader(Part, ABC):
 
     @abstractmethod
     def load(self) -> Iterator[Document]:
-        """Every document, in a stable order. A file that cannot be read is named in a warning; the others go on."""
+        """Every document, in a stable order. Logs a warning for each file that cannot be read, and skips it."""
 
 
 class Splitter(Part, ABC):
-    """Splits documents into passages. Passages keep the metadata; their ids are made unique by position."""
+    """Splits documents into passages. Passages keep the metadata; their position makes their ids unique."""
 
     @abstractmethod
     def split(self, documents: Sequence[Document]) -> list[Document]:
@@ -38,10 +38,15 @@ class Embedder(Part, ABC):
 
     @abstractmethod
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
-        """One row of length 1 per text. `query`: the texts are questions, for models that distinguish these.
+        """One row of length 1 per text. Blocks; called in batches from a thread.
 
-        Blocks; called in batches from a thread. An embedder of a service calls it by `call_service`, through the call
-        gate. Raises BackendError when the service fails.
+        An embedder that uses a service calls it with `call_service`, which passes the call gate.
+
+        Args:
+            query: whether the texts are questions, for models that embed questions and passages differently.
+
+        Raises:
+            BackendError: the service failed.
         """
 
 
@@ -56,7 +61,7 @@ class Retriever(Stage, ABC):
         """The passages for each question. Blocks; called from a thread, with many questions at once."""
 
     def ranked(self, questions: Sequence[str], call: Call) -> list[list[Document]]:
-        """As `retrieve`, for callers that need only the order: possibly without scores, and not to be modified."""
+        """Like `retrieve`, for callers that need only the order. Scores may be missing; do not modify the documents."""
         return self.retrieve(questions, call)
 
     def run(self, question: str, call: Call) -> list[Document]:
@@ -69,7 +74,7 @@ class Retriever(Stage, ABC):
 class Reranker(Stage, ABC):
     """documents, and usually question -> context: the documents or parts of them that the model reads, best first.
 
-    Subclasses define `run`, which returns documents. Each keeps the id and the metadata of the passage it comes from.
+    Subclasses define `run`, which returns documents. Each document keeps the id and metadata of its passage.
     """
 
     writes: ClassVar[str] = "context"
@@ -84,7 +89,7 @@ class Prompt(Stage, ABC):
 
 GuardedSlot = Literal["question", "answer"]
 _AROUND, _OTHER = 64, 16_000
-"""Tokens of a chat template around a list, and of a picture or file, which a short URL may refer to."""
+"""Upper bounds of the tokens of a chat template around a list, and of an image or file."""
 
 
 def most_tokens(data: Any) -> int:
@@ -103,9 +108,9 @@ class Prices(BaseModel):
     """US dollars per million tokens. Operational: no part of an identity.
 
     Attributes:
-        input, output: of input and output tokens (reasoning tokens are output).
-        cached_input: of input tokens from the service's cache; None: the price of input.
-        cache_write: of input tokens written to the service's cache; None: the price of input.
+        input, output: of input and output tokens; reasoning tokens count as output.
+        cached_input: of input tokens that are read from the service's cache; None: the price of input.
+        cache_write: of input tokens that are written to the service's cache; None: the price of input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -125,7 +130,7 @@ class Prices(BaseModel):
         return Usage(**{**usage, "cost_usd": spent / 1e6})
 
     def max_cost(self, input_tokens: int, output_tokens: int) -> Usage:
-        """The usage of so many tokens, with their maximum cost."""
+        """The usage of these numbers of tokens, with its maximum cost."""
         highest = max(self.input, self.cached_input or 0.0, self.cache_write or 0.0)
         total = input_tokens + output_tokens
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total)
@@ -144,13 +149,13 @@ class Model(Stage, ABC):
 
     Attributes:
         name: the model's name at its service; part of the identity.
-        temperature: 0 is deterministic; above, answers are stored only with a seed or a sample number.
+        temperature: 0 is deterministic; answers at a higher temperature are stored only with a seed or a sample number.
         max_tokens: the longest answer, in tokens.
         stop: strings that end the answer.
-        seed: makes a random answer repeatable.
+        seed: makes sampling repeatable.
         json_schema: JSON schema of the answer.
         prices, limits: operational; no part of the identity.
-        fallback: the model that answers when the service of this one fails; operational, since its answers are not
+        fallback: the model that answers when the service of this model fails; operational, since its answers are not
             stored.
     """
 
@@ -158,7 +163,7 @@ class Model(Stage, ABC):
     provider: ClassVar[str] = "local"
     """The provider of the model, as traces name it."""
     reports_to_callbacks: ClassVar[bool] = False
-    """Whether it reports to the callbacks of a surrounding LangChain application itself."""
+    """Whether the model reports to the callbacks of a surrounding LangChain application."""
     name: str
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
     max_tokens: Positive = 256
@@ -186,16 +191,15 @@ class Model(Stage, ABC):
 
 
 class Guardrail(Stage, ABC):
-    """Checks one slot, and passes, fixes or blocks it.
+    """Checks the value of a slot, and passes, fixes or blocks it.
 
     An input guardrail reads and writes `question`, an output guardrail `answer`; the Outcome's `verdict` is
     {"passed": bool, "action": "pass" | "fix" | "refrain" | "reask" | "noop",
     "failures": [{"validator", "message"}]}. Blocking (`refrain`) is an Outcome with `ends=True` whose value is the
-    refusal text; the runner writes it to `answer` whichever slot the stage writes. on_fail=exception raises
-    GuardrailError.
+    refusal text; the runner always writes it to `answer`. on_fail=exception raises GuardrailError.
 
     Attributes:
-        on: the slot that it checks and writes.
+        on: the slot that the guardrail checks and writes.
     """
 
     on: GuardedSlot = "answer"
@@ -205,10 +209,13 @@ class Guardrail(Stage, ABC):
         return self.on
 
     def releases(self, beginning: str, facts: Mapping[str, Any]) -> str:
-        """The part of a streamed answer that may be shown already, given its beginning.
+        """The part of a streamed answer that may be shown before the answer is complete.
 
-        `facts` holds the other slots that the guardrail reads. "" shows nothing, for guardrails that need the whole
-        answer.
+        Returns "" if the guardrail needs the complete answer.
+
+        Args:
+            beginning: the answer so far.
+            facts: the other slots that the guardrail reads.
         """
         return ""
 
@@ -216,8 +223,8 @@ class Guardrail(Stage, ABC):
 class Evaluator(Stage, ABC):
     """slots -> scores: a dict of metric name to a number in [0, 1], or None where the metric does not apply.
 
-    The scores are stored in the slot `scores/<name of the stage>`, so that several evaluators can run. What cannot be
-    scored is None; a failure raises: an error is never a score.
+    The scores are stored in the slot `scores/<name of the stage>`, so that several evaluators can run. Return None for
+    what cannot be scored, and raise an error for a failure.
     """
 
     writes: ClassVar[str] = "scores"
@@ -225,12 +232,12 @@ class Evaluator(Stage, ABC):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of its scores; () if they are not known in advance."""
+        """The names of the scores; () if they are not known in advance."""
         return ()
 
 
 class Agent(Stage, ABC):
-    """messages or question -> answer, by several model and tool calls of its own."""
+    """messages or question -> answer, with any number of model and tool calls."""
 
     writes: ClassVar[str] = "answer"
 

@@ -28,11 +28,12 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Part(BaseModel):
-    """A component of a flow. Its fields are its configuration; they are frozen and checked.
+    """The base class of components. The fields are the configuration; they are frozen and validated.
 
     Attributes:
-        version: raised when changed code changes answers. A user's own component is identified by its source instead.
-        requires: the libraries that it imports on first use.
+        version: increased when a code change affects answers. Components outside this package are identified by their
+            source code instead.
+        requires: the libraries that the component imports on first use.
         extra: the extra that installs them.
     """
 
@@ -60,11 +61,11 @@ class Part(BaseModel):
 
     @cached_property
     def configuration(self) -> str:
-        """The address of all fields, operational ones included: components with an equal one share loaded resources."""
+        """The address of all fields, operational ones included. Components with equal addresses share resources."""
         return address(self.fingerprint(include_operational=True))
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
-        """The identity as plain data, also for diffs. Override it to add what the fields do not contain."""
+        """The identity as plain data. Override it to add what the fields do not contain."""
         cls = type(self)
         return {
             "class": f"{cls.__module__}.{cls.__qualname__}",
@@ -76,7 +77,7 @@ class Part(BaseModel):
         }
 
     def problems(self) -> list[str]:
-        """What is wrong with this configuration beyond the types of its fields, without importing a library."""
+        """Errors in the configuration that the types of the fields do not cover. Imports no library."""
         return []
 
 
@@ -87,15 +88,15 @@ def _fields(cls: type[Part], include_operational: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer of a stage with more than its value.
+    """The value that a stage returns, with its usage, verdict and notes.
 
     Attributes:
         value: plain data.
-        usage: tokens and cost of the calls that it made.
+        usage: tokens and cost of the calls that the stage made.
         verdict: a guardrail's verdict (plain data).
-        ends: the value is the flow's final answer; later stages do not run.
-        retry: feedback with which the model is asked again (a guardrail's `reask`); if that does not help, the value
-            ends the flow.
+        ends: whether the value is the flow's final answer, so that later stages do not run.
+        retry: a guardrail's feedback (`reask`), with which the model runs again; if the retries
+            fail, the value ends the flow.
         cacheable: False if the value must not be reused (a refusal, a truncated answer).
         notes: plain facts for the trace (model name, finish reason).
     """
@@ -120,14 +121,14 @@ class Call:
     Attributes:
         stage, record: the names of the stage and the record.
         token: shows a part of the answer while it is generated.
-        cancelled: True once the caller has stopped waiting; long work checks it regularly.
-        sample: the number of this sample of a random answer (None: the only one).
+        cancelled: returns True once the caller has stopped waiting; long-running code checks it regularly.
+        sample: the number of this sample of a random answer; None: the run takes one sample.
         store, home: where vectors and built indexes are stored.
         deadline: `time.monotonic()` at which the call ends.
-        host: what the surrounding application passed.
-        ask: `await call.ask(stage, inputs)` returns the Outcome of another stage, which is looked up, gated and stored
-            like any. Add its usage to your own. Only in coroutines: a blocking stage would hold its worker thread
-            while it waits for another one.
+        host: the object that the surrounding application passed.
+        ask: `await call.ask(stage, inputs)` returns the Outcome of another stage. The call uses the cache and the call
+            gate. Add the usage of the Outcome to that of the calling stage. Only for coroutines: a blocking stage would
+            hold its thread while it waits for a second thread.
     """
 
     stage: str = ""
@@ -149,9 +150,9 @@ class Stage(Part):
     `call` is the `Call`). `run` may be a coroutine; a plain function runs in a thread, or on the event loop if the
     class sets `inline` (for microseconds of work). It returns plain data or an `Outcome`.
 
-    A stage that is faster on many records defines `run_many(inputs, calls)` beside `run` (or instead of it, if it
-    overrides `reads`): `inputs` is a list of at most `batch` {slot: value}; it returns an answer or exception for each.
-    A class sets `gathered` if several stages write the same slot side by side (scores).
+    A stage that is faster on many records also defines `run_many(inputs, calls)`, or only that if it overrides `reads`.
+    `inputs` is a list of at most `batch` mappings of slot to value; `run_many` returns an answer or an exception for
+    each. A class sets `gathered` if several stages write the same slot (scores).
     """
 
     writes: ClassVar[str] = ""
@@ -182,12 +183,12 @@ class Stage(Part):
 
     @property
     def backend(self) -> str:
-        """The name of the service that answers; "": none. Such a stage has `limits`, and passes the call gate."""
+        """The service that the stage calls, through the call gate and within its `limits`; "": none."""
         return ""
 
     @property
     def max_concurrency(self) -> int | None:
-        """How many of its calls may run at once; None: as many as workers or limits allow."""
+        """The maximum number of concurrent calls; None: the number of workers, or `limits`."""
         return None
 
     @property
@@ -200,7 +201,7 @@ class Stage(Part):
         return False
 
     def max_cost(self, inputs: Mapping[str, Any]) -> Usage:
-        """The maximum usage of one call for these inputs; empty if it is free."""
+        """The maximum usage of one call with these inputs; empty if the call is free."""
         return Usage()
 
     def key(self, reads: Mapping[str, str], *, tenant: str = "", sample: int | None = None) -> str:

@@ -14,7 +14,7 @@ ERROR_SECONDS = 5.0
 class Entry:
     """The address of the value of a key, and facts about its computation (JSON bytes).
 
-    The facts `stage` and `tenant`, as the first writer set them, show people what a store holds.
+    The facts `stage` and `tenant` come from the process that stored the entry first.
     """
 
     address: str
@@ -46,23 +46,23 @@ class Store(Protocol):
     """
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        """Key to entry, for the keys that are known."""
+        """Known key to entry."""
         ...
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        """Address to bytes, for the addresses that are known; each value is checked against its address."""
+        """Known address to bytes. Each value is checked against its address."""
         ...
 
     def put(self, entries: Mapping[str, Entry], values: Mapping[str, bytes]) -> None:
-        """Store entries and values in one transaction; writing the same twice is harmless."""
+        """Store entries and values in one transaction. Idempotent."""
         ...
 
     def lease(self, keys: Sequence[str], owner: str, *, seconds: float) -> Mapping[str, Lease]:
-        """Acquire the right to compute `keys`; for each key the lease of `owner` or of the present holder."""
+        """Request leases on keys; returns for each key the lease of `owner` or of the current holder."""
         ...
 
     def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
-        """Release leases; `error` tells callers that wait for the keys why they failed."""
+        """Release leases; waiting callers read `error` as the reason for a failed computation."""
         ...
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StorageShare:
-    """The share of a stage or tenant in a store. A value that several share counts for each of them."""
+    """The entries and bytes of a stage or tenant in a store. A shared value counts for each stage and tenant."""
 
     entries: int
     bytes: int
@@ -86,7 +86,7 @@ class StoreStats:
         bytes: size of the values.
         oldest, newest: seconds since the least and the most recently used entry was used (to a day).
         leases: owner to the number of keys that it computes.
-        stages, tenants: stage or tenant to its share; the name is empty if the writer gave none.
+        stages, tenants: stage or tenant to its share; the name is empty if it is unknown.
     """
 
     entries: int
@@ -101,7 +101,7 @@ class StoreStats:
 
 @dataclass(frozen=True, slots=True)
 class LostEntry:
-    """A damaged entry, value or file: what it is, why, and the stage that will compute it again, if known."""
+    """A damaged entry, value or file: what it is, what is wrong, and the stage that computes it again, if known."""
 
     what: str
     why: str
@@ -111,7 +111,7 @@ class LostEntry:
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """The numbers of valid entries and values; key, address or file to what is damaged."""
+    """The numbers of valid entries and values; and key, address or file to the damaged item."""
 
     entries: int
     values: int
@@ -120,7 +120,7 @@ class VerificationReport:
 
 @dataclass(frozen=True, slots=True)
 class EvictionReport:
-    """What was removed; `stages`: stage to its number of entries."""
+    """The numbers of removed entries, values and bytes; `stages`: stage to its number of removed entries."""
 
     entries: int
     values: int
@@ -154,8 +154,8 @@ class MaintainedStore(Protocol):
         Evicted answers are computed again when they are needed.
 
         Args:
-            stage, tenant: remove only entries of these; sizes then count what belongs to them, and without a size or
-                an age everything that belongs to them is removed.
+            stage, tenant: remove only entries of this stage and tenant; `max_bytes` then applies to these entries.
+                Without `max_bytes` and `older_than`, all of them are removed.
             dry: remove nothing, only report.
         """
         ...

@@ -1,4 +1,4 @@
-"""Traces: what happened to a finished record, as plain data for exporters."""
+"""Traces: the execution of a finished record, as plain data for exporters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["retriever", "prompt", "model", "guardrail", "evaluator", "agent"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The span of one stage for one record, as exporters see it.
+    """The span of one stage for one record, as plain data for exporters.
 
     Attributes:
         stage: its name in the flow; dots separate the names of composites.
@@ -26,13 +26,13 @@ class Step:
         settings: its fields that are plain scalars.
         state: known (from the store), similar, computed, shared (computed for another record), skipped, failed.
         started: `time.time()`. seconds: 0 for a known answer. first_token: seconds after `started`.
-        took: seconds that computing the answer took, also for a known answer. loading: seconds before `started` in
-            which it loaded a model or index for all later answers.
-        inputs: slot to value. slot, output: the slot that it wrote, and the value. A lost value is None.
-        reads, address: the same values by their addresses.
+        took: seconds that computing the answer took, also for a known answer. loading: seconds before `started` that
+            were spent on loading a model or index that later calls reuse.
+        inputs: slot to value. slot, output: the slot that the stage wrote, and the value. A lost value is None.
+        reads, address: the addresses of inputs and output.
         usage: tokens and cost of this call; for a known answer, those of its computation.
         verdict: a guardrail's verdict. notes: plain facts (model, finish_reason).
-        error: what went wrong ("": nothing).
+        error: the message of the error ("": none).
     """
 
     stage: str
@@ -60,14 +60,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """One record that went through a flow, with its steps. Secrets are masked.
+    """The execution of a flow for one record, with its steps. Secrets are masked.
 
     Attributes:
         id: 32 hex digits; the `run_id` of the answer, the run id in LangSmith, the trace id in OpenTelemetry.
         run: the id of its run. record: the id of the record (in a question set: of the question).
         inputs: slot to value, as the caller filled them. outputs: slot to value at the end.
-        scores: metric to number, None where a metric does not apply. usage: of what was computed for this record.
-        error: what went wrong ("": nothing); error_kind: the class of the error.
+        scores: metric to number, None where a metric does not apply.
+        usage: tokens and cost of the answers that were computed for this record.
+        error: the message of the error ("": none); error_kind: the class of the error.
         ended: the stage that ended the flow early ("": none).
         config: address of the run's config (`TraceStore.config`). identity: address of the flow.
         choices: config group to chosen option, where known (`prompt: rag_support/v2`).
@@ -99,32 +100,37 @@ class Trace:
 
 
 class Exporter(Part, ABC):
-    """Delivers finished traces to another system, in a process of its own, never in the path of an answer.
+    """Delivers finished traces to another system. Runs in a separate process, so that no answer waits for it.
 
-    It reads keys and endpoints from the environment when it delivers. `shutdown_timeout`: seconds that it may continue
-    after the application has ended; the rest is delivered at the next start.
+    It reads keys and endpoints from the environment when it delivers.
+
+    Attributes:
+        shutdown_timeout: seconds for which delivery may continue after the application has ended. The remaining traces
+            are delivered at the next start.
     """
 
     shutdown_timeout: ClassVar[float] = 20.0
 
     @abstractmethod
     def deliver(self, traces: Sequence[Trace]) -> list[str]:
-        """Send traces; returns the ids of those that arrived (the others are sent again later).
+        """Send traces, and return the ids of those that arrived. The others are sent again later.
 
-        Sending a trace twice must be harmless: it happens when the process is killed after sending. May block for
-        seconds. Raises BackendError, with the response, if nothing can be delivered now.
+        Must be idempotent: a trace is sent twice if the process is killed after sending. May block for seconds.
+
+        Raises:
+            BackendError: nothing can be delivered now; with the response of the service.
         """
 
     def delivers(self, host: Any) -> bool:
-        """False if the application around the flow delivers the same traces itself. host: `Call.host`."""
+        """False if the surrounding application delivers the same traces. host: `Call.host`."""
         return True
 
     def destination(self, flow: str) -> Mapping[str, Any]:
-        """What is fixed when a trace is made (a project), since other applications may deliver from the same outbox."""
+        """Settings that are stored with a trace (a project), since another application may deliver it."""
         return {}
 
     def prepare(self) -> None:
-        """Import what `deliver` needs, before the first trace."""
+        """Import the libraries that `deliver` needs, before the first trace."""
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
@@ -134,7 +140,7 @@ class Exporter(Part, ABC):
 class StageDescription:
     """The role and class of a stage, the slot that it writes, and its plain settings.
 
-    identity: the digest of `described`, which is everything that decides its answers (`Part.described`).
+    identity: the digest of `described`; see `Part.described`.
     """
 
     kind: Kind = "stage"
@@ -158,9 +164,11 @@ def _derived(run: str, record: str) -> str:
 
 
 def to_stored(record: Record, stages: Mapping[str, StageDescription], about: Mapping[str, Any]) -> dict[str, Any]:
-    """A finished record as it is stored: values by their addresses.
+    """The stored form of a finished record, with addresses in place of values.
 
-    about: run, flow, identity, config, tenant, tags, choices, destinations; `started` of the run.
+    Args:
+        about: the fields that all traces of a run share: run, flow, identity, config, tenant, tags, choices,
+            destinations, started.
     """
     started = about["started"]
     inputs = {name: slot.address for name, slot in record.given.items()}
@@ -232,7 +240,7 @@ def matches_address(address: str, data: object) -> bool:
 
 
 def from_stored(stored: Mapping[str, Any], values: Mapping[str, Any]) -> Trace:
-    """The trace of its stored form; a value that is not in `values` is None."""
+    """The trace with this stored form. Values that are not in `values` are None."""
 
     def fill(slots: Mapping[str, str]) -> dict[str, Any]:
         return {name: values.get(address) for name, address in slots.items()}
