@@ -1,4 +1,4 @@
-"""An attempt: one stage call, or one batch of calls, run in a thread or as a coroutine, once or repeatedly."""
+"""An attempt: executes one stage call or one batch of calls, in a thread or as a coroutine, with its retries."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Attempt:
     """Runs a stage for one call, or its `run_many` for a batch.
 
     Args:
-        stage: what is run.
-        calls: one call; with `batch`, those of the batch.
-        context: what stages execute with.
-        allowance: requests that may still fail for this answer.
-        batch: use `run_many`.
+        stage: the stage.
+        calls: one call; with `batch`, the calls of the batch.
+        context: what all stages share.
+        allowance: limits the failed requests of this answer.
+        batch: call `run_many` instead of `run`.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Attempt:
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[Callable[[Any], None]]:
-        """Hold the semaphore and the reservation of a stage that calls no service; the gate holds those of others.
+        """Hold the semaphore and the reservation of a stage that calls no service. For others, the gate holds them.
 
-        Yields what books the cost of the answer.
+        Yields a function that books the cost of the answer.
         """
         if self.stage.backend:
             yield lambda answer: None
@@ -75,7 +75,7 @@ class Attempt:
         return nullcontext() if self.is_coroutine else threads.semaphore.acquire(threads.workers)
 
     def run(self) -> Awaitable[Any]:
-        """The answer: through the gate where the stage calls a service, else directly."""
+        """The answer of the stage, through the call gate if the stage calls a service."""
         if not self.stage.backend:
             return self.send()
         first = self.calls[0]
@@ -94,7 +94,7 @@ class Attempt:
         )
 
     def send(self, seconds: float | None = None) -> Awaitable[Any]:
-        """Run the stage once, in a thread or as a coroutine; seconds: how long it may take."""
+        """Run the stage once, in a thread or as a coroutine. `seconds`: the time limit."""
         self.count += 1
         ended = threading.Event()
         calls = [_limited(call.call, seconds, ended) for call in self.calls]
@@ -129,18 +129,18 @@ class Attempt:
 
 
 def _limited(call: Call, seconds: float | None, ended: threading.Event) -> Call:
-    """A call with the deadline and the end of one attempt."""
+    """The call, with the deadline and the cancellation of one attempt."""
     if seconds is None:
         return call
     return replace(call, deadline=time.monotonic() + seconds, cancelled=lambda: ended.is_set() or call.cancelled())
 
 
 def arguments(stage: Stage, inputs: Mapping[str, Any], call: Call) -> dict[str, Any]:
-    """What a stage's `run` is called with."""
+    """The arguments of a stage's `run`."""
     given = {slot: inputs[slot] for slot in stage.reads if slot in inputs}
     return {**given, "call": call} if stage.wants_call else given
 
 
 def as_outcome(answer: Any) -> Outcome:
-    """What a stage returned, as an Outcome."""
+    """The answer of a stage as an Outcome."""
     return answer if isinstance(answer, Outcome) else Outcome(answer)

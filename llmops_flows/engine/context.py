@@ -1,4 +1,4 @@
-"""What all stages of a runner execute with: cache, stores, call gate, threads and budget."""
+"""What all stages of a runner share: cache, stores, call gate, threads and budget."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ExecutionContext:
 
     Attributes:
         cache: which questions count as equal, and whether answers are looked up at all.
-        store: where answers are stored; None: nowhere, answers last for the run.
-        vectors: where embeddings are stored, also when answers are not.
+        store: where answers are stored; None: only in memory, for the run.
+        vectors: where embeddings are stored, even if answers are not.
         home: folder for built indexes and other artifacts.
         tenant: answers are never shared between tenants.
-        gate: what every call to a service passes.
+        gate: the call gate of all calls to services.
         threads: where blocking stages run.
-        budget_meter: what calls are charged to; None: no budget.
-        warn: takes a topic and a message, and logs one message for each topic.
+        budget_meter: the budget that calls are charged to; None: no budget.
+        warn: takes a topic and a message, and logs the first message of each topic.
     """
 
     cache: CachePolicy

@@ -1,4 +1,4 @@
-"""Computes stage calls: inline, one by one side by side, or in batches, with fallbacks."""
+"""Computes stage calls: inline on the event loop, concurrently, or in batches, with fallbacks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Finish = Callable[[StageResult], None]
 
 
 def execute(chain: Chain, calls: Sequence[StageCall], context: ExecutionContext, finish: Finish) -> Awaitable[None]:
-    """Compute calls by the first stage of a chain, where it fails by the next; `finish` takes each result at once.
+    """Compute calls with the first stage of a chain; a call that fails goes to the next stage.
 
-    Errors are passed to `finish`, never raised; only cancellation of the run is raised.
+    `finish` receives each result as soon as it is known, errors included. Only cancellation of the run is raised.
     """
     stage = chain[0].stage
     if type(stage).run_many is not None and (len(calls) > 1 or not hasattr(type(stage), "run")):
@@ -38,7 +38,7 @@ def execute(chain: Chain, calls: Sequence[StageCall], context: ExecutionContext,
 
 
 async def _execute_inline(chain: Chain, calls: Sequence[StageCall], context: ExecutionContext, finish: Finish) -> None:
-    """Run the stage on the event loop, call by call."""
+    """Run the stage on the event loop, one call after the other."""
     name, stage = chain[0].name, chain[0].stage
     for call in calls:
         call.stopwatch.start()
@@ -65,7 +65,7 @@ async def _execute_all(chain: Chain, calls: Sequence[StageCall], context: Execut
 async def _execute_one(
     chain: Chain, call: StageCall, context: ExecutionContext, finish: Finish, failures: Sequence[Failure] = ()
 ) -> None:
-    """One call. `failures`: the stages before the chain, and their errors."""
+    """Compute one call. `failures`: the stages that failed before, and their errors."""
     name, allowance, failed = (failures[0][0] if failures else chain[0]).name, Allowance(), list(failures)
     while chain:
         alternative = chain[0]
@@ -88,9 +88,9 @@ async def _execute_one(
 
 
 async def _execute_batches(chain: Chain, calls: Sequence[StageCall], context: ExecutionContext, finish: Finish) -> None:
-    """Batch after batch by `run_many`. A batch that fails as a whole fails each of its calls.
+    """Compute calls with `run_many`, one batch after the other. If `run_many` raises, all calls of the batch fail.
 
-    The calls that failed go to the next stage of the chain, one by one.
+    Failed calls go to the next stage of the chain, one by one.
     """
     alternative = chain[0]
     for start in range(0, len(calls), alternative.stage.batch):
@@ -129,14 +129,14 @@ def _check_inputs(stage: Stage, call: StageCall) -> None:
 
 
 def _ends_run(error: BaseException) -> bool:
-    """Whether this cancels the run, and not only one stage that was cancelled or that left by sys.exit."""
+    """Whether the run is cancelled, not only a stage that was cancelled or that called sys.exit."""
     task = asyncio.current_task()
     cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
     return cancelled or isinstance(error, GeneratorExit)
 
 
 def as_flow_error(error: BaseException, call: Call) -> FlowError:
-    """The error with the name of its stage; for an unexpected exception, with the line of user code that raised it."""
+    """The error with the name of its stage. An unexpected exception also names the line of user code that raised it."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, FlowError):

@@ -1,4 +1,4 @@
-"""Fallbacks: which stages may answer in place of one that fails, and what their answers and errors say."""
+"""Fallbacks: which stages answer in place of one that fails, and the notes and errors that this adds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from llmops_flows.core.stage import Outcome, Stage
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One of the stages that may give an answer, in order.
+    """A stage of a fallback chain.
 
     Attributes:
         name: the name under which its answer is recorded.
         stage: the stage.
-        service_only: it answers only for errors of a service, not for mistakes in the code of the stage before it.
+        service_only: whether it answers only after errors of a service, not after errors in the code of a stage.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Alternative:
     service_only: bool = False
 
     def covers(self, error: FlowError) -> bool:
-        """Whether it may answer after this error. No stage answers for one that the budget does not allow."""
+        """Whether the stage may answer after this error. No stage answers after BudgetExceeded."""
         if self.service_only:
             return isinstance(error, (BackendError, DeadlineExceeded))
         return not isinstance(error, BudgetExceeded)
@@ -36,7 +36,7 @@ Failure = tuple[Alternative, FlowError]
 
 
 def alternatives(name: str, part: Stage | Fallback, *, service_only: bool = False) -> list[Alternative]:
-    """A stage with its `fallback` and the fallbacks of that; or all stages of a `Fallback` with theirs."""
+    """The chain of a stage and its nested `fallback` stages, or of all stages of a `Fallback`."""
     if isinstance(part, Fallback):
         return [a for inner, stage in part.leaves(f"{name}.") for a in alternatives(inner, stage)]
     fallback = getattr(part, "fallback", None)
@@ -53,9 +53,9 @@ def following(chain: Sequence[Alternative], error: FlowError) -> Sequence[Altern
 
 
 def annotate(outcome: Outcome, stage: Stage, attempts: int, failures: Sequence[Failure]) -> Outcome:
-    """The outcome, with notes on which model answered, after how many attempts, and for which stage.
+    """The outcome, with notes: the model that answered, the number of attempts, and the stage that failed.
 
-    The answer of a fallback is not cacheable: the stage that it answers for is tried again next time.
+    The answer of a fallback is not cacheable, so the next run tries the first stage again.
     """
     notes = dict(outcome.notes)
     if hasattr(stage, "name") and (stage.backend or failures):
@@ -70,7 +70,7 @@ def annotate(outcome: Outcome, stage: Stage, attempts: int, failures: Sequence[F
 
 
 def combined_error(failures: Sequence[Failure]) -> FlowError:
-    """One error for a chain of stages that all failed: the first one's, with the others in its message."""
+    """The error of a chain whose stages all failed: the first error, with the others in its message."""
     (_, first), *others = failures
     if not others:
         return first
@@ -82,5 +82,5 @@ def combined_error(failures: Sequence[Failure]) -> FlowError:
 
 
 def label(stage: Stage) -> str:
-    """A stage's name for people: that of its model, else its class."""
+    """The display name of a stage: the name of its model, or its class."""
     return str(getattr(stage, "name", "") or type(stage).__name__)

@@ -1,4 +1,4 @@
-"""Plans of runs: what they would compute, found by looking every key up; and checks of what they did compute."""
+"""Plans of runs: the answers that they would compute. Checks compare a plan with the answers that were computed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .stage_executor import FlowStep, Groups, StageExecutor
 
 @dataclass(slots=True)
 class StagePlan:
-    """What one stage would do: the distinct answers that are known, and those to compute.
+    """The plan of one stage: the distinct answers that are known, and those to compute.
 
     Attributes:
         known: key to the stage, with the span of its known answer.
@@ -31,14 +31,14 @@ class StagePlan:
     records: int = 0
 
     def add(self, other: StagePlan, store: str = "") -> None:
-        """Add the plan of other runs. Equal answers count once within a `store`, the name of where they are stored."""
+        """Add the plan of other runs. Equal answers count once per `store`, the name of their store."""
         self.known |= {f"{store}{key}": entry for key, entry in other.known.items()}
         self.new |= {f"{store}{key}": stage for key, stage in other.new.items()}
         self.records += other.records
 
 
 class _PlanningExecutor(StageExecutor):
-    """Instead of computing an answer, writes a placeholder: an address made of its key."""
+    """Writes a placeholder, which is an address made of the key, instead of computing an answer."""
 
     async def _compute(self, step: FlowStep, groups: Groups) -> None:
         for key, records in groups.items():
@@ -54,9 +54,9 @@ def _is_placeholder(address: str) -> bool:
 
 
 async def plan(context: ExecutionContext, runs: Sequence[Run]) -> dict[str, StagePlan]:
-    """Stage to its plan. Execution computes at most this much; less where different inputs turn out to be equal.
+    """Stage to its plan. Execution computes fewer answers if inputs turn out to be equal.
 
-    Uses up the records of the runs. Does not foresee guardrails that block or ask again.
+    The records of the runs cannot be used afterwards. The plan assumes that no guardrail blocks or retries.
     """
     executor = _PlanningExecutor(context, runs, lambda event: None)
     await Schedule(executor, runs).run()
@@ -75,14 +75,14 @@ async def plan(context: ExecutionContext, runs: Sequence[Run]) -> dict[str, Stag
 
 @dataclass(slots=True)
 class PlanOutcome:
-    """What became of one stage's plan: planned = computed + equal + known + unreached.
+    """The comparison of one stage's plan with its execution: planned = computed + equal + known + unreached.
 
     Attributes:
-        planned: answers that a plan would have listed as to be computed.
-        computed: those that were computed.
-        equal: those whose inputs turned out to be equal to others.
-        known: those that turned out to be known.
-        unreached: those that were not needed, because a guardrail or a failure ended the record before.
+        planned: the number of answers that the plan lists as new.
+        computed: planned answers that were computed.
+        equal: planned answers whose inputs were equal to those of others.
+        known: planned answers that were known at the time of execution.
+        unreached: planned answers that were not needed, because a guardrail or a failure ended the record.
     """
 
     planned: int = 0
@@ -96,11 +96,11 @@ class PlanOutcome:
 
 
 _ENDED = " ended"
-"""Pseudo-slot of a record that a stage has ended."""
+"""Pseudo-slot with the address of the answer that ended the record early."""
 
 
 class PlanCheck:
-    """Compares what finished runs did with what a plan of them would have listed."""
+    """Compares finished runs with the plan that they would have had."""
 
     def __init__(self) -> None:
         self._stores: dict[str, _StorePlan] = {}
@@ -108,7 +108,7 @@ class PlanCheck:
     def add(self, runs: Sequence[Run], store: str | None = None) -> None:
         """Add the records of runs that executed together.
 
-        store: the name of where they store answers, so that others find them; None: nowhere.
+        store: the name of the store that the runs share with others; None: no shared store.
         """
         self._stores.setdefault(store or f"#{len(self._stores)}", _StorePlan()).add(runs)
 
@@ -139,7 +139,7 @@ class _StorePlan:
 
     def _follow(self, record: Record, flow: Mapping[str, Stage], stages: Mapping[str, Stage]) -> None:
         """Follow a record through its flow, with placeholders for answers that were not known before."""
-        first: dict[str, Span] = {}  # without the repetitions that a guardrail asked for, which no plan foresees
+        first: dict[str, Span] = {}  # without retries after a guardrail, which a plan does not contain
         for span in record.spans:
             if span.key:
                 first.setdefault(span.stage, span)
@@ -155,7 +155,7 @@ class _StorePlan:
     def _plan(
         self, name: str, stage: Stage, addresses: Mapping[str, str], record: Record, first: Mapping[str, Span]
     ) -> str:
-        """The address of an answer that was known; for any other a placeholder, which is added to the plan."""
+        """The address of a known answer, or a placeholder that is added to the plan."""
         span = first.get(name)
         reads = {slot: addresses[slot] for slot in stage.reads if slot in addresses}
         if any(_is_placeholder(address) for address in reads.values()):

@@ -17,11 +17,11 @@ class Run:
     """One run. Several may execute together, as the points of a sweep do.
 
     Attributes:
-        flow: what the records go through.
-        records: filled in while the run executes; they belong to this run alone.
-        evaluators: stages that score the records afterwards; where one fails, the answer still stands.
+        flow: the flow.
+        records: the records, which the execution fills in. A record belongs to one run.
+        evaluators: stages that score the records afterwards. A failing evaluator does not affect the answer.
         id: the id of this run.
-        config: its config as plain data, for the sinks.
+        config: the config of the run as plain data, for the sinks.
         choices: config group to chosen option, for the sinks.
     """
 

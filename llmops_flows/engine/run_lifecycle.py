@@ -1,4 +1,4 @@
-"""The life of runs that execute together: from the first event to the last."""
+"""Executes runs together, from their first event to their last."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ async def execute_runs(
     only: Sequence[str] | None = None,
     live: bool = False,
 ) -> None:
-    """Execute runs; what several of them need is computed once.
+    """Execute runs. An answer that several of them need is computed once.
 
     Args:
-        context: what the stages execute with.
-        runs: their records are filled in.
-        emit: takes the events.
-        host: what the surrounding application passes to the stages.
-        only: slots whose values are loaded in the end; by default question and answer.
-        live: whether a reader sees the tokens.
+        context: what all stages share.
+        runs: the runs, whose records are filled in.
+        emit: receives the events.
+        host: an object that the surrounding application passes to the stages.
+        only: slots whose values are loaded at the end; by default question and answer.
+        live: whether tokens are shown to a reader as they arrive.
     """
     executor = StageExecutor(context, runs, emit, host, live=live)
     started = time.perf_counter()

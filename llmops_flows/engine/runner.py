@@ -1,4 +1,4 @@
-"""The runner: executes flows, from plain and asynchronous code. Nothing else executes a flow."""
+"""The runner, which executes flows from synchronous and asynchronous code."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ _WORKERS = 8
 
 
 class Runner:
-    """Executes flows, over one record or thousands, from plain or asynchronous code, by the same coroutine.
+    """Executes flows over one or many records, from synchronous or asynchronous code.
 
     Args:
-        store: where answers are stored; None: nowhere, answers last for the run.
+        store: where answers are stored; None: only in memory, for the run.
         home: folder for built indexes and other artifacts.
-        sinks: listeners to the events of every run.
+        sinks: receive the events of every run.
         cache: which questions count as equal, and whether answers are looked up at all.
         tenant: answers are never shared between tenants.
-        workers: how many blocking stages run at once; a stage with a concurrency limit of its own keeps to that.
-        gate: what every call to a service passes; by default the gate of this process.
-        budget_meter: what calls are charged to; None: no budget.
+        workers: the maximum number of blocking stages that run at once. A stage with `max_concurrency` uses that limit
+            instead.
+        gate: the call gate of all calls to services; by default the gate of this process.
+        budget_meter: the budget that calls are charged to; None: no budget.
 
     A runner may be used from many threads and many event loops at once. `close` it, or use it in a `with` block.
     """
@@ -67,22 +68,22 @@ class Runner:
         )  # fmt: skip
 
     def run(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
-        """`arun` for plain code, in any thread, also where an event loop is running."""
+        """`arun` for synchronous code, in any thread, even if an event loop is running."""
         run_sync(self._execution(flow, records, **options))
         return list(records)
 
     async def arun(self, flow: Flow, records: Sequence[Record], **options: Any) -> list[Record]:
         """Execute the flow over the records, which are filled in and returned. From any event loop.
 
-        A record that fails has an `error`; the others go on. Cancelling keeps every finished answer.
+        A record that fails has an `error`; the others continue. Cancelling keeps every finished answer.
 
         Args:
-            evaluators: stages that score the records afterwards; where one fails, the answer still stands.
+            evaluators: stages that score the records afterwards. A failing evaluator does not affect the answer.
             run: the id of this run; by default a new one.
             config: the config of the run as plain data, for the sinks.
-            sinks: further listeners, for this run only.
-            host: what the surrounding application passes to the stages as `call.host`.
-            only: slots whose values are loaded in the end; by default question and answer.
+            sinks: additional sinks for this run.
+            host: an object that the stages receive as `call.host`.
+            only: slots whose values are loaded at the end; by default question and answer.
         """
         await run_async(self._execution(flow, records, **options))
         return list(records)
@@ -92,11 +93,11 @@ class Runner:
         return BackgroundRun(self._execution(flow, records, **options))
 
     def run_all(self, runs: Sequence[Run], *, sinks: Sequence[Sink] = ()) -> None:
-        """Execute many runs together, from plain code: what several of them need is computed once."""
+        """Execute many runs together, from synchronous code. An answer that several of them need is computed once."""
         run_sync(self._execute(runs, sinks))
 
     def plan(self, runs: Sequence[Run]) -> dict[str, StagePlan]:
-        """Stage to the distinct answers that `run_all` would find and would compute. Executes nothing."""
+        """Stage to the distinct answers that `run_all` would reuse and compute. Executes nothing."""
         return run_sync(plan(self.context, runs))
 
     def _execution(

@@ -15,7 +15,7 @@ from .run import Run
 from .stage_executor import StageExecutor
 
 REASKS = 2
-"""How often a guardrail may send an answer back to the model before the answer counts as blocked."""
+"""How many retries a guardrail may request before the answer counts as blocked."""
 
 
 class Schedule:
@@ -54,7 +54,7 @@ class Schedule:
                 await self._reask(part, inner_name, records, inner)
 
     async def _reask(self, flow: Composite, guardrail: str, records: Sequence[Record], prefix: str) -> None:
-        """Where a guardrail rejects an answer: add its feedback to the messages, and run from the model on again."""
+        """After a guardrail rejects an answer, add its feedback to the messages, and run again from the model on."""
         names = list(flow.parts)
         before = reversed(names[: names.index(guardrail)])
         model = next((name for name in before if _is_model(flow.parts[name])), None)
@@ -72,8 +72,8 @@ class Schedule:
                 record.feedback, record.refusal, record.ended = "", None, f"{prefix}{guardrail}"
 
     async def _evaluate(self) -> None:
-        """Score the records that have an answer. A failing evaluator leaves its scores out and the answer alone."""
-        self.executor.host = None  # a judge's calls are not part of the application's own trace
+        """Score the records that have an answer. A failing evaluator does not affect the answer."""
+        self.executor.host = None  # the calls of a judge are not part of the application's trace
         requests: dict[str, list[tuple[Part, Sequence[Record]]]] = {}
         for run in self.runs:
             answered = [record for record in run.records if record.error is None]
@@ -97,7 +97,7 @@ def _by_stage_names(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _shared(parts: Sequence[tuple[Part, Sequence[Record]]]) -> list[tuple[Part, list[Record]]]:
-    """Each part once, with the records of all runs that have an equal one (operational fields included)."""
+    """Each distinct part (operational fields included), with the records of all runs that have it."""
     groups: dict[str, list[tuple[Part, list[Record]]]] = {}
     for part, records in parts:
         candidates = groups.setdefault(part.identity, [])

@@ -1,4 +1,4 @@
-"""Reuses the answer of an earlier, similar question, where the answers of all stages are known for it."""
+"""Reuses the answer of an earlier, similar question if the answers of all its stages are known."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SimilarQuestionCache(Protocol):
     def refresh(self) -> bool: ...
 
     def similar(self, questions: Sequence[str], scope: str, store: Store) -> list[list[tuple[str, float]]]:
-        """For each question the similar earlier ones of the scope with their similarity, best first."""
+        """For each question, the similar earlier questions of the scope with their similarity, best first."""
         ...
 
     def remember(self, questions: Sequence[str], scope: str, store: Store) -> None:
@@ -40,15 +40,14 @@ class SimilarQuestionCache(Protocol):
 
 
 Questions = dict[int, tuple[str, str]]
-"""`id()` of a record to its scope and its question, as it was before a stage rewrote it."""
+"""`id()` of a record to its scope and its original question, which a stage may rewrite."""
 
 
 async def reuse_similar(context: ExecutionContext, run: Run, executor: StageExecutor) -> Questions:
     """Answer records with the answers of similar earlier questions; the questions of the run, for `remember`.
 
-    Only the question may differ: the earlier one must have gone through the same flow (stages, prompts, models,
-    documents, policies), for the same tenant, with every other slot equal. The answers of all its stages must be
-    known; otherwise the question is computed, and stored under its own key.
+    Only the question may differ: flow (stages, prompts, models, documents, policies), tenant and all other slots must
+    be equal. If an answer of one of the stages is not known, the question is computed and stored under its own key.
     """
     cache, store = context.cache, context.store
     questions: Questions = {}
@@ -73,7 +72,7 @@ async def reuse_similar(context: ExecutionContext, run: Run, executor: StageExec
 
 
 async def remember(context: ExecutionContext, run: Run, questions: Questions) -> None:
-    """Let later questions find the ones that were answered. Blocked and failed ones are left out."""
+    """Add the answered questions to the cache. Blocked and failed questions are left out."""
     cache, store = context.cache, context.store
     if not isinstance(cache, SimilarQuestionCache) or store is None:
         return
@@ -91,7 +90,7 @@ async def remember(context: ExecutionContext, run: Run, questions: Questions) ->
 
 
 async def _in_thread(context: ExecutionContext, function: Callable[[], T]) -> T:
-    """Run a method of the cache in a thread; its embedder's calls pass the gate and are charged to the budget."""
+    """Run a method of the cache in a thread. The calls of its embedder use the call gate and the budget."""
 
     def run() -> T:
         with call_context(CallContext(context.gate, context.budget_meter)):
@@ -101,7 +100,7 @@ async def _in_thread(context: ExecutionContext, function: Callable[[], T]) -> T:
 
 
 def _scope(context: ExecutionContext, run: Run, record: Record) -> str:
-    """What must be equal for two questions to be compared: flow, tenant, sample, and every other slot that is read."""
+    """The digest of what two similar questions share: flow, tenant, sample, and all other slots that are read."""
     read = {slot for _, stage in run.flow.leaves() for slot in stage.reads}
     others = sorted((n, s.address) for n, s in record.slots.items() if n in read and n != "question")
     marks = [part for pair in others for part in pair]
@@ -117,7 +116,7 @@ def _scopes(context: ExecutionContext, run: Run) -> dict[str, list[Record]]:
 
 
 async def _reuse(context: ExecutionContext, run: Run, record: Record, question: str, similarity: float) -> bool:
-    """Use the earlier question's answer, if the answers of all stages are known; else leave the record unchanged."""
+    """Reuse the answer of an earlier question if the answers of all stages are known. Returns whether they are."""
     earlier = Record(record.id, {**record.slots, "question": Slot.of(question)}, record.sample)
     earlier_run = Run(run.flow, [earlier], id=run.id)
     executor = StageExecutor(context, [earlier_run], lambda event: None, known_only=True)

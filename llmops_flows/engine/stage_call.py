@@ -14,9 +14,9 @@ from llmops_flows.core.stage import Call, Outcome
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """When a stage call started (`time.time()`), and its seconds: in all, until the first token, and for loading.
+    """When a stage call started (`time.time()`), and its seconds: in total, until the first token, and for loading.
 
-    Time in which something was loaded for all later calls (a model, an index) is not part of `seconds`.
+    `seconds` does not include the time for loading a model or index that later calls reuse.
     """
 
     started: float
@@ -27,7 +27,7 @@ class StageTimes:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Measures a stage call from when it really starts; time in a queue does not count."""
+    """Measures a stage call. Time in a queue does not count."""
 
     started_at: float = 0.0
     started: float | None = None
@@ -35,17 +35,17 @@ class Stopwatch:
     loads: Loads = field(default_factory=Loads)
 
     def start(self) -> None:
-        """The work starts. A second attempt does not start the stopwatch again."""
+        """Start the stopwatch. A second attempt does not restart it."""
         if self.started is None:
             self.started_at, self.started = time.time(), time.perf_counter()
 
     def token(self) -> None:
-        """A part of the answer was shown."""
+        """Record that a part of the answer was shown."""
         if self.first_token is None:
             self.first_token = time.perf_counter()
 
     def read(self, calls: int = 1) -> StageTimes:
-        """The times until now, divided among so many calls of one batch."""
+        """The times until now, divided by the number of calls in the batch."""
         self.start()
         assert self.started is not None
         now = time.perf_counter()
@@ -63,9 +63,9 @@ class StageCall:
     Attributes:
         key: the address of the answer.
         inputs: slot to value.
-        call: what the stage is given as `call`.
+        call: the `Call` that the stage receives.
         stopwatch: measures the call.
-        live: whether a reader sees the tokens, so that a call must not be repeated after the first one.
+        live: whether tokens are shown to a reader, so that the call is not repeated after the first token.
     """
 
     key: str

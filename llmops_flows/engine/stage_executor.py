@@ -1,4 +1,4 @@
-"""Executes one stage over the records of one or many runs: known answers are used, equal keys are computed once."""
+"""Executes a stage over the records of one or many runs: reuses known answers, and computes equal keys once."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ Groups = dict[str, list[Record]]
 
 @dataclass(frozen=True, slots=True)
 class FlowStep:
-    """A stage of a flow, with the stages that answer where it fails.
+    """A stage of a flow, with its fallbacks.
 
-    fatal: whether its failure fails the record (that of an evaluator does not).
+    Attributes:
+        chain: the stage and its fallbacks, in order.
+        fatal: whether its failure fails the record. The failure of an evaluator does not.
     """
 
     chain: Sequence[Alternative]
@@ -49,20 +51,20 @@ class FlowStep:
         return self.chain[0].stage
 
     def cacheable(self, records: Sequence[Record]) -> bool:
-        """Whether its answers may be stored: random ones only with a seed or a sample number."""
+        """Whether answers may be stored: those of a random stage only with a seed or a sample number."""
         return not self.stage.random or all(record.sample is not None for record in records)
 
 
 class StageExecutor:
-    """Executes stages. Made for one execution of its runs.
+    """Executes stages. Use a new instance for each execution of runs.
 
     Args:
-        context: what the stages execute with.
+        context: what all stages share.
         runs: the runs, whose records go through the stages together.
-        emit: takes the events.
-        host: what the surrounding application passes to the stages.
+        emit: receives the events.
+        host: an object that the surrounding application passes to the stages.
         stopped: set when the caller stops waiting.
-        live: whether a reader sees the tokens.
+        live: whether tokens are shown to a reader as they arrive.
         known_only: compute nothing; a record whose answer is not known fails.
     """
 
@@ -88,14 +90,14 @@ class StageExecutor:
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
-        """The caller stops waiting: tell the running stages, and write deferred answers."""
+        """Signal running stages that the caller has stopped waiting, and write deferred answers."""
         self.stopped.set()
         self.answers.close()
 
     async def run_stage(
         self, name: str, part: Stage | Fallback, records: Sequence[Record], *, fatal: bool = True
     ) -> None:
-        """Execute a stage over records: use known answers, and compute each other key once."""
+        """Execute a stage over records: reuse known answers, and compute each remaining key once."""
         step = FlowStep(alternatives(name, part), fatal)
         runs = _by_run(records)
         for run, members in runs.items():
@@ -121,13 +123,13 @@ class StageExecutor:
         self.emit(Event(kind, run, time.time(), step.name, data={**data, "component": step.stage}))
 
     async def read(self, records: Sequence[Record], only: Sequence[str] | None) -> None:
-        """Load the values that the caller wants from the store; by default question, answer and scores."""
+        """Load the scores and the slots in `only` (by default question and answer) from the store."""
         for record in records:
-            wanted = [n for n in record.slots if n in (only or ("question", "answer")) or n.startswith("scores/")]
-            await self._load([(record, name) for name in wanted])
+            names = [n for n in record.slots if n in (only or ("question", "answer")) or n.startswith("scores/")]
+            await self._load([(record, name) for name in names])
 
     def _group(self, step: FlowStep, records: Sequence[Record]) -> Groups:
-        """Group records by key. A record that lacks a slot fails, or is skipped by evaluators."""
+        """Group records by key. A record that lacks a slot fails; an evaluator skips it."""
         groups: Groups = {}
         for record in records:
             missing = [slot for slot, required in step.stage.reads.items() if required and slot not in record.slots]
@@ -176,7 +178,7 @@ class StageExecutor:
                             self._fail(step, record, result, StageTimes(time.time(), 0.0), key)
 
     def _progress(self, step: FlowStep, groups: Groups) -> Iterator[None]:
-        """Report each time that another one of the distinct answers is there."""
+        """Each step emits that one more of the distinct answers is known."""
         run, total = next(iter(groups.values()))[0].run, len(groups)
         for done in itertools.count(1):
             self.emit(Event("stage_progress", run, time.time(), step.name, data={"done": done, "of": total}))
@@ -204,7 +206,7 @@ class StageExecutor:
         return StageCall(key, {slot: record.slots[slot].value for slot in slots}, call, stopwatch, self.live)
 
     async def _load(self, slots: Sequence[tuple[Record, str]]) -> None:
-        """Load values that are known by address only. One that the store has lost is computed again."""
+        """Load values of which only the address is known. A value that the store has lost is computed again."""
         absent = [(record, name) for record, name in slots if not record.slots[name].loaded]
         if not absent:
             return
@@ -217,9 +219,9 @@ class StageExecutor:
                 await self._compute_again(record, slot)
 
     async def _compute_again(self, record: Record, lost: Slot) -> None:
-        """Compute for one record an answer whose address is known but whose bytes are lost.
+        """Compute an answer whose address is known but whose bytes are lost, for one record.
 
-        The stage reads what it read then, also where a later stage has written the slot since.
+        The stage reads the values that it read before, even if a later stage has overwritten the slots.
         """
         step = FlowStep(alternatives(lost.stage, self.stages[record.run, lost.stage]))
         span = next(s for s in reversed(record.spans) if s.stage == lost.stage and s.address == lost.address)
@@ -237,10 +239,10 @@ class StageExecutor:
         record.slots = {**current, **{n: slot for n, slot in record.slots.items() if slot.stage == lost.stage}}
 
     async def _call_stage(self, name: str, record: Record, stage: Stage, inputs: Mapping[str, Any]) -> Outcome:
-        """The outcome of a stage that the stage `name` calls itself, such as the model of a judge or an agent.
+        """The outcome of a stage that the stage `name` calls, such as the model of a judge or an agent.
 
-        The call is looked up, gated and stored like any stage; no event reports it. Its cost is in the outcome's
-        usage (nothing, if the answer was known), which the caller adds to its own. Raises the error of the stage.
+        The call uses the cache and the call gate, and emits no events. The usage of the outcome is its cost, and is
+        empty if the answer was known; the caller adds it to its own usage. Raises the error of the stage.
         """
         nested = Record.of(record.id, inputs, sample=record.sample)
         run = Run(Flow(stages={name: stage}, inputs=tuple(inputs)), [nested], id=record.run)
@@ -263,7 +265,7 @@ class StageExecutor:
     def _finish(
         self, step: FlowStep, records: Sequence[Record], result: StageResult, *, cacheable: bool, deferred: bool = False
     ) -> None:
-        """Store a computed answer, and write it to every record that waits for it."""
+        """Store a computed answer, and write it to every record that needs it."""
         key, times = result.call.key, result.times
         error = result.error
         if result.outcome is not None:

@@ -13,11 +13,11 @@ from llmops_flows.calls.concurrency import FairSemaphore
 T = TypeVar("T")
 
 _MAX_THREADS = 256
-"""Stages with a concurrency limit of their own may need more threads than workers. Threads start on demand."""
+"""Stages with `max_concurrency` may need more threads than workers. Threads start on demand."""
 
 
 class Threads:
-    """A thread pool with a semaphore of `workers`, for callers without a concurrency limit of their own."""
+    """A thread pool, with a semaphore of `workers` for stages without `max_concurrency`."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

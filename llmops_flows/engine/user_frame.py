@@ -1,4 +1,4 @@
-"""Where an exception was raised: the user's own line for the message, the traceback below the engine for the trace."""
+"""Where an exception was raised: the line of user code for messages, and a shortened traceback for traces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 def user_frame(error: BaseException) -> str:
-    """The innermost line of user code in the traceback, as `components/mine.py:12 in run`; "" without one.
+    """The innermost line of user code in the traceback, as `components/mine.py:12 in run`; "" if it has none.
 
     User code is outside this package, the standard library and installed packages.
     """
@@ -29,7 +29,7 @@ def user_frame(error: BaseException) -> str:
 
 
 def traceback_note(error: FlowError) -> dict[str, str]:
-    """The note for a trace: the traceback of an unexpected exception and its causes, from the call of the stage on."""
+    """The trace note of an unexpected exception: its traceback and causes, starting at the call of the stage."""
     cause = error.__cause__
     if cause is None or not hasattr(error, "kind"):
         return {}

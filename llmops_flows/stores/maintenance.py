@@ -1,4 +1,4 @@
-"""Maintenance that every store offers: statistics, verification, and eviction of what is old or too much."""
+"""Maintenance of stores: statistics, verification, and eviction by age and size."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from llmops_flows.core.store import Entry, EvictionReport, LostEntry, StorageSha
 from .seal import seal_matches
 
 TOUCH_SECONDS = 86_400.0
-"""Age at which a read updates an entry's time of last use: at most one write a day for an entry in use."""
+"""Age at which a read updates the time of last use, so that an entry is written at most once a day."""
 BATCH = 500
-"""Rows that one call reads or deletes, which is how long other processes wait."""
+"""Maximum rows that one call reads or deletes. Other processes wait for one call at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryUsage:
-    """An entry, the address of its value, seconds since its last use (accurate to a day), and who computed it."""
+    """An entry: the address of its value, seconds since its last use (to a day), and the stage and tenant."""
 
     key: str
     address: str
@@ -33,7 +33,7 @@ class EntryUsage:
 
 
 class MonotonicClock:
-    """The time of day, but never earlier than before: if the clock is set back, later entries are still younger."""
+    """The wall-clock time, but never decreasing, so that the order of entries survives a clock that is set back."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -64,18 +64,18 @@ class StoreMaintenance(ABC):
 
     @abstractmethod
     def check_entries(self, keys: Sequence[str]) -> tuple[dict[str, Entry], list[str]]:
-        """For up to BATCH keys: the entries whose seals match, and the keys of those whose seals do not."""
+        """For up to BATCH keys: the entries with valid seals, and the keys of the damaged entries."""
 
     @abstractmethod
     def check_values(self, addresses: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
-        """For up to BATCH addresses: the values that match theirs, and the addresses of those that do not."""
+        """For up to BATCH addresses: the values that match their addresses, and the addresses of the damaged values."""
 
     @abstractmethod
     def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
-        """Delete up to BATCH entries, and those of the values that no entry refers to."""
+        """Delete up to BATCH entries, and up to BATCH values unless an entry refers to them."""
 
     def compact(self) -> None:  # noqa: B027  # most stores have nothing to do
-        """Return the space of deleted rows, if the store does not do so by itself."""
+        """Return the disk space of deleted rows, if the store does not do so automatically."""
 
     # -- offered to callers ----------------------------------------------------------------------------------------
 
@@ -172,13 +172,13 @@ def entry_usage(key: str, address: str, meta: Any, age: float) -> EntryUsage:
 
 
 def valid_values(values: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
-    """The values that match their addresses, and the addresses of those that do not."""
+    """The values that match their addresses, and the addresses of the damaged values."""
     good = {a: data for a, data in values.items() if type(data) is bytes and digest(data) == a}
     return good, [address for address in values if address not in good]
 
 
 def valid_entries(key: bytes, rows: Iterable[Sequence[Any]]) -> tuple[dict[str, Entry], list[str]]:
-    """From rows that begin with key, address, meta and seal: the entries whose seals match, the keys of the others."""
+    """The entries with valid seals, and the keys of the others. Rows begin with key, address, meta and seal."""
     good, bad = {}, []
     for name, address, meta, stored, *_ in rows:
         if seal_matches(stored, key, "entry", name, address, meta):
@@ -224,7 +224,7 @@ def _select_evicted(
         too_large = max_bytes is not None and size > max_bytes
         if too_old or too_large:
             evicted.append(use)
-            max_bytes = 0 if too_large else max_bytes  # no smaller, less recently used entry takes its space
+            max_bytes = 0 if too_large else max_bytes  # smaller entries that were used less recently are evicted too
             continue
         retained.add(use.address)
         max_bytes = None if max_bytes is None else max_bytes - size

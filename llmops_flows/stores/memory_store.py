@@ -1,4 +1,4 @@
-"""A store in memory, for tests and for flows that should store nothing on disk."""
+"""A store in memory, for tests and for flows that store nothing on disk."""
 
 from __future__ import annotations
 
@@ -121,4 +121,4 @@ class MemoryStore(StoreMaintenance):
                     self._values.pop(address, None)
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing."""

@@ -19,8 +19,9 @@ T = TypeVar("T")
 
 
 class PostgresPool:
-    """As many connections as threads use at once; an idle one is reused. `docs/decisions/plumbing.md` says why not
-    `psycopg_pool`.
+    """Opens a connection for each concurrent transaction, and reuses idle connections.
+
+    `docs/decisions/plumbing.md` explains why this is not `psycopg_pool`.
 
     Args:
         config: the server.

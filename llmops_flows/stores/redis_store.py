@@ -50,7 +50,7 @@ _DELETE_FORGED = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL'
 
 
 class RedisStore(ServerStore):
-    """Rows may disappear at any time (evicted by the server, lost in a restart), and are then computed again."""
+    """Rows that the server evicts, or loses in a restart, are computed again."""
 
     def __init__(self, config: ServerStoreConfig) -> None:
         self._redis = RedisClient(config)
@@ -106,7 +106,7 @@ class RedisStore(ServerStore):
 
     def change(self, name: str, work: Callable[[bytes | None], tuple[bytes | None, T]]) -> T:
         full_name = self._name("a", name)
-        while True:  # until no other process changes the account meanwhile; one of them succeeds each time
+        while True:  # until no other process changes the account in between; each round, one process succeeds
             row: bytes = self._redis.run(partial(self._client.get, full_name)) or b""
             data, result = work(read_account(self._key, name, row[:SEAL_BYTES], row[SEAL_BYTES:]) if row else None)
             if data is None:
@@ -159,7 +159,7 @@ class RedisStore(ServerStore):
         return owners
 
     def delete_rows(self, keys: Sequence[str], addresses: Sequence[str]) -> None:
-        """Deletes also values that an entry refers to by now: such an entry counts as unknown, and is recomputed."""
+        """Also delete values that a new entry refers to: such an entry counts as unknown, and is computed again."""
         names = [*(self._name("e", key) for key in keys), *(self._name("v", address) for address in addresses)]
 
         def delete() -> None:
@@ -199,7 +199,7 @@ class RedisStore(ServerStore):
         return seal(self._key, "lease", key, owner, error) + owner.encode() + b"\n" + error
 
     def _with_value(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-        """Those of the entries that have their value. Records once a day that they are in use."""
+        """The entries whose values exist. Updates their time of last use once a day."""
         keys = list(entries)
 
         def query() -> list[Any]:

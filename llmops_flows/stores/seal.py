@@ -1,4 +1,4 @@
-"""Seals the rows of a store: a row that is changed, moved, or copied from another store does not match its seal."""
+"""Seals the rows of a store, so that a row that was changed, moved, or copied from another store is detected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmops_flows.core.errors import StoreError
 SEAL_BYTES = 32
 """Bytes of a key, and of a seal."""
 ACCOUNT_SECONDS = 30 * 86_400.0
-"""How long the account of a budget is stored after its last change."""
+"""Seconds for which the account of a budget is stored after its last change."""
 
 
 def seal(key: bytes, *parts: str | bytes) -> bytes:
@@ -25,7 +25,7 @@ def seal(key: bytes, *parts: str | bytes) -> bytes:
 
 
 def seal_matches(stored: Any, key: bytes, table: str, *parts: Any) -> bool:
-    """Whether a row is as it was written: its parts are text, the last one bytes, and the stored seal matches."""
+    """Whether a row is unchanged: its parts are text, the last one is bytes, and the stored seal matches."""
     *texts, data = parts
     if type(stored) is not bytes or type(data) is not bytes or any(type(text) is not str for text in texts):
         return False
@@ -33,9 +33,9 @@ def seal_matches(stored: Any, key: bytes, table: str, *parts: Any) -> bool:
 
 
 def read_account(key: bytes, name: str, stored: Any, data: Any) -> bytes:
-    """The account of a row. Raises StoreError if its seal does not match: then the amount spent is unknown."""
+    """The account of a row. Raises StoreError if its seal does not match, since the amount spent is then unknown."""
     if not seal_matches(stored, key, "account", name, data):
-        raise StoreError(f"the account {name!r} of a budget is damaged: no call begins; start the command again")
+        raise StoreError(f"the account {name!r} of a budget is damaged: no call starts; run the command again")
     account: bytes = data
     return account
 
@@ -43,7 +43,7 @@ def read_account(key: bytes, name: str, stored: Any, data: Any) -> bytes:
 def sealing_key(path: Path) -> bytes:
     """The key of a store (32 bytes, mode 0600), created by the first process that needs it.
 
-    Whoever can read the key can forge answers: permissions that a copy or a backup has widened are narrowed.
+    A process that can read the key can forge answers, so permissions that a copy or a backup has widened are reset.
 
     Raises:
         StoreError: the file holds something else.
@@ -73,7 +73,7 @@ def write_key(path: Path, key: bytes) -> None:
 
 
 def _create_key(path: Path) -> None:
-    """Create a key, unless another process has created it meanwhile."""
+    """Create a key, unless another process creates it at the same time."""
     draft = _write_draft(path, secrets.token_bytes(SEAL_BYTES))
     try:
         os.link(draft, path)

@@ -26,7 +26,7 @@ class ServerStore(StoreMaintenance):
     """A store whose rows are sealed with a key that the server does not know.
 
     Rows that do not match their seal or address are dropped and counted in `counters` (`bad_seal`, `bad_value`). A
-    lost connection is reopened once, so every operation may run twice without harm.
+    lost connection is reopened once, so every operation is idempotent.
 
     Raises:
         ConfigError: the environment has no URL, or the sealing secret is too short.
@@ -38,7 +38,7 @@ class ServerStore(StoreMaintenance):
         self._config = config
         self.counters: Counter[str] = Counter()
         self._key = _namespace_key(config.namespace, config.seal_env, config.key)
-        # Rows that are sealed with another key are in another space, so that no process drops another one's rows.
+        # Each key has its own space, so that processes with another key do not drop its rows.
         self._space = f"{config.namespace}/{seal(self._key, 'space', b'').hex()[:12]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,9 +84,9 @@ def server_url(url_env: str, example: str) -> str:
 def _namespace_key(namespace: str, seal_env: str, path: Path) -> bytes:
     """The key that seals the rows of a namespace.
 
-    It is derived from the secret in the environment variable, which all machines that share answers have; else from
-    a key file of this machine, so that it shares no answers with other machines. With the server's password but
-    without the key, an attacker can delete rows, but cannot write any row that is accepted.
+    It is derived from the secret in the environment variable, which machines that share answers have in common. Without
+    a secret, it is derived from a key file of this machine, which then shares no answers with others. An attacker with
+    the server's password but without the key can delete rows, but cannot write a row that is accepted.
 
     Raises:
         ConfigError: the secret is too short.

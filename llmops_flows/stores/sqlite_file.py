@@ -64,10 +64,10 @@ class SQLiteFile:
         with self._lock:
             try:
                 if self.read_only:
-                    self._disconnect()  # it may have become writable
+                    self._disconnect()  # the file may have become writable
                 db = self._open()
                 if self.read_only:
-                    raise OSError(f"it can be read but not written{self._read_only_reason}")
+                    raise OSError(f"the file is read-only{self._read_only_reason}")
                 return transaction(db, work)
             except _ERRORS as error:
                 raise self._store_error(error) from error
@@ -105,7 +105,7 @@ class SQLiteFile:
             self._disconnect()
 
     def _store_error(self, error: Exception) -> StoreError:
-        # A read-only connection may read past the log of a writer: what looks like damage then is none.
+        # A read-only connection may miss the log of a writer, so the file may only seem damaged.
         if isinstance(error, sqlite3.Error) and is_corruption(error) and not self.read_only:
             try:
                 self._replace()

@@ -1,4 +1,4 @@
-"""Checks SQLite files for damage, and copies the rows of a damaged file that can still be read."""
+"""Checks SQLite files for damage, and copies the readable rows of a damaged file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote
 Row = tuple[Any, ...]
 
 BATCH = 500
-"""Rows that are copied in one transaction, which is how long other processes wait."""
+"""Rows that one transaction copies. Other processes wait for one transaction at most."""
 _BLOCKS = 256
 _HEADER = b"SQLite format 3\0"
 _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
@@ -26,7 +26,7 @@ _MAX_BYTES = 1 << 40
 
 
 def integrity_errors(path: Path, tables: Mapping[str, Sequence[str]], application: int = 0) -> list[str]:
-    """What is wrong with the structure of a file; [] if nothing is. Changes nothing.
+    """Errors in the structure of a file. Changes nothing.
 
     Args:
         path: the file.
@@ -50,7 +50,7 @@ def integrity_errors(path: Path, tables: Mapping[str, Sequence[str]], applicatio
 
 
 def path_problems(path: Path) -> list[str]:
-    """Why a configured path cannot be a SQLite file of ours: it is a folder, or a file of another kind."""
+    """Errors in a configured path that names a folder, or a file that is not a SQLite file."""
     if path.is_dir():
         return [f"path: {str(path)!r} is a folder; name a file in it"]
     try:
@@ -75,9 +75,9 @@ def move_aside(path: Path) -> Path:
 
 
 def readable_rows(old: Path, tables: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Row]]]:
-    """The rows of a damaged file that can be read: table and up to BATCH rows, some of them twice.
+    """The readable rows of a damaged file: table and up to BATCH rows. Some rows are returned twice.
 
-    The caller checks whether they are as they were written. A table is read in the order of its first column.
+    The caller checks the rows. A table is read in the order of its first column.
     """
     try:
         _pad(old)
@@ -117,7 +117,7 @@ def _pad(path: Path) -> None:
 
 
 def _remove_side_files(path: Path) -> None:
-    """Remove what SQLite created for reading."""
+    """Remove the files that SQLite created for reading."""
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and not log.stat().st_size:

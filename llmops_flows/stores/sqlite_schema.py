@@ -17,10 +17,10 @@ from .sqlite_transaction import transaction
 T = TypeVar("T")
 
 SCHEMA = 1
-"""Increased when the tables change. Files of an older schema are migrated; files of a newer one are left alone."""
+"""Increased when the tables change. Files of an older schema are migrated; files of a newer schema are rejected."""
 
 APPLICATION = 0x6C6C6D66
-"""SQLite's `application_id` of our files, so that another program's database is never used as a store."""
+"""The `application_id` of store files, so that another program's database is never used as a store."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -76,7 +76,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
             db.text_factory = _decode_text
             if _is_current(db):
                 return db
-            last = sqlite3.OperationalError("it has no tables of this version, and cannot be written")
+            last = sqlite3.OperationalError("it has no tables of this schema version, and cannot be written")
         except sqlite3.Error as error:
             last = error
         db.close()
@@ -111,7 +111,7 @@ def _retry_while_busy(work: Callable[[], T]) -> T:
 
 
 def _decode_text(data: bytes) -> str:
-    """Text that damage made invalid becomes other text, which does not match its seal."""
+    """Decode text. Invalid bytes of a damaged row are replaced, so that the row does not match its seal."""
     return data.decode("utf-8", "replace")
 
 

@@ -41,12 +41,12 @@ class SQLiteStore(StoreMaintenance):
     """Rows sealed with a key beside the file, and values checked against their addresses.
 
     Rows that do not match their seal or address are dropped, counted in `counters` (`bad_seal`, `bad_value`), logged
-    once, and computed again. A file that is not a database (any more) is renamed and replaced (`replaced`). A file
-    that cannot be written is read. A file that is removed or replaced while it is open is reopened.
+    once, and computed again. A damaged file is renamed and replaced (`replaced`). A file without write permission is
+    opened read-only. A file that is removed or replaced while it is open is reopened.
 
     Args:
         path: the file; its folder is created. The key is created beside it as `<path>.key` (mode 0600). A copy of the
-            store is worthless without its key: `backup` copies both.
+            store cannot be used without its key: `backup` copies both.
 
     Raises:
         StoreError: the file can be neither read nor written (no space, no permission, locked for too long), or
@@ -210,7 +210,7 @@ class SQLiteStore(StoreMaintenance):
         finally:
             draft.unlink(missing_ok=True)
 
-    # -- leases: expire by the time since boot, which all processes share and nobody can set -----------------------
+    # -- leases: expire by the time since boot, which all processes share and which cannot be set ------------------
 
     def _lease_of(self, row: tuple[Any, ...], owner: str, seconds: float) -> Lease | None:
         """The lease in a row; None if it has expired or its seal does not match."""

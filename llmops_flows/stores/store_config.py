@@ -15,14 +15,14 @@ ENVIRONMENT_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class StoreConfig(Part):
-    """Where answers are stored. A store does not change any answer, so it is not part of any identity."""
+    """Where answers are stored. A store does not affect answers, so it is not part of an identity."""
 
     def fingerprint(self, *, include_operational: bool = False) -> dict[str, Any]:
         return {"class": type(self).__qualname__, **(self.model_dump(mode="json") if include_operational else {})}
 
     @property
     def location(self) -> str:
-        """The location as shown to users."""
+        """The location in messages."""
         return type(self).__name__
 
     @property

@@ -256,7 +256,7 @@ async def test_no_call_starts_when_the_account_was_changed_by_other_means(tmp_pa
     budget = BudgetMeter(Budget(usd=1), store, "one")
     with closing(sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)) as db:
         db.execute("UPDATE accounts SET data = ?", (Account(0.0).encoded(),))
-    with pytest.raises(StoreError, match="damaged: no call begins"):
+    with pytest.raises(StoreError, match="damaged: no call starts"):
         async with budget.reserve(USD):
             pass
 

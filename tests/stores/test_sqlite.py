@@ -28,7 +28,7 @@ def test_a_store_in_a_read_only_folder_is_read(tmp_path: Path, caplog: pytest.Lo
         store = SQLiteStore(tmp_path / "home" / "store.sqlite")
         assert store.entries(list(entries)) == entries
         assert store.values(list(values)) == values
-        with pytest.raises(StoreError, match="read but not written"):
+        with pytest.raises(StoreError, match="the file is read-only"):
             store.put(entries, values)
         assert store.entries(list(entries)) == entries
     store.put({"later": Entry(digest(b"x"))}, {digest(b"x"): b"x"})

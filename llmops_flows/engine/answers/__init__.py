@@ -1,1 +1,1 @@
-"""Answers and where they are stored: look-up, single flight, and a store whose errors cost no answer."""
+"""The answer cache, single flight, and a store whose errors do not affect answers."""

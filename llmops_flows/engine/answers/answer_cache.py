@@ -18,16 +18,16 @@ from llmops_flows.core.store import Entry, Store
 from .resilient_store import ResilientStore
 
 LEASE = 30.0
-"""Seconds after which the work of a process that died elsewhere is taken over (at once on the same machine)."""
+"""Seconds after which the lease of a process that died on another machine expires."""
 _MAX_DELAY = 1.0
-"""Seconds for which deferred answers are held back at most, to be written in one transaction."""
+"""Maximum seconds for which deferred answers are collected before they are written in one transaction."""
 _SECRET = "an answer{} seems to contain a secret: it is not stored, and computed again in every run"
 _FACTS = ("usage", "verdict", "ends", "retry", "notes")
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """An answer by its address, with the facts of its computation. `seconds`: how long that took."""
+    """The address of an answer, with facts about its computation. `seconds`: the time that it took."""
 
     address: str
     data: bytes | None = None
@@ -43,7 +43,7 @@ class KnownAnswer:
 
 
 class AnswerCache:
-    """Looks answers up and stores new ones. An error of the store is logged once, and costs no answer."""
+    """Looks answers up and stores new ones. An error of the store is logged once, and does not affect answers."""
 
     def __init__(
         self, store: Store | None, cache: CachePolicy, warn: Callable[[str, str], None], *, tenant: str = ""
@@ -58,7 +58,7 @@ class AnswerCache:
         self._flushed = time.monotonic()
 
     def look_up(self, keys: Sequence[str]) -> dict[str, KnownAnswer]:
-        """Key to answer, by address only, for the keys that are known."""
+        """Known key to answer. The answers have their address but no data."""
         if self.store is None or not self.reads:
             return {}
         deferred = {key: self._entries[key] for key in keys if key in self._entries}
@@ -66,7 +66,7 @@ class AnswerCache:
         return {key: _known(entry) for key, entry in entries.items()}
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        """Address to bytes, for the addresses that are known."""
+        """Known address to bytes."""
         deferred = {a: self._values[a] for a in addresses if a in self._values}
         others = [a for a in addresses if a not in deferred]
         return {**self.store.values(others), **deferred} if others and self.store is not None else deferred
@@ -74,7 +74,7 @@ class AnswerCache:
     def add(
         self, key: str, outcome: Outcome, seconds: float, *, cacheable: bool, deferred: bool = False, stage: str = ""
     ) -> KnownAnswer:
-        """Store an outcome that is cacheable and contains no secret; the answer, also where it is not stored.
+        """Store an outcome if it is cacheable and contains no secret. Returns the answer in any case.
 
         Args:
             deferred: store it later, in one transaction with others.
@@ -106,7 +106,7 @@ class AnswerCache:
             self.store.put(entries, values)
 
     def close(self) -> None:
-        """Write everything to the store, what it could not take before included."""
+        """Write all deferred answers, including those of failed writes."""
         self.flush()
         if self.store is not None:
             self.store.flush()

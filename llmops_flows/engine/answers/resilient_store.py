@@ -1,4 +1,4 @@
-"""A store whose errors never affect an answer: reads that fail find nothing, writes that fail are repeated later."""
+"""A store whose errors never affect an answer: failed reads return nothing, failed writes are retried later."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from llmops_flows.core.store import Entry, Lease, Store
 T = TypeVar("T")
 
 RETRY_SECONDS = 2.0
-"""Seconds for which a store is not used after an error."""
+"""Seconds between an error of the store and its next use."""
 
 MAX_PENDING_BYTES = 64_000_000
-"""Bytes of values that wait to be written; values beyond are dropped."""
+"""Maximum bytes of values that wait to be written; further values are dropped."""
 
 
 class ResilientStore:
     """Wraps a store. Its methods never raise StoreError; `warn(topic, text)` logs the first error.
 
-    Rows that cannot be written (a full disk, a read-only folder) are kept in memory, and written with later rows or by
-    `flush`, as soon as the store works again. When leases fail, every caller computes.
+    Rows that cannot be written (a full disk, a read-only folder) stay in memory until a later `put` or `flush`
+    succeeds. If leases fail, every caller computes.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class ResilientStore:
         self._retry_at = {"read": float("-inf"), "write": float("-inf")}
 
     def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        none: Mapping[str, Entry] = {}
-        entries = self._try("read", lambda: self.store.entries(keys), none)
+        empty: Mapping[str, Entry] = {}
+        entries = self._try("read", lambda: self.store.entries(keys), empty)
         pending = self._entries
         return {**entries, **{key: pending[key] for key in keys if key in pending}} if pending else entries
 
     def values(self, addresses: Sequence[str]) -> Mapping[str, bytes]:
-        none: Mapping[str, bytes] = {}
-        values = self._try("read", lambda: self.store.values(addresses), none)
+        empty: Mapping[str, bytes] = {}
+        values = self._try("read", lambda: self.store.values(addresses), empty)
         pending = self._values
         return {**values, **{a: pending[a] for a in addresses if a in pending}} if pending else values
 

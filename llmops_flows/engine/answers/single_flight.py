@@ -1,4 +1,4 @@
-"""Single flight: of all records, threads and processes that need an answer, one computes it and the others wait."""
+"""Single flight: if several records, threads or processes need an answer, only one of them computes it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class SingleFlight:
 
     Args:
         cache: where answers are looked up; its store holds the leases.
-        keys: the keys that are needed.
-        shared: without it, every key is computed here, without a lease.
+        keys: the keys of the answers.
+        shared: whether to use leases. Without leases, every key is computed here.
 
     Attributes:
         leased: the keys to compute here.
-        awaited: the keys that others compute.
+        awaited: the keys that other callers compute.
     """
 
     def __init__(self, cache: AnswerCache, keys: list[str], *, shared: bool) -> None:
@@ -43,7 +43,7 @@ class SingleFlight:
 
     @property
     def pending(self) -> bool:
-        """Whether a key still lacks a result."""
+        """Whether a key has no result yet."""
         return bool(self.leased or self.awaited or self._results)
 
     async def __aenter__(self) -> SingleFlight:
@@ -62,11 +62,11 @@ class SingleFlight:
         self._release()
 
     def fail(self, key: str, error: FlowError) -> None:
-        """The computation of a leased key failed; others that wait for it get the error."""
+        """Record that the computation of a leased key failed. Callers that wait for the key receive the error."""
         self._failed[key] = error
 
     async def results_of_others(self) -> list[tuple[str, KnownAnswer | FlowError]]:
-        """What others have computed meanwhile. Waits until there is a result, or a key to take over (`leased`)."""
+        """The results that other callers have computed. Waits for a result, or for a key to take over (`leased`)."""
         self.leased = []
         pause = _FIRST_PAUSE
         while self.awaited and not self._results and not self.leased:
@@ -82,7 +82,7 @@ class SingleFlight:
         if not new:
             keys = self._unknown(keys)
         leases = self._lease(keys)
-        # A new caller tries again after the error of an earlier one; a dead process will not deliver.
+        # A new caller retries after the error of an earlier one, and takes over the keys of a dead process.
         stale = [x for x in leases.values() if not x.granted and (new if x.error else is_dead(x.owner))]
         for lease in stale:
             self._store.release([lease.key], lease.owner)
@@ -100,7 +100,7 @@ class SingleFlight:
                     self.awaited.append(key)
 
     def _unknown(self, keys: list[str]) -> list[str]:
-        """The keys without an answer; the answers of the others become results."""
+        """The keys without an answer. Known answers are added to the results."""
         known = self._cache.look_up(keys)
         self._results += known.items()
         return [key for key in keys if key not in known]
@@ -116,7 +116,7 @@ class SingleFlight:
 
     def _release(self) -> None:
         assert self._store is not None
-        # The budget of another caller may allow what this one's does not.
+        # Another caller may have a larger budget.
         failed = {key: error for key, error in self._failed.items() if not isinstance(error, BudgetExceeded)}
         others = sorted(self._held - failed.keys())
         if others:
