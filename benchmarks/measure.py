@@ -1,4 +1,4 @@
-"""Measurement for the benchmarks: commands as processes, functions in this process, always in turns."""
+"""Measurement for the benchmarks: commands as processes, and functions in this process. Candidates take turns."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def processes(commands: Mapping[str, Sequence[str]], *, rounds: int, **options: 
         for name, command in commands.items():
             costs[name].append(process(command, **options))  # type: ignore[arg-type]
     return {
-        name: Cost(*(statistics.median(getattr(c, field) for c in seen) for field in ("wall", "cpu", "peak")))
-        for name, seen in costs.items()
+        name: Cost(*(statistics.median(getattr(c, field) for c in runs) for field in ("wall", "cpu", "peak")))
+        for name, runs in costs.items()
     }
 
 
@@ -69,7 +69,7 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def say(title: str, rows: Sequence[tuple[str, str]], *, goal: str = "") -> None:
+def print_result(title: str, rows: Sequence[tuple[str, str]], *, goal: str = "") -> None:
     """Print the figures of one result, and its goal."""
     print(f"\n{title}" + (f"   (goal: {goal})" if goal else ""))
     for name, figure in rows:

@@ -1,4 +1,4 @@
-"""What a user would otherwise write: the same parts wired by hand, with their imports at the top.
+"""The demo flow as a script: the same libraries wired by hand, with their imports at the top.
 
 Embedded model, Chroma, guardrails-ai, TruLens metric, LangSmith client. Run as a script: documents folder, questions.
 """
@@ -56,8 +56,8 @@ def main(folder: str, *questions: str) -> None:
     pages = []
     for file in sorted(Path(folder).glob("*.md")):
         pages += [Document(text) for text in re.split(r"<!-- page \d+ -->", file.read_text()) if text.strip()]
-    with tempfile.TemporaryDirectory() as where:
-        store = Chroma(embedding_function=Static(), persist_directory=where)
+    with tempfile.TemporaryDirectory() as index_dir:
+        store = Chroma(embedding_function=Static(), persist_directory=index_dir)
         store.add_documents(pages)
         server = model()
         prompt = ChatPromptTemplate.from_messages([("user", "Context:\n{context}\nQuestion: {question}\nAnswer:")])
@@ -73,7 +73,7 @@ def main(folder: str, *questions: str) -> None:
 
         chain = (
             {
-                "context": store.as_retriever() | (lambda found: "\n".join(d.page_content for d in found)),
+                "context": store.as_retriever() | (lambda documents: "\n".join(d.page_content for d in documents)),
                 "question": RunnablePassthrough(),
             }
             | prompt

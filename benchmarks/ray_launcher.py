@@ -1,4 +1,4 @@
-"""A sweep on Ray against plain Ray tasks, and on two workers against one; all on one cluster on this machine."""
+"""A sweep on Ray compared with plain Ray tasks, and two workers compared with one, on a local cluster."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from .measure import say
+from .measure import print_result
 
 TONES = 4
 POINTS = 12 * TONES
 WORK = 0.2
-"""CPU seconds of a point where computing is what counts."""
+"""CPU seconds of a point in the measurement with computation."""
 ROUNDS = 3
 SPIN = '''
 import time
@@ -66,9 +66,9 @@ _marks = count()
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in FILES.items():
-            place = Path(folder, name)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
         os.chdir(folder)
         os.environ |= {"LLMOPS_FLOWS_HOME": f"{folder}/home", "PYTHONPATH": folder}
         sys.path.insert(0, folder)
@@ -86,21 +86,26 @@ def _measure() -> None:
 
     start_ray({"address": None, "init": {"num_cpus": 2}})
     empty = _fastest({"bare tasks": bare, "tasks that run a flow each": flows, "sweep": sweep}, 0.0)
-    ways = {"bare tasks": bare, "bare tasks, one at a time": bare_alone, "sweep": sweep, "sweep, one worker": alone}
-    busy = _fastest(ways, WORK)
+    candidates = {
+        "bare tasks": bare,
+        "bare tasks, one at a time": bare_alone,
+        "sweep": sweep,
+        "sweep, one worker": sweep_alone,
+    }
+    busy = _fastest(candidates, WORK)
     each = {name: f"{1000 * 2 * seconds / POINTS:.1f} ms" for name, seconds in empty.items()}
-    say(
-        f"{POINTS} points on Ray, 2 workers, nothing to compute: time of a worker per point",
+    print_result(
+        f"{POINTS} points on Ray, 2 workers, without computation: time of a worker per point",
         [*each.items(), ("sweep / tasks that run a flow each", f"{empty['sweep'] / empty[TASKS]:.2f}")],
         goal="ratio at most 1.3",
     )
-    say(
+    print_result(
         f"{POINTS} points of {WORK:g} CPU seconds on Ray",
         [
             *((name, f"{seconds:.2f} s") for name, seconds in busy.items()),
             ("sweep / bare tasks", f"{busy['sweep'] / busy['bare tasks']:.2f}"),
             ("one worker / two workers, sweep", f"{busy['sweep, one worker'] / busy['sweep']:.2f}"),
-            ("the same of bare tasks: what this machine gives",
+            ("the same for bare tasks: the limit of this machine",
              f"{busy['bare tasks, one at a time'] / busy['bare tasks']:.2f}"),
         ],
         goal="at most 1.3; at least 1.7",
@@ -110,23 +115,23 @@ def _measure() -> None:
 TASKS = "tasks that run a flow each"
 
 
-def _fastest(ways: dict[str, Callable[[float], object]], work: float) -> dict[str, float]:
-    """Seconds of each way: the least of the rounds, which take turns.
+def _fastest(candidates: dict[str, Callable[[float], object]], work: float) -> dict[str, float]:
+    """Seconds of each candidate: the minimum of the rounds, in which they take turns.
 
-    Ray keeps no more idle workers than processors, and another way needs others: each is warmed up before its turn.
+    Each candidate warms up before its turn: Ray keeps at most one idle worker per processor.
     """
-    best = dict.fromkeys(ways, float("inf"))
+    best = dict.fromkeys(candidates, float("inf"))
     for _ in range(ROUNDS):
-        for name, way in ways.items():
-            way(0.0)
-            begun = time.perf_counter()
-            way(work)
-            best[name] = min(best[name], time.perf_counter() - begun)
+        for name, candidate in candidates.items():
+            candidate(0.0)
+            start = time.perf_counter()
+            candidate(work)
+            best[name] = min(best[name], time.perf_counter() - start)
     return best
 
 
 def bare(work: float, processors: int = 1) -> None:
-    """As if there were no pipelines: tasks that compute, and nothing else."""
+    """Ray tasks that only compute, without a flow."""
     import ray
     from spinning import spin
 
@@ -139,7 +144,7 @@ def bare_alone(work: float) -> None:
 
 
 def flows(work: float) -> None:
-    """As one would write it by hand: each task loads the flow of its point, and runs it."""
+    """Ray tasks that each load and run the flow of their point, as written by hand."""
     import ray
 
     task = ray.remote(_flow)
@@ -155,29 +160,29 @@ def _flow(*overrides: str) -> list[str]:
 
     experiment = load_experiment(*overrides)
     with open_runner(experiment) as (runner, flow):
-        asked = records(question_rows(experiment.settings), 1)
-        return [str(record.answer) for record in runner.run(flow, asked, config=experiment.config)]
+        questions = records(question_rows(experiment.settings), 1)
+        return [str(record.answer) for record in runner.run(flow, questions, config=experiment.config)]
 
 
 def sweep(work: float, *launcher: str) -> None:
-    """The command."""
+    """The sweep command."""
     from llmops_flows.cli.main import main
 
     axes = [f"model.{name}={','.join(values)}" for name, values in zip(("mark", "tone"), _axes(), strict=True)]
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = main(["-m", *_overrides(work), *axes, "hydra/launcher=ray", *launcher])
     if code:
-        raise RuntimeError(shown.getvalue())
+        raise RuntimeError(output.getvalue())
 
 
-def alone(work: float) -> None:
-    """The command, each job taking both of the machine's processors."""
+def sweep_alone(work: float) -> None:
+    """The sweep command with two processors per job: one worker."""
     sweep(work, "hydra.launcher.num_cpus=2")
 
 
 def _axes() -> tuple[list[str], list[str]]:
-    """The values of two axes, of which no point was ever tried before."""
+    """The values of two axes. Their points are new in every call."""
     return [str(next(_marks)) for _ in range(POINTS // TONES)], [str(tone) for tone in range(TONES)]
 
 

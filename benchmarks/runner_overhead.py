@@ -1,4 +1,4 @@
-"""What the runner adds to five trivial stages, against LCEL with a tracer, doing the same five steps."""
+"""The overhead of the runner for five trivial stages, compared with the same five steps in traced LCEL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langchain_core.tracers.schemas import Run
 
 from llmops_flows import Flow, Record, Runner, Stage
 
-from .measure import functions, say
+from .measure import functions, print_result
 
 
 class Step(Stage):
@@ -47,7 +47,7 @@ def main() -> None:
         )
     rows = [(name, f"{value * 1e3:.2f} ms") for name, value in seconds.items()]
     rows.append(("runner / LCEL, traced", f"{seconds['runner'] / seconds['LCEL, traced']:.2f}"))
-    say("Overhead of a five-stage flow of trivial stages", rows, goal="below 1")
+    print_result("Overhead of a five-stage flow of trivial stages", rows, goal="below 1")
 
 
 if __name__ == "__main__":

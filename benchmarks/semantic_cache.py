@@ -1,7 +1,7 @@
-"""What `cache=semantic` hits, and how often wrongly, by threshold: real paraphrases, real support questions, traps.
+"""Hits and false hits of `cache=semantic` by threshold: real paraphrases, real support questions, traps.
 
 python -m benchmarks.semantic_cache FOLDER, where FOLDER holds gptcache_mock_data.json (GPTCache, MIT) and
-banking77_train_20each.csv (banking77, CC-BY-4.0). Without it the traps alone are measured.
+banking77_train_20each.csv (banking77, CC-BY-4.0). Without FOLDER, only the traps are measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmops_flows.components.embedder.wordllama import WordLlama
 from llmops_flows.core.roles import Embedder
 from llmops_flows.text.question_match import same_facts
 
-from .measure import say
+from .measure import print_result
 
 THRESHOLDS = (0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
 TRIED = 3
@@ -46,66 +46,69 @@ TRAPS = (
     ("List all users with access", "List all users without access"),
     ("How do I increase my limit?", "How do I decrease my limit?"),
 )
-"""Pairs that look alike and must never share an answer."""
+"""Pairs of similar questions that must not share an answer."""
 
 
 def hits(
-    scores: Any, asked: Sequence[str], kept: Sequence[str], threshold: float, right: Callable[[int, int], bool]
+    scores: Any, questions: Sequence[str], stored: Sequence[str], threshold: float, right: Callable[[int, int], bool]
 ) -> tuple[int, int]:
-    """How many of the asked find a kept one, and how many of those wrongly."""
-    found = wrong = 0
-    for n, question in enumerate(asked):
+    """The number of questions that hit a stored one, and the number of false hits."""
+    hit = wrong = 0
+    for n, question in enumerate(questions):
         for m in scores[n].argsort()[::-1][:TRIED]:
             if scores[n, m] < threshold:
                 break
-            if same_facts(question, kept[m]):
-                found += 1
+            if same_facts(question, stored[m]):
+                hit += 1
                 wrong += not right(n, int(m))
                 break
-    return found, wrong
+    return hit, wrong
 
 
-def upper(wrong: int, found: int) -> float:
-    """Upper end of the 95 % Wilson interval of a share."""
-    if not found:
+def upper(wrong: int, count: int) -> float:
+    """The upper bound of the 95 % Wilson interval of a share."""
+    if not count:
         return 1.0
-    z, share = 1.96, wrong / found
-    middle = share + z * z / (2 * found)
-    spread = z * math.sqrt(share * (1 - share) / found + z * z / (4 * found * found))
-    return (middle + spread) / (1 + z * z / found)
+    z, share = 1.96, wrong / count
+    middle = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return (middle + spread) / (1 + z * z / count)
 
 
 def measure(name: str, embedder: Embedder, folder: Path | None) -> None:
     import numpy
 
     left, right = (embedder.embed(side, query=True) for side in zip(*TRAPS, strict=True))
-    likeness = (left * right).sum(axis=1)
-    checks = [same_facts(one, other) for one, other in TRAPS]
+    similarities = (left * right).sum(axis=1)
+    checks = [same_facts(first, second) for first, second in TRAPS]
     lines = []
     if folder is not None:
         pairs = json.loads((folder / "gptcache_mock_data.json").read_text(encoding="utf-8"))
-        origins, like = [p["origin"] for p in pairs], [p["similar"] for p in pairs]
+        origins, paraphrases = [p["origin"] for p in pairs], [p["similar"] for p in pairs]
         with (folder / "banking77_train_20each.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         texts, kinds = [r["text"] for r in rows], [r["category"] for r in rows]
-        paired = embedder.embed(like, query=True) @ embedder.embed(origins, query=True).T
+        paired = embedder.embed(paraphrases, query=True) @ embedder.embed(origins, query=True).T
         bank = embedder.embed(texts, query=True)
         among = bank @ bank.T
         numpy.fill_diagonal(among, -1)
     for threshold in THRESHOLDS:
-        trapped = sum(bool(s >= threshold) and check for s, check in zip(likeness, checks, strict=True))
-        blind = int((likeness >= threshold).sum())
-        line = f"traps {trapped} of {len(TRAPS)} ({blind} without the check of facts)"
+        trap_hits = sum(bool(s >= threshold) and check for s, check in zip(similarities, checks, strict=True))
+        unchecked = int((similarities >= threshold).sum())
+        line = f"traps {trap_hits} of {len(TRAPS)} ({unchecked} without the check of facts)"
         if folder is not None:
-            one, bad = hits(paired, like, origins, threshold, lambda n, m: n == m or origins[n] == origins[m])
-            two, worse = hits(among, texts, texts, threshold, lambda n, m: kinds[n] == kinds[m])
-            rate = upper(bad + worse, one + two)
+            paraphrase_hits, wrong = hits(
+                paired, paraphrases, origins, threshold, lambda n, m: n == m or origins[n] == origins[m]
+            )
+            support_hits, wrong_support = hits(among, texts, texts, threshold, lambda n, m: kinds[n] == kinds[m])
+            rate = upper(wrong + wrong_support, paraphrase_hits + support_hits)
             line += (
-                f"; paraphrases hit {one / len(like):.1%}, {bad} wrong; support questions hit {two / len(texts):.1%},"
-                f" {worse} wrong; false hits at most {rate:.1%}"
+                f"; paraphrases hit {paraphrase_hits / len(paraphrases):.1%}, {wrong} wrong;"
+                f" support questions hit {support_hits / len(texts):.1%}, {wrong_support} wrong;"
+                f" false hits at most {rate:.1%}"
             )
         lines.append((f"threshold {threshold:.2f}", line))
-    say(f"cache=semantic over {name}", lines, goal="0 wrong at the default, 0.95 over minilm")
+    print_result(f"cache=semantic over {name}", lines, goal="0 wrong at the default, 0.95 over minilm")
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
-"""The time of commands that only read a config, compared with a bare Hydra app and a bare import."""
+"""The time of commands that only read the config, and of the import, compared with a bare Hydra app and pydantic."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from .measure import processes, python, say
+from .measure import print_result, processes, python
 
 BARE = """
 import hydra
@@ -20,7 +20,7 @@ main()
 
 
 def bare_app(folder: Path) -> Path:
-    """A Hydra app that does nothing but print its config, as a user would write it."""
+    """A minimal Hydra app, which prints its config."""
     (folder / "conf").mkdir()
     (folder / "conf" / "config.yaml").write_text("a: 1\nb: {c: 2, d: text}\n")
     app = folder / "app.py"
@@ -38,7 +38,7 @@ def main() -> None:
     )
     ratio = imports["import llmops_flows"].cpu / imports["import pydantic"].cpu
     rows = [(name, f"{cost.cpu:.3f} CPU s") for name, cost in imports.items()]
-    say("Import", [*rows, ("llmops_flows / pydantic", f"{ratio:.2f}")], goal="at most 1.3")
+    print_result("Import", [*rows, ("llmops_flows / pydantic", f"{ratio:.2f}")], goal="at most 1.3")
     with tempfile.TemporaryDirectory() as folder:
         app = bare_app(Path(folder))
         module = ("-m", "llmops_flows")
@@ -55,8 +55,8 @@ def main() -> None:
             cwd=folder,
         )
     bare = costs["bare Hydra app"].cpu
-    say(
-        "Commands that only look at the config",
+    print_result(
+        "Commands that only read the config",
         [(name, f"{cost.cpu:.2f} CPU s   {cost.cpu / bare:.2f} x") for name, cost in costs.items()],
         goal="at most 1.5 x a bare Hydra app",
     )

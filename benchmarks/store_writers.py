@@ -1,4 +1,4 @@
-"""Many processes write to one SQLite store at once: transactions a second, and that none is lost."""
+"""Many processes write to one SQLite store at once: transactions per second, and lost rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmops_flows.core.fingerprint import digest
 from llmops_flows.core.store import Entry
 from llmops_flows.stores.sqlite_store import SQLiteStore
 
-from .measure import say
+from .measure import print_result
 
 WRITERS, ROWS = 8, 2000
 
@@ -34,18 +34,18 @@ def main() -> None:
         for process in processes:
             process.start()
         gate.wait()
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for process in processes:
             process.join()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         store = SQLiteStore(path)
-        kept = len(store.entries([f"{writer}.{n}" for writer in range(WRITERS) for n in range(ROWS)]))
+        stored = len(store.entries([f"{writer}.{n}" for writer in range(WRITERS) for n in range(ROWS)]))
         store.close()
     rows = [
-        ("transactions a second", f"{WRITERS * ROWS / seconds:.0f}"),
-        ("rows lost", str(WRITERS * ROWS - kept)),
+        ("transactions per second", f"{WRITERS * ROWS / seconds:.0f}"),
+        ("rows lost", str(WRITERS * ROWS - stored)),
     ]
-    say(f"{WRITERS} processes x {ROWS} rows into one SQLite store", rows, goal="at least 1,000/s, none lost")
+    print_result(f"{WRITERS} processes x {ROWS} rows into one SQLite store", rows, goal="at least 1,000/s, none lost")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""288 points x 50 questions, counted: each index, retrieval and answer is computed once."""
+"""The computations of 288 points x 50 questions: each index, retrieval and answer is computed once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .measure import process, python, say
+from .measure import print_result, process, python
 from .sweeps import computed
 
 QUESTIONS = 50
@@ -38,10 +38,10 @@ def main() -> None:
         rows = [
             _row("first run", folder),
             _row("the same again", folder),
-            _row("an evaluator changed", folder, "evaluator.length.words=20"),
+            _row("with a changed evaluator", folder, "evaluator.length.words=20"),
         ]
-    say(
-        f"288 variants (3 splitters, 2 embedders, 4 k, 3 prompts, 2 models, 2 guardrails) x {QUESTIONS} questions",
+    print_result(
+        f"288 points (3 splitters, 2 embedders, 4 k, 3 prompts, 2 models, 2 guardrails) x {QUESTIONS} questions",
         [("", f"{'indexes':>9}{'retrievals':>12}{'calls':>9}{'scores':>9}{'CPU s':>9}"), *rows],
         goal="6, 1200, at most 7200; then 0, 0, 0; then no call",
     )
@@ -49,18 +49,19 @@ def main() -> None:
 
 def _row(title: str, folder: Path, *more: str) -> tuple[str, str]:
     def counts() -> Sequence[int]:
-        calls, kept = folder / "calls.txt", folder / "home/artifacts"
-        made = len([path for path in kept.glob("*/*") if path.is_dir()])
-        return made, len(calls.read_text().splitlines()) if calls.exists() else 0
+        calls, artifacts = folder / "calls.txt", folder / "home/artifacts"
+        indexes = len([path for path in artifacts.glob("*/*") if path.is_dir()])
+        return indexes, len(calls.read_text().splitlines()) if calls.exists() else 0
 
-    indexes, calls = counts()
+    indexes_before, calls_before = counts()
     command = python("-m", "llmops_flows", "-m", *AXES, *more)
     cost = process(command, cwd=str(folder), env={"LLMOPS_FLOWS_HOME": f"{folder}/home"})
     stages = computed(folder)
-    made, asked = counts()
+    indexes, calls = counts()
     return (
         title,
-        f"{made - indexes:>9}{stages['retrieve']:>12}{asked - calls:>9}{stages['length']:>9}{cost.cpu:>9.1f}",
+        f"{indexes - indexes_before:>9}{stages['retrieve']:>12}{calls - calls_before:>9}"
+        f"{stages['length']:>9}{cost.cpu:>9.1f}",
     )
 
 

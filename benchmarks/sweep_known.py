@@ -1,11 +1,11 @@
-"""Sweeps of which everything is known: 500 variants, and 24 against a bare Hydra app that sweeps 24 empty jobs."""
+"""Sweeps whose answers are all known: 500 points, and 24 points compared with 24 empty jobs of a bare Hydra app."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from .measure import process, processes, python, say
+from .measure import print_result, process, processes, python
 from .startup import bare_app
 from .sweeps import last
 
@@ -28,13 +28,13 @@ def main() -> None:
             process(command, env=env, cwd=folder)
         again = processes({"500": many, "24": few, "bare": empty}, rounds=3, env=env, cwd=folder)
         files = sum(1 for path in last(Path(folder)).rglob("*") if path.is_file())
-    ours, bare = again["500"].cpu / 500, again["bare"].cpu / JOBS
-    say(
+    point, job = again["500"].cpu / 500, again["bare"].cpu / JOBS
+    print_result(
         "Sweeps whose answers are all known",
         [
-            ("500 variants, CPU each", f"{1000 * ours:.1f} ms, {again['500'].peak:.0f} MiB in all"),
-            ("Hydra's own sweeper, empty jobs, CPU each", f"{1000 * bare:.1f} ms"),
-            ("24 variants again / 24 empty jobs, wall and CPU",
+            ("500 points, CPU each", f"{1000 * point:.1f} ms, {again['500'].peak:.0f} MiB in all"),
+            ("Hydra's own sweeper, empty jobs, CPU each", f"{1000 * job:.1f} ms"),
+            ("24 points again / 24 empty jobs, wall and CPU",
              f"{again['24'].wall / again['bare'].wall:.2f}   {again['24'].cpu / again['bare'].cpu:.2f}"),
             ("files of the last of these sweeps", str(files)),
         ],

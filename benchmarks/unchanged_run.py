@@ -1,11 +1,11 @@
-"""A second, unchanged run of the demo flow, against a bare Hydra app that prints its config."""
+"""A second, unchanged run of the demo flow, compared with a bare Hydra app that prints its config."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from .measure import process, processes, python, say
+from .measure import print_result, process, processes, python
 from .startup import bare_app
 
 
@@ -17,10 +17,10 @@ def main() -> None:
         first = process(run, env=env, cwd=folder)
         costs = processes({"bare Hydra app": python(str(app)), "unchanged run": run}, rounds=7, env=env, cwd=folder)
     bare, again = costs["bare Hydra app"], costs["unchanged run"]
-    say(
+    print_result(
         "python -m llmops_flows flow=rag_support, all answers known",
         [
-            ("the first run of all", f"{first.wall:.1f} s, {first.cpu:.1f} CPU s, {first.peak:.0f} MiB"),
+            ("first run", f"{first.wall:.1f} s, {first.cpu:.1f} CPU s, {first.peak:.0f} MiB"),
             ("bare Hydra app", f"{bare.wall:.2f} s, {bare.cpu:.2f} CPU s, {bare.peak:.0f} MiB"),
             ("unchanged run", f"{again.wall:.2f} s, {again.cpu:.2f} CPU s, {again.peak:.0f} MiB"),
             ("ratio of wall, CPU, memory",

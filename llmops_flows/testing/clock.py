@@ -8,9 +8,10 @@ _TURNS = 10
 
 
 class FakeClock:
-    """A `Clock` for the call gate. Where several tasks sleep, the one that wakes first advances the time.
+    """A `Clock` for the call gate. If several tasks sleep, the one that wakes first advances the time.
 
-    All ready tasks run several turns before. The clock does not wait for sockets and threads.
+    Before that, the ready tasks run for several turns of the event loop. The clock does not wait for sockets and
+    threads.
     """
 
     def __init__(self, start: float = 1000.0) -> None:

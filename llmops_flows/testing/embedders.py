@@ -12,7 +12,7 @@ from llmops_flows.text.words import content_words
 
 
 class WordVectors(Embedder):
-    """Counts words into a vector by their hash: texts that share words are near. `batches` records every call."""
+    """Counts words by their hash, so similar texts have similar vectors. `batches` holds the texts of each call."""
 
     batches: ClassVar[list[list[str]]] = []
     dimensions: int = 64

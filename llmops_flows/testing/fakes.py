@@ -77,7 +77,7 @@ class DictStore:
         return {key: Lease(key, owner, True) for key in keys}
 
     def release(self, keys: Iterable[str], owner: str, *, error: bytes = b"") -> None:
-        """There are no leases to release."""
+        """Leases are not stored."""
 
     def close(self) -> None:
         """Nothing to release."""

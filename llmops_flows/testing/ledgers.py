@@ -38,11 +38,8 @@ class LedgerContract(ABC):
         ledger = self.ledger()
         for name in ("a", "a/b", "b"):
             ledger.change(name, lambda before, name=name: (name.encode(), None))  # type: ignore[misc]
-        assert [ledger.change(name, lambda before: (None, before)) for name in ("a", "a/b", "b")] == [
-            b"a",
-            b"a/b",
-            b"b",
-        ]
+        contents = [ledger.change(name, lambda before: (None, before)) for name in ("a", "a/b", "b")]
+        assert contents == [b"a", b"a/b", b"b"]
 
     def test_a_change_that_raises_is_not_saved(self) -> None:
         ledger = self.ledger()
@@ -57,7 +54,7 @@ class LedgerContract(ABC):
             except BudgetExceeded:
                 pass
             else:
-                raise AssertionError("the error was swallowed")
+                raise AssertionError("the error was not raised")
         assert ledger.change("one", lambda before: (None, before)) == b"before"
 
     def test_no_change_of_many_threads_is_lost(self) -> None:
@@ -100,11 +97,11 @@ class LedgerContract(ABC):
         except BudgetExceeded as error:
             assert "not in this store" in str(error)
         else:
-            raise AssertionError("an unknown account was opened by joining it")
+            raise AssertionError("an unknown account was joined")
 
 
 def run_in_threads(work: list[tuple[Any, Any]]) -> None:
-    """Call every function with its argument, each in a thread of its own."""
+    """Call each function with its argument in its own thread."""
     threads = [threading.Thread(target=function, args=(argument,)) for function, argument in work]
     for thread in threads:
         thread.start()

@@ -12,7 +12,7 @@ from llmops_flows.core.stage import Call, Outcome, Positive
 
 
 class ScriptedModel(Model):
-    """Gives the first of its answers, and the next one for each further turn of a conversation.
+    """Returns the first of its answers, and the next one for each further turn of a conversation.
 
     Attributes:
         answers: in order; the last one repeats.
@@ -24,8 +24,8 @@ class ScriptedModel(Model):
     piece: Positive = 4
 
     def run(self, messages: list[Message], call: Call) -> Outcome:
-        before = sum(message["role"] == "assistant" for message in messages)
-        text = self.answers[min(before, len(self.answers) - 1)]
+        turns = sum(message["role"] == "assistant" for message in messages)
+        text = self.answers[min(turns, len(self.answers) - 1)]
         for start in range(0, len(text), self.piece):
             call.token(text[start : start + self.piece])
         usage = Usage(input_tokens=len(messages), output_tokens=len(text.split()))

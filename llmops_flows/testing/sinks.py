@@ -15,7 +15,7 @@ from llmops_flows.core.stage import Outcome, Stage
 from llmops_flows.engine.runner import Runner
 
 MAX_SECONDS = 0.25
-"""The most seconds for one event: sinks are called in the path of the answers."""
+"""The maximum seconds for one event: sinks delay the answers."""
 
 
 class AskQuestion(Stage):
@@ -60,8 +60,8 @@ class SinkContract(ABC):
         flow = Flow(stages={"ask": AskQuestion(), "say": EchoQuestion()})
         with Runner(sinks=[sink]) as runner:
             running = [runner.start(flow, [Record.of("1", {"question": str(n)})]) for n in range(8)]
-            for one in running:
-                one.future.result(30)
+            for run in running:
+                run.future.result(30)
         sink.close()
         assert "missed events" not in caplog.text
 
@@ -71,9 +71,9 @@ class SinkContract(ABC):
         class Timed:
             def on(self, event: Event) -> None:
                 nonlocal slowest
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 sink.on(event)
-                slowest = max(slowest, time.perf_counter() - begun)
+                slowest = max(slowest, time.perf_counter() - start)
 
             def close(self) -> None:
                 """Nothing to release."""

@@ -1,4 +1,4 @@
-"""What every stage must do, as suites to inherit: any stage, models, guardrails, rerankers, evaluators."""
+"""The contract suites for stages: any stage, models, guardrails, rerankers and evaluators."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ class StageContract(ABC):
             type(stage)(**{**fields, "no_such_field": 1})
 
     def test_it_can_be_sent_to_other_processes(self) -> None:
-        here, there = multiprocessing.Pipe()
-        with here, there:
-            here.send(self.stage())
-            assert there.recv().identity == self.stage().identity
+        sender, receiver = multiprocessing.Pipe()
+        with sender, receiver:
+            sender.send(self.stage())
+            assert receiver.recv().identity == self.stage().identity
 
     def test_it_declares_the_slots_it_reads_and_writes(self) -> None:
         stage = self.stage()
@@ -92,9 +92,9 @@ class StageContract(ABC):
         encode(self.output(record))
 
     def test_it_does_not_change_its_inputs(self, runner: Runner) -> None:
-        given = copy.deepcopy(dict(self.example()))
-        self.run_stage(runner, given)
-        assert given == self.example()
+        slots = copy.deepcopy(dict(self.example()))
+        self.run_stage(runner, slots)
+        assert slots == self.example()
 
     def test_a_known_answer_is_not_computed_again(self, runner: Runner) -> None:
         if self.stage().random:
@@ -114,8 +114,8 @@ class StageContract(ABC):
     def test_a_missing_slot_is_named_in_the_error(self, runner: Runner) -> None:
         required = [name for name, needed in self.stage().reads.items() if needed]
         if required:
-            rest = {name: value for name, value in self.example().items() if name != required[0]}
-            [record] = self.run_stage(runner, rest)
+            incomplete = {name: value for name, value in self.example().items() if name != required[0]}
+            [record] = self.run_stage(runner, incomplete)
             assert repr(required[0]) in str(record.error)
 
 
@@ -137,10 +137,10 @@ class ModelContract(StageContract):
         assert all(isinstance(notes.get(name, ""), str) for name in ("model", "finish_reason"))
 
     def test_the_streamed_text_is_the_answer(self, runner: Runner) -> None:
-        shown = _Shown()
-        [record] = self.run_stage(runner, self.example(), sinks=[shown])
-        if shown.text:
-            assert " ".join(shown.text.split()) == " ".join(str(self.output(record)).split())
+        streamed = _StreamedText()
+        [record] = self.run_stage(runner, self.example(), sinks=[streamed])
+        if streamed.text:
+            assert " ".join(streamed.text.split()) == " ".join(str(self.output(record)).split())
 
     def test_prices_and_limits_are_not_part_of_the_identity(self) -> None:
         stage = self.stage()
@@ -196,7 +196,7 @@ class GuardrailContract(StageContract):
 
 
 class RerankerContract(StageContract):
-    """What holds for every reranker; `example` has at least one document."""
+    """The contract of rerankers. Inherit it, and implement `stage` and `example`, with at least one document."""
 
     def test_it_is_a_reranker(self) -> None:
         assert isinstance(self.stage(), Reranker) and self.stage().slot == "context"
@@ -226,10 +226,10 @@ class EvaluatorContract(StageContract):
 
     def test_it_always_names_the_same_metrics(self, runner: Runner) -> None:
         required = {name for name, needed in self.stage().reads.items() if needed}
-        bare = {name: value for name, value in self.example().items() if name in required}
-        whole, less = self.run_stage(runner, self.example(), bare)
-        assert less.error is None
-        assert whole.scores.keys() == less.scores.keys()
+        required_only = {name: value for name, value in self.example().items() if name in required}
+        complete, partial = self.run_stage(runner, self.example(), required_only)
+        assert partial.error is None
+        assert complete.scores.keys() == partial.scores.keys()
 
     def run_stage(self, runner: Runner, *inputs: Slots, sinks: Any = ()) -> list[Record]:
         records = [Record.of(str(n), slots) for n, slots in enumerate(inputs)]
@@ -241,7 +241,7 @@ class EvaluatorContract(StageContract):
         return record.scores
 
 
-class _Shown:
+class _StreamedText:
     """Collects the streamed tokens of an answer."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ class StoreContract(ABC):
         """An empty store."""
 
     def another_handle(self, store: Store) -> Store:
-        """Another handle to what `store` holds, as another process would have it."""
+        """Another handle to the data of `store`, as another process would have it."""
         return store
 
     def test_it_is_a_store(self) -> None:
@@ -43,11 +43,7 @@ class StoreContract(ABC):
 
     def test_no_keys_give_no_results(self) -> None:
         store = self.store()
-        assert (dict(store.entries([])), dict(store.values([])), dict(store.lease([], "me", seconds=1))) == (
-            {},
-            {},
-            {},
-        )
+        assert (dict(store.entries([])), dict(store.values([])), dict(store.lease([], "me", seconds=1))) == ({}, {}, {})
         store.put({}, {})
         store.release([], "me")
 
@@ -94,12 +90,12 @@ class StoreContract(ABC):
     def test_a_shifted_clock_neither_ends_nor_extends_a_lease(self) -> None:
         store = self.store()
         for hours in (1, -1):
-            for seconds, mine in ((30, False), (0.05, True)):
+            for seconds, expired in ((30, False), (0.05, True)):
                 store.lease(["k"], "one", seconds=seconds)
                 with clock_shifted(hours * 3600):
-                    time.sleep(0.1 if mine else 0.0)
-                    assert self.another_handle(store).lease(["k"], "two", seconds=30)["k"].granted is mine
-                store.release(["k"], "two" if mine else "one")
+                    time.sleep(0.1 if expired else 0.0)
+                    assert self.another_handle(store).lease(["k"], "two", seconds=30)["k"].granted is expired
+                store.release(["k"], "two" if expired else "one")
 
     def test_an_error_reaches_waiting_owners(self) -> None:
         store = self.store()
@@ -113,13 +109,13 @@ class StoreContract(ABC):
 
     def test_one_of_many_threads_gets_the_lease(self) -> None:
         store = self.store()
-        mine: list[bool] = []
+        granted: list[bool] = []
 
         def claim(n: int) -> None:
-            mine.append(store.lease(["k"], f"owner{n}", seconds=30)["k"].granted)
+            granted.append(store.lease(["k"], f"owner{n}", seconds=30)["k"].granted)
 
-        _together(16, claim)
-        assert sorted(mine) == [False] * 15 + [True]
+        _run_in_threads(16, claim)
+        assert sorted(granted) == [False] * 15 + [True]
 
     def test_entries_of_many_threads_are_all_stored(self) -> None:
         store = self.store()
@@ -129,7 +125,7 @@ class StoreContract(ABC):
                 text = b"%d.%d" % (n, m)
                 store.put({text.decode(): Entry(digest(text))}, {digest(text): text})
 
-        _together(8, write)
+        _run_in_threads(8, write)
         assert len(self.another_handle(store).entries([f"{n}.{m}" for n in range(8) for m in range(20)])) == 160
 
     def test_a_closed_store_reopens(self) -> None:
@@ -148,7 +144,7 @@ class MaintainedStoreContract(StoreContract):
     ) -> tuple[Store, MaintainedStore, list[Entry]]:
         """A store with `count` entries named k0, k1 …, written one after the other, each with a value of `size`.
 
-        The facts of `meta` go round.
+        The values of `meta` repeat.
         """
         store = self.store()
         assert isinstance(store, MaintainedStore)
@@ -197,7 +193,7 @@ class MaintainedStoreContract(StoreContract):
         for repair in (False, True):
             lost = target.verify(repair=repair).lost
             assert set(lost) == {"bad", digest(b"right")}
-            assert {one.stage for one in lost.values()} == {"model"}
+            assert {damaged.stage for damaged in lost.values()} == {"model"}
         assert target.verify() == VerificationReport(1, 1, {})
         assert store.entries(["k0", "bad"]) == {"k0": entry}
 
@@ -259,8 +255,8 @@ class MaintainedStoreContract(StoreContract):
         readers = [threading.Thread(target=read, args=(n,)) for n in range(3)]
         for reader in readers:
             reader.start()
-        for room in range(30_000, -1, -3_000):
-            target.evict(max_bytes=room)
+        for limit in range(30_000, -1, -3_000):
+            target.evict(max_bytes=limit)
         done.set()
         for reader in readers:
             reader.join()
@@ -276,7 +272,7 @@ def clock_shifted(seconds: float) -> Iterator[None]:
         yield
 
 
-def _together(count: int, work: object) -> None:
+def _run_in_threads(count: int, work: object) -> None:
     threads = [threading.Thread(target=work, args=(n,)) for n in range(count)]  # type: ignore[arg-type]
     for thread in threads:
         thread.start()
