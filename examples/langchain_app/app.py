@@ -28,7 +28,7 @@ chain = (
     | RunnableLambda(format_reply)
 )
 
-# Questions of a batch go through the flow together.
+# A batch runs as one run of the flow.
 for reply in chain.batch(TICKETS):
     print(reply)
 

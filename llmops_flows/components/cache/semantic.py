@@ -20,7 +20,7 @@ from llmops_flows.core.store import Entry, Store
 from llmops_flows.text.question_match import same_facts
 
 BLOCK = 256
-"""Entries of a log that are read at once. A log ends at a gap of this length."""
+"""Entries of a log per read. A log ends at a gap of this length."""
 _META = b'{"stage":"cache"}'
 
 

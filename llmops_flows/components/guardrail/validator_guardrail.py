@@ -53,7 +53,7 @@ class ValidatorGuardrail(Guardrail):
     Attributes:
         on: the slot that is checked: question or answer. Validators may also read the question and the documents, if
             an earlier stage has written them.
-        validators: key to validator; null switches one off.
+        validators: key to validator; null disables a validator.
         refusal: the answer when a text is blocked.
         engine: auto, or guardrails to run shipped validators through a guardrails-ai `Guard` too.
         stream: the part of a streamed answer that is shown. certain: text that no later sentence can change. passed:

@@ -70,7 +70,7 @@ class Anthropic(ServiceModel):
         async def receive(answer: StreamedAnswer, seconds: float) -> None:
             key = self.api_key() or "none"
             client = await self.connection.client(key, lambda: self._client(key))
-            # The caller enforces the deadline; the client's timeout ends a request that outlives it.
+            # The caller enforces the deadline. The timeout of the client ends requests that exceed it.
             async with await client.messages.create(**self.request(messages), timeout=seconds + 1) as stream:
                 async for event in stream:
                     _add_event(event, answer)

@@ -25,7 +25,7 @@ async def stream_chat(
 
     client = await model.connection.client(key, make_client)
     extra = model.extra_body or None
-    # The caller enforces the deadline; the client's timeout ends a request that outlives it.
+    # The caller enforces the deadline. The timeout of the client ends requests that exceed it.
     async with await client.chat.completions.create(**request, extra_body=extra, timeout=seconds + 1) as stream:
         async for chunk in stream:
             _add_chunk(chunk, answer)

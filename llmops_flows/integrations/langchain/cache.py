@@ -174,7 +174,7 @@ def _generation(data: dict[str, Any]) -> Any:
 
 
 def _is_sampled(model: str) -> bool:
-    """Whether a model samples, by the text with which LangChain describes it to a cache."""
+    """Whether a model samples, read from the description that LangChain passes to a cache."""
     temperatures = _TEMPERATURE.findall(model)
     return bool(temperatures) and float(temperatures[-1].strip(".") or 0) > 0 and not _SEED.search(model)
 

@@ -64,7 +64,7 @@ def _client(endpoint: str | None, api_key: str | None, on_error: Callable[[Excep
         api_key=api_key,
         info=_INFO,
         auto_batch_tracing=False,
-        omit_traced_runtime_info=True,  # it holds environment variables
+        omit_traced_runtime_info=True,  # it contains environment variables
         disable_prompt_cache=True,
         tracing_error_callback=on_error,
     )

@@ -74,7 +74,7 @@ class SpanBuilder:
 
 
 def _attribute(value: Any) -> Any:
-    """The value as a span attribute can hold it; JSON text for nested values."""
+    """The value as a span attribute, which is JSON text for nested values."""
     if isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):

@@ -59,7 +59,7 @@ def _classes() -> tuple[type, type]:
     split_prompt = load("trulens.feedback.templates.rag", EXTRA).Groundedness.sentences_splitter_prompt
 
     class DirectEndpoint(load("trulens.core.feedback.endpoint", EXTRA).Endpoint):  # type: ignore[misc]
-        """Calls without pacing or retries, which are left to the call gate."""
+        """Calls without pacing or retries, which the call gate provides."""
 
         def run_in_pace(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             return func(*args, **kwargs)
