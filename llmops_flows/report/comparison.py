@@ -15,7 +15,7 @@ from .config_differences import ABSENT, DifferingKey, differing_keys, differing_
 from .leaderboard import answer_figures
 from .metrics import lower_is_better
 from .saved_runs import SavedRun
-from .score_table import Difference, ScoreTable
+from .score_table import ScoreDifference, ScoreTable
 
 WrittenAddresses = Mapping[str, Mapping[str, str]]
 """Row id to the address that each stage wrote, in the order of execution."""
@@ -38,7 +38,7 @@ class RowChange:
 class MetricChange:
     """The difference of a metric (second minus first), and the questions that changed, the largest change first."""
 
-    difference: Difference
+    difference: ScoreDifference
     improved: tuple[str, ...]
     regressed: tuple[str, ...]
 

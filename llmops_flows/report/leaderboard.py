@@ -14,7 +14,7 @@ from llmops_flows.text.suggestions import did_you_mean
 from .config_differences import DifferingKey, differing_keys
 from .metrics import METRIC_ORDER, lower_is_better
 from .saved_runs import SavedRun
-from .score_table import Difference, Score, ScoreTable
+from .score_table import Score, ScoreDifference, ScoreTable
 from .statistics.intervals import quantile
 
 _IGNORED_KEYS = "budget."
@@ -43,7 +43,7 @@ class LeaderboardRow:
     run: str
     values: tuple[str, ...]
     scores: Mapping[str, Score]
-    against: Mapping[str, Difference]
+    against: Mapping[str, ScoreDifference]
     tied: bool
     cost_usd: float
     input_tokens: int
@@ -131,7 +131,7 @@ def _rank(run: SavedRun, score: Score | None, metric: str) -> tuple[bool, bool, 
 
 def _row(
     place: int, position: int, run: SavedRun, varying: tuple[str, ...], scores: Mapping[str, Score],
-    against: Mapping[str, Difference], *, tied: bool,
+    against: Mapping[str, ScoreDifference], *, tied: bool,
 ) -> LeaderboardRow:  # fmt: skip
     totals = [answer_figures(run, row) for row in run.rows]
     latencies = [figures["seconds"] for figures, row in zip(totals, run.rows, strict=True) if not row.get("error")]

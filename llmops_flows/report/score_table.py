@@ -38,7 +38,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """A run compared with the baseline, over the n questions that both have.
 
     mean, low, high: of the differences per question, with their 95 % interval. p: of the paired test; adjusted:
@@ -101,9 +101,9 @@ class ScoreTable:
         before, after = self._columns[metric][baseline].means, self._columns[metric][run].means
         return {question: score - before[question] for question, score in after.items() if question in before}
 
-    def against(self, baseline: int, metrics: Iterable[str] | None = None) -> list[dict[str, Difference]]:
+    def against(self, baseline: int, metrics: Iterable[str] | None = None) -> list[dict[str, ScoreDifference]]:
         """For each run, its differences to the baseline (a position), with p values corrected for all runs."""
-        compared: list[dict[str, Difference]] = [{} for _ in self.runs]
+        compared: list[dict[str, ScoreDifference]] = [{} for _ in self.runs]
         for metric in self.metrics if metrics is None else metrics:
             differences = [list(self.differences(metric, run, baseline).values()) for run in range(len(self.runs))]
             p_values = [
@@ -138,12 +138,12 @@ def _score(column: _ScoreColumn) -> Score:
 
 def _difference(
     values: Sequence[float], p: float | None, adjusted: float | None, metric: str, *, is_baseline: bool
-) -> Difference:
+) -> ScoreDifference:
     mean, low, high, n = mean_interval(values)
     up, down = sum(value > 0 for value in values), sum(value < 0 for value in values)
     improved, regressed = (down, up) if lower_is_better(metric) else (up, down)
     judged = "baseline" if is_baseline else _verdict(mean, adjusted, metric)
-    return Difference(mean, low, high, n, p, adjusted, judged, improved, regressed)
+    return ScoreDifference(mean, low, high, n, p, adjusted, judged, improved, regressed)
 
 
 def _verdict(mean: float | None, adjusted: float | None, metric: str) -> str:

@@ -103,7 +103,7 @@ def flow_only(config: Mapping[str, Any]) -> Values:
 
 
 @dataclass(frozen=True)
-class Difference:
+class FlowFileDifference:
     """A key whose value differs from the wanted value.
 
     Attributes:
@@ -128,7 +128,7 @@ class Difference:
         return self.source, self.key[0] == "stages", len(self.key)
 
 
-def differences(wanted: Values, composed: Composed) -> list[Difference]:
+def differences(wanted: Values, composed: Composed) -> list[FlowFileDifference]:
     """Where a composed config differs from the wanted one."""
     plain = redact_value(composed.resolvable[0])
     actual = {key: value for key, value in plain.items() if key in wanted or key not in (*NOT_IN_FLOW, "name", "cache")}
@@ -139,10 +139,10 @@ def differences(wanted: Values, composed: Composed) -> list[Difference]:
 
 def _differences(
     wanted: Mapping[str, Any], actual: Mapping[str, Any], raw: Any, above: tuple[str, ...], source: int = 0
-) -> Iterator[Difference]:
+) -> Iterator[FlowFileDifference]:
     for key in actual:
         if key not in wanted and actual[key] is not None:
-            yield Difference((*above, key), None, source, removed=True)
+            yield FlowFileDifference((*above, key), None, source, removed=True)
     for key, value in wanted.items():
         written, other = raw.get(key) if isinstance(raw, Mapping) else None, actual.get(key)
         if _same(value, other):
@@ -151,15 +151,15 @@ def _differences(
         if isinstance(value, Mapping) and isinstance(other, Mapping):
             inner = list(_differences(value, other, written, (*above, key), value_source))
             if inner and value_source > source:
-                yield Difference((*above, key), value, value_source, removed=any(d.removed for d in inner))
+                yield FlowFileDifference((*above, key), value, value_source, removed=any(d.removed for d in inner))
             else:
                 yield from inner
         else:
-            yield Difference((*above, key), value, value_source)
+            yield FlowFileDifference((*above, key), value, value_source)
 
 
 def _source(written: Any) -> int:
-    """The `Difference.source` of a value as written."""
+    """The `FlowFileDifference.source` of a value as written."""
     if not isinstance(written, str) or "${" not in written:
         return 0
     return 1 if re.search(r"\$\{[\w.]+:", written) else 2

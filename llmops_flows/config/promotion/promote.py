@@ -18,7 +18,17 @@ from ..composition.composed import Composed
 from ..experiment import build_experiment
 from ..field_errors import TARGET
 from ..files import groups, paths
-from .flow_file import NOT_IN_FLOW, Difference, FlowFile, Reference, Values, differences, flow_only, is_path, put
+from .flow_file import (
+    NOT_IN_FLOW,
+    FlowFile,
+    FlowFileDifference,
+    Reference,
+    Values,
+    differences,
+    flow_only,
+    is_path,
+    put,
+)
 
 _MAX_ROUNDS = 20
 """How many times values are added to the file at most."""
@@ -104,7 +114,7 @@ def promote(
     return Promotion(path, text, base, _options(composed, {**chosen, **added}), own, left, changed, null)
 
 
-def _with_values(file: FlowFile, wanted: Values) -> tuple[FlowFile, Composed, list[Difference]]:
+def _with_values(file: FlowFile, wanted: Values) -> tuple[FlowFile, Composed, list[FlowFileDifference]]:
     """The file with the fewest necessary values, its config, and the differences that a file cannot express."""
     composed = file.composed()
     for _ in range(_MAX_ROUNDS):
@@ -119,7 +129,7 @@ def _with_values(file: FlowFile, wanted: Values) -> tuple[FlowFile, Composed, li
     return file, composed, differences(wanted, composed)
 
 
-def _sets(values: Any, difference: Difference) -> bool:
+def _sets(values: Any, difference: FlowFileDifference) -> bool:
     """Whether the file sets this value already, without effect."""
     for step in difference.key:
         if not isinstance(values, Mapping) or step not in values:
@@ -174,7 +184,7 @@ def _flows() -> Iterator[tuple[str, Path]]:
                 yield folder.name, folder
 
 
-def _check(rest: Sequence[Difference], config: Mapping[str, Any], composed: Composed) -> None:
+def _check(rest: Sequence[FlowFileDifference], config: Mapping[str, Any], composed: Composed) -> None:
     problems = []
     for difference in rest:
         key = ".".join(difference.key)
