@@ -19,7 +19,7 @@ MissKind = Literal["setting", "input", "row", "sample", "tenant", "first", "agai
 Contents = Callable[[Iterable[str]], Mapping[str, bytes]]
 """Address to the stored bytes: `TraceStore.contents`."""
 Stored = Mapping[str, Any]
-"""A trace as it is kept (`core.trace.to_stored`)."""
+"""A trace in stored form (`core.trace.to_stored`)."""
 
 MAX_EARLIER_TRACES = 5_000
 """The number of earlier traces that are compared."""
@@ -257,7 +257,7 @@ def _question(trace: Stored) -> str:
 
 
 def _writer(trace: Stored, place: int, slot: str) -> str:
-    """The stage that wrote what a step read in a slot; "" for the caller."""
+    """The stage that wrote the value that a step read in a slot; "" for the caller."""
     steps = trace["steps"]
     address = steps[place]["reads"].get(slot)
     if trace["inputs"].get(slot) == address:

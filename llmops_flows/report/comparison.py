@@ -103,7 +103,7 @@ def compare(
 
 
 def written_addresses(traces: Iterable[Trace]) -> dict[str, dict[str, str]]:
-    """The address of what each stage wrote for each row of a run."""
+    """For each row of a run, the address of the output of each stage."""
     return {trace.record: {step.stage: step.address for step in trace.steps} for trace in traces}
 
 
@@ -158,7 +158,7 @@ def _changes(
 
 
 def _changed_metrics(table: ScoreTable, metrics: Iterable[str] | None = None) -> dict[str, MetricChange]:
-    """The metrics that differ on any question, or that only one of the two runs has."""
+    """The metrics that differ on any question, or that one of the runs does not have."""
     changes: dict[str, MetricChange] = {}
     compared = table.against(0)[1]
     for metric in table.metrics if metrics is None else [name for name in metrics if name in table.metrics]:
@@ -187,7 +187,7 @@ def _divergences(before: WrittenAddresses, after: WrittenAddresses, ids: Sequenc
 
 
 def first_divergence(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """The first stage with another output, or that only one of the two runs has; None if they are equal.
+    """The first stage with another output, or that one of the runs does not have; None if the runs are equal.
 
     Stages that run in parallel may end in any order: those of both runs count in the order of the first run.
     """

@@ -110,7 +110,7 @@ def _depth(axis: DifferingKey) -> int:
 
 
 def _within(groups: Sequence[DifferingKey], axis: DifferingKey) -> bool:
-    """Whether a key belongs to one of the groups, and follows from its option."""
+    """Whether a key belongs to one of the groups, and the chosen option determines its value."""
     return any(axis.key.startswith(f"{group.key}.") and _determines(group, axis) for group in groups)
 
 
@@ -153,7 +153,7 @@ def _snake(name: str) -> str:
 
 
 def _repeats(axis: DifferingKey, other: DifferingKey) -> bool:
-    """Whether a key is a copy of one that is higher in the config."""
+    """Whether a key is a copy of `other`, which is higher in the config."""
     if not all(_same(value, higher) for value, higher in zip(axis.values, other.values, strict=True)):
         return False
     return axis.key == other.key or axis.key.endswith(f".{other.key}")

@@ -1,4 +1,4 @@
-"""Replay of a run from its traces alone: every value is checked against its address, nothing is computed."""
+"""Replay of a run from its traces only: values are checked against their addresses, and nothing is computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .saved_runs import SavedRun
 from .traced_run import row_from_trace
 
 Stored = Mapping[str, Any]
-"""A trace as it is kept (`core.trace.to_stored`)."""
+"""A trace in stored form (`core.trace.to_stored`)."""
 _EVICTED = "evicted, or lost"
 _TIMES = ("seconds", "took")
 """Measured times are not compared."""

@@ -15,7 +15,7 @@ from .statistics.paired_tests import paired_p
 
 ALPHA = 0.05
 FEWEST = 6
-"""No test can find a difference on fewer questions: of the 2^5 signs of 5 differences, one in 16 is as extreme."""
+"""With fewer questions, no difference is significant: the smallest p value of 5 differences is 1/16."""
 
 Row = Mapping[str, Any]
 Measure = Callable[[SavedRun, Row], Mapping[str, Any]]

@@ -113,7 +113,7 @@ def stages(records: Sequence[Record]) -> dict[str, dict[str, int]]:
 def scores(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     """Metric to mean, 95 % interval and number of questions scored; records with an error are left out.
 
-    Several samples of a question count as one, with their mean: they are not independent of each other.
+    The samples of a question count as one value, their mean, because they are not independent.
     """
     values: dict[str, list[tuple[str, Any]]] = {}
     for record in records:

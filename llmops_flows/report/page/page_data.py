@@ -47,7 +47,7 @@ class _Texts:
 
 
 def page_data(runs: Sequence[SavedRun], board: Leaderboard) -> dict[str, Any]:
-    """The data of the page. `cut`: sentences on what is left out, where the page would be too large."""
+    """The data of the page. `cut`: sentences on what is left out if the page would be too large."""
     rows = list(dict.fromkeys(str(row.get("id")) for run in runs for row in run.rows))
     lines, columns, cut = _bounded(board, rows)
     texts = _Texts(_length(runs))

@@ -22,7 +22,7 @@ def clearly_worse(scores: PointScores, metric: str, looks: int) -> dict[int, int
 
     Args:
         metric: decides whether more is better.
-        looks: how many times this is tested in one sweep.
+        looks: the number of tests in one sweep.
     """
     sign = -1.0 if lower_is_better(metric) else 1.0
     means = {n: sign * sum(answers.values()) / len(answers) for n, answers in scores.items() if answers}

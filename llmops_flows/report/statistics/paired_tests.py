@@ -30,7 +30,7 @@ def _sign_flip_p(differences: tuple[float, ...]) -> float:
     """The share of sign assignments whose sum is as far from zero as the observed one."""
     if not differences:
         return 1.0
-    sums = [differences[0]]  # with the other sign of the first one, every sum is mirrored
+    sums = [differences[0]]  # the other sign of the first difference only mirrors the sums
     for difference in differences[1:]:
         sums = [value + difference for value in sums] + [value - difference for value in sums]
     limit = abs(sum(differences)) - _TOLERANCE * sum(map(abs, differences))

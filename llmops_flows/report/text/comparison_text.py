@@ -98,7 +98,7 @@ def _changes(changes: Sequence[RowChange], rows: int, width: int, most: int) -> 
             yield f"  - {_cut(change.before or '(none)', width - 4)}"
             yield f"  + {_cut(change.after or '(none)', width - 4)}"
         if len(changes) > most:
-            yield f"and {len(changes) - most} more: --json has all"
+            yield f"and {len(changes) - most} more: --json prints all"
 
     return list(lines()) if changes else []
 

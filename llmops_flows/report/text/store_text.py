@@ -92,11 +92,11 @@ def format_check(check: StoreCheck, *, repaired: bool) -> str:
     rows = [[item.what, _short(item.name), item.stage, item.tenant, item.why] for item in items[:_MOST]]
     lines = [head, *files]
     if rows:
-        lines += ["", format_table(["damaged", "which", "stage", "tenant", "what was lost"], rows, stretch=5)]
+        lines += ["", format_table(["damaged", "name", "stage", "tenant", "cause"], rows, stretch=5)]
         lines += [f"… and {len(items) - _MOST:,} more; --json lists all"] if len(items) > _MOST else []
         lines += ["", _by_stage(items)]
     if repaired:
-        lines.append("removed; a run that needs them computes them again")
+        lines.append("removed; they are computed again when a run needs them")
     else:
         lines.append("damaged items are never used; `store verify --repair` removes them")
     return "\n".join(lines)
