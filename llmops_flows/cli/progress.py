@@ -1,4 +1,4 @@
-"""Shows the progress of a run on a terminal: the running stage, and how far it is."""
+"""Shows the progress of a run on a terminal: the running stage and its records."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Builder:
 
     Attributes:
         trusted: packages whose component classes may be named.
-        problems: what is wrong so far.
+        problems: collected so far.
         built: the components without problems, by their configs; the points of a sweep share them.
     """
 

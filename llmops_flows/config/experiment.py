@@ -110,9 +110,9 @@ def build_resolved(
     """Build the experiment of a resolved config.
 
     Args:
-        stage_keys: stage name to the config key that the flow takes the stage from.
+        stage_keys: stage name to the config key that defines the stage.
         choices: config group to the option chosen from it.
-        built: components of other experiments by their configs, to be shared; this experiment adds its own.
+        built: components by their configs, shared with other experiments; this call adds to it.
 
     Raises:
         ConfigError: with every problem of the config.
@@ -231,7 +231,7 @@ def _stage(config: Any, key: str, builder: Builder) -> Stage | Composite | None:
 
 
 def _without_repeats(unresolved: Sequence[Problem], built: Sequence[Problem]) -> list[Problem]:
-    """The problems of unresolved values, and those of what was built that do not follow from them."""
+    """The problems of unresolved values, and the problems of built components that do not follow from them."""
     unknown = {p.key for p in built if " has no field " in p.what or p.what.startswith("unknown key ")}
     if any(p.what == NO_FLOW for p in unresolved):
         built = [p for p in built if p.key != "stages"]
@@ -240,7 +240,7 @@ def _without_repeats(unresolved: Sequence[Problem], built: Sequence[Problem]) ->
 
 
 def _follows(problem: Problem, key: str) -> bool:
-    """Whether a problem is about a key that has a problem of its own, or about what it contains."""
+    """Whether a problem concerns `key`, which has a problem already, or a key below it."""
     above, _, name = key.rpartition(".")
     below = problem.key == key or problem.key.startswith(f"{key}.")
     return below or (above != "" and problem.key == above and name in problem.what) or "'???'" in problem.what

@@ -1,4 +1,4 @@
-"""The budget meter of an experiment: its own, or the one that all points of a sweep share."""
+"""The budget meter of an experiment, which the points of a sweep share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Show which file and line, or which override, set a key.
 
 Prints the value, the place that set it, the places whose value was replaced,
-and where an interpolation such as ${documents} leads.
+and what an interpolation such as ${documents} refers to.
 
 Examples:
   llmops-flows explain retriever.k flow=rag_support retriever.k=8

@@ -1,6 +1,6 @@
 """Deliver stored traces to exporters: LangSmith, OpenTelemetry and others.
 
-Delivers what is pending for the named exporters, by default for every one
+Delivers pending traces for the named exporters, by default for every one
 that has something pending, for at most 10 minutes. The exit code is 1 when
 traces are left. run=RUN (the id of a run, `last` or `all`) also delivers the
 traces of runs that had no exporter configured.

@@ -78,7 +78,7 @@ class Composed:
 
     @cached_property
     def stage_keys(self) -> dict[str, str]:
-        """Stage name to config key, for stages that the flow takes by interpolation."""
+        """Stage name to config key, for stages that the flow defines by interpolation."""
         stages = self.raw.get("stages")
         texts = {str(n): v for n, v in (stages if isinstance(stages, dict) else {}).items() if isinstance(v, str)}
         return {name: v[2:-1] for name, v in texts.items() if v.startswith("${") and v.endswith("}")}

@@ -1,4 +1,4 @@
-"""Explains a key of a config: its value, what set it, what was replaced, and where an interpolation leads."""
+"""Explains a key of a config: its value, what set it, what was replaced, and what an interpolation refers to."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class HydraConfigLoader(ConfigLoaderImpl):
     def compose_app_config(self, name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
         """The config without `hydra`, and config group to chosen option.
 
-        The `hydra` part takes longer to compose than all the rest, so it is composed and checked only if it is set.
+        The `hydra` part takes longer to compose than everything else, so it is composed and checked only if it is set.
         """
         composed = None if hydra_named(overrides) else self._compose_without_hydra(name, overrides)
         if composed is None:

@@ -192,7 +192,7 @@ def _check(rest: Sequence[FlowFileDifference], config: Mapping[str, Any], compos
             hint = "name an environment variable that contains it, run again, and promote that run"
             problems.append(Problem("the value is a secret, which is not recorded", key, hint=hint))
         elif difference.replaces:
-            what = "the run replaced a component that its flow takes from a config group"
+            what = "the run replaced a component that its flow chooses from a config group"
             hint = "make it an option of that group (conf/GROUP/NAME.yaml), run with GROUP=NAME, and promote that run"
             problems.append(Problem(what, key, hint=hint))
         else:
