@@ -81,7 +81,7 @@ def test_verify_names_damage_with_its_stage_and_repair_drops_it(
     lost = {one["name"]: one for one in data(capsys, "verify", code=1)["lost"]}
     assert (lost[bad]["what"], lost[bad]["stage"], lost[bad]["tenant"]) == ("entry", "model", "acme")
     assert {one["stage"] for one in lost.values()} == {"model", "retrieve"} and len(lost) == 3
-    assert "computed again" in output(capsys, "verify", "--repair")
+    assert "computes them again" in output(capsys, "verify", "--repair")
     assert data(capsys, "verify") == {
         "store": f"sqlite {store}", "entries": 8, "values": 9, "indexes": 0, "traces": 0, "lost": [],
         "repaired": False,
