@@ -96,7 +96,7 @@ def format_check(check: StoreCheck, *, repaired: bool) -> str:
         lines += [f"… and {len(items) - _MOST:,} more; --json lists all"] if len(items) > _MOST else []
         lines += ["", _by_stage(items)]
     if repaired:
-        lines.append("removed; they are computed again when a run needs them")
+        lines.append("removed; a run that needs them computes them again")
     else:
         lines.append("damaged items are never used; `store verify --repair` removes them")
     return "\n".join(lines)
