@@ -14,7 +14,7 @@ from llmops_flows.config.files import plugins
 from llmops_flows.core.errors import ConfigError, Problem
 
 _BUILT_IN = "llmops_flows.cli.commands"
-_SUMMARY = re.compile(r'(?:\s*#.*\n)*\s*[rR]?"""(.*?)(?:"""|\n)')
+_SUMMARY = re.compile(r'\A(?:\s*+#.*\n)*+\s*+[rR]?"""(.*?)(?:"""|\n)')
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TextIO
 
-_HEADED = re.compile(r" *\S+ {2,}")
+_HEADED = re.compile(r"\A *\S+ {2,}")
 
 
 def columns() -> int:
