@@ -40,7 +40,7 @@ def print_results(
     seconds: float,
     check: PlanCheck,
 ) -> None:
-    """Print the leaderboard, everything that failed, and the folder of the results."""
+    """Print the leaderboard, the failures, and the folder of the results."""
     has_results = any(outcome.summary for outcome in outcomes)
     if has_results:
         try:
@@ -66,7 +66,7 @@ def print_results(
 
 
 def _board_argument(folder: Path) -> str:
-    """How to pass the folder to `board`, which shows the last sweep by default."""
+    """The argument that passes the folder to `board`; "" for the last sweep, which is the default."""
     try:
         if saved_runs.latest_sweep(SWEEPS_FOLDER).samefile(folder):
             return ""
@@ -76,7 +76,7 @@ def _board_argument(folder: Path) -> str:
 
 
 def _less_than_planned(check: PlanCheck) -> Iterator[str]:
-    """Where less was computed than planned, and why."""
+    """A line for each reason why fewer results were computed than planned."""
     reasons = {
         "equal": "their inputs were equal",
         "known": "they were cached",

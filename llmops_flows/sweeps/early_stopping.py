@@ -25,12 +25,12 @@ from .sweep_progress import SweepProgress
 
 @dataclass
 class PointProgress:
-    """How far a point is.
+    """The progress of a point.
 
     Attributes:
-        block: how many records it processes between two comparisons.
-        processed: how many of its records are processed.
-        behind: the number of the point that it is clearly worse than, once it is stopped.
+        block: the number of records between two comparisons.
+        processed: the number of processed records.
+        behind: the number of the better point, if this point was stopped.
     """
 
     point: Point
@@ -49,7 +49,7 @@ class PointProgress:
 
     @property
     def rest(self) -> Run:
-        """The records that are not processed."""
+        """A run over the records that are not processed."""
         return replace(self.run, records=self.run.records[self.processed :])
 
 
@@ -57,7 +57,7 @@ class PointProgress:
 class EarlyStopping:
     """The points of a sweep, compared by the metric `settings.stop` after every `settings.block` questions.
 
-    Points that an earlier run finished into `folder` take part in the comparisons.
+    The comparisons include points that an earlier run finished in `folder`.
     """
 
     points: Sequence[Point]
@@ -73,7 +73,7 @@ class EarlyStopping:
         return self.settings.stop
 
     def run(self) -> Generator[PointOutcome, None, None]:
-        """Yield the outcome of each point once all are finished or stopped. An interrupt saves what is complete."""
+        """Yield the outcome of each point once all are finished or stopped. An interrupt saves the complete records."""
         for point in self.points:
             block = self.settings.block * point.valid_experiment.settings.samples
             self.states.append(PointProgress(point, new_run(point), block))
@@ -109,7 +109,7 @@ class EarlyStopping:
                 running[point.number].processed += len(run.records)
 
     def _stop_worse_points(self, comparisons: int) -> None:
-        """Stop running points that are clearly worse. `comparisons`: how many there are in all."""
+        """Stop running points that are clearly worse. `comparisons`: the total number of comparisons."""
         scores = {s.point.number: _scores(s.run.records[: s.processed], self.metric) for s in self.states}
         questions = {question for scores_of_point in scores.values() for question in scores_of_point}
         worse = clearly_worse({**self._finished_scores(questions), **scores}, self.metric, comparisons)
@@ -118,7 +118,7 @@ class EarlyStopping:
                 state.behind = worse.get(state.point.number)
 
     def _finished_scores(self, questions: set[str]) -> dict[int, dict[str, float]]:
-        """The scores that points of an earlier run have on these questions."""
+        """The scores on these questions of points that an earlier run finished."""
         running = {state.point.number for state in self.states}
         scores: dict[int, dict[str, float]] = {}
         for folder in saved_runs.point_folders(self.folder):
@@ -126,7 +126,7 @@ class EarlyStopping:
                 continue
             try:
                 rows = saved_runs.read_run(folder).rows
-            except FlowError:  # it has no results
+            except FlowError:  # the point has no results
                 continue
             pairs = [(saved_runs.row_question(row), (row.get("scores") or {}).get(self.metric)) for row in rows]
             scores[number] = _means((question, score) for question, score in pairs if question in questions)

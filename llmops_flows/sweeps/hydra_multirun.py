@@ -1,4 +1,4 @@
-"""Run what `-m` asks for: a sweep, a search, or the jobs of a Hydra sweeper."""
+"""Run the multirun of `-m`: a sweep, a search, or the jobs of a Hydra sweeper."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(app: Any, overrides: Sequence[str]) -> int:
         return _search(app, config, _without_hydra(overrides), folder)
     point_overrides, settings = parse_settings(_without_hydra(overrides))
     folder_given = any(override.lstrip("+").startswith("hydra.sweep.dir=") for override in overrides)
-    # A changed budget changes no answer, so the command with another one is the same sweep.
+    # A budget does not affect answers, so the command with another budget is the same sweep.
     command = [override for override in point_overrides if not override.lstrip("+").startswith("budget.")]
     with sweep_budget() as budget:
         points = budget.apply(expand_points(_without_hydra(overrides)))
@@ -55,11 +55,11 @@ def run(app: Any, overrides: Sequence[str]) -> int:
 
 
 def run_hydra_sweeper(app: Any, overrides: Sequence[str], run_job: RunJob) -> int:
-    """Run a sweeper of Hydra's, for which each point is a job; all jobs share one budget. Returns the exit code."""
+    """Run a Hydra sweeper, which runs each point as a job. All jobs share one budget. Returns the exit code."""
     began = time.perf_counter()
     try:
         points = expand_points(_without_hydra(overrides))
-    except ConfigError:  # the sweeper may have a grammar of its own; a job with a budget fails without an account
+    except ConfigError:  # the sweeper may have another grammar; a job with a budget fails without an account
         points = []
     with saved_config.redacted_saves(), recorded_outcomes() as record, sweep_budget() as budget:
         budget.apply(points)
@@ -70,7 +70,7 @@ def run_hydra_sweeper(app: Any, overrides: Sequence[str], run_job: RunJob) -> in
 
 
 def uses_hydra_sweeper(app: Any, overrides: Sequence[str]) -> bool:
-    """Whether the overrides choose a sweeper class of Hydra's, which runs each point as a job."""
+    """Whether the overrides choose a Hydra sweeper, which runs each point as a job."""
     chosen = any(override.lstrip("+").startswith("hydra/sweeper=") for override in overrides)
     return chosen and not _is_search(_sweep_config(app, overrides))
 

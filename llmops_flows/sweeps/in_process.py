@@ -1,4 +1,4 @@
-"""Run points side by side in this process, so that they share what they compute."""
+"""Run points together in this process, so that they share what they compute."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .outcome import PointOutcome
 from .point_results import write_results
 
 MAX_RECORDS = 5_000
-"""How many records a batch holds: more would need more memory and share no more."""
+"""Maximum number of records in a batch. A larger batch needs more memory and shares no more work."""
 
 
 def batches(points: Sequence[Point], block: int | None = None) -> Iterator[list[Point]]:
@@ -61,14 +61,14 @@ def new_run(point: Point) -> Run:
 
 
 def runner_key(experiment: Experiment) -> str:
-    """Identifies what experiments must have in common to share a runner: store, cache, tenant, home, tracers."""
+    """The address of what experiments with a common runner share: store, cache, tenant, home, tracers."""
     cache, store = experiment.cache.configuration, experiment.store.configuration if experiment.store else ""
     tracers = [tracer_fields(tracer) for tracer in experiment.tracers.values()]
     return address([cache, store, tracers, experiment.settings.tenant, str(experiment.settings.home)])
 
 
 def store_key(batch: Sequence[Point]) -> str | None:
-    """Identifies the store in which other batches find the answers of this one; None if they cannot."""
+    """Identifies the store that this batch shares with other batches; None if it shares none."""
     experiment = batch[0].valid_experiment
     store, cache = experiment.store, experiment.cache
     if store is None or isinstance(store, Memory) or not cache.enabled or cache.refresh:
@@ -79,7 +79,7 @@ def store_key(batch: Sequence[Point]) -> str | None:
 def run_batch(
     runner: Runner, points: Sequence[Point], folder: Path, check: PlanCheck | None = None
 ) -> Iterator[PointOutcome]:
-    """Run points side by side and write the results of each to `folder/NUMBER`.
+    """Run points together, and write the results of each to `folder/NUMBER`.
 
     An interrupt writes the answers that are complete. `check` compares what the points compute with the plan.
     """

@@ -1,4 +1,4 @@
-"""The manifest of a sweep: its points and what decides their answers. A later run compares itself with it."""
+"""The manifest of a sweep: its points, and everything that decides their answers, for comparison with later runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True)
 class PointIdentity:
-    """What a point does: its overrides, the address of its work ("" if it is invalid), and that of each part."""
+    """The identity of a point: its overrides, the address of its work ("" if it is invalid), and of each part."""
 
     overrides: Sequence[str]
     work: str
@@ -26,7 +26,7 @@ class Manifest:
     """A sweep.
 
     Attributes:
-        identity: the same for two runs of the same command over the same points.
+        identity: equal for two runs of the same command over the same points.
         points: number to point.
         details: address of a part to its content as plain data.
     """
@@ -71,7 +71,7 @@ def read(folder: Path, identity: str) -> Manifest | None:
 
 @dataclass(frozen=True)
 class ExperimentChange:
-    """A part of the experiment that changed: its name, what changed, and the numbers of the points that it affects."""
+    """A changed part of the experiment: its name, the change, and the numbers of the affected points."""
 
     part: str
     change: str
@@ -82,7 +82,7 @@ class ExperimentChange:
 
 
 def changes(old: Manifest, new: Manifest) -> list[ExperimentChange]:
-    """What changed between two runs of a sweep: each change once, with all points that it affects."""
+    """The changes between two runs of a sweep: each change once, with all affected points."""
     numbers: dict[tuple[str, str], list[int]] = {}
     for number, point in new.points.items():
         before = old.points.get(number)
@@ -137,7 +137,7 @@ def _changed_keys(before: Any, after: Any, key: str = "") -> Iterator[str]:
 
 
 def _as_mapping(value: Any) -> Any:
-    """Identities store a mapping whose order counts as a list of pairs: turn such a list into a mapping again."""
+    """Convert a list of pairs, which is how identities store an ordered mapping, to a mapping."""
     pairs = isinstance(value, list) and value and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
     return {pair[0]: pair[1] for pair in value} if pairs and all(isinstance(pair[0], str) for pair in value) else value
 

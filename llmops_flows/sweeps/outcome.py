@@ -17,7 +17,7 @@ class PointOutcome:
         number: the point.
         summary: the content of summary.json; empty if the point has no results.
         failure: why it has no results; "" if it has some.
-        invalid: its config is invalid, so it was not run.
+        invalid: whether its config is invalid, so that it was not run.
     """
 
     number: int
@@ -37,7 +37,7 @@ class PointOutcome:
 
     @property
     def causes(self) -> list[str]:
-        """The errors of its answers and scores, and how often each occurred."""
+        """The errors of its answers and scores, with the number of occurrences."""
         causes = (self.summary.get("errors") or {}).get("causes") or {}
         return [f"{count} of {self.summary.get('records')}: {cause}" for cause, count in causes.items()]
 

@@ -1,4 +1,4 @@
-"""Plan a sweep: what it will compute, and what that may cost."""
+"""Plan a sweep: the results that it will compute, and their estimated cost."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .grid.sweep_settings import parse_settings
 from .in_process import batches, new_run, store_key
 
 _MAX_TRACES = 500
-"""How many of the last recorded answers an estimate is based on."""
+"""Maximum number of recorded answers that an estimate is based on."""
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep will do.
+    """The plan of a sweep.
 
     Attributes:
-        points: its points, invalid ones included.
-        stages: stage to what is cached and what is new.
-        estimates: stage to the cost of what is new.
-        notes: where the budget does not limit a model, or does not allow one call of it.
+        points: all points, including invalid ones.
+        stages: stage to its cached and new results.
+        estimates: stage to the estimated cost of its new results.
+        notes: warnings about models that the budget does not limit, or of which it does not allow one call.
     """
 
     points: Sequence[Point]
@@ -40,7 +40,7 @@ class SweepPlan:
 
 
 def plan_sweep(overrides: Sequence[str]) -> SweepPlan:
-    """The plan of the sweep that these overrides make. Calls no model. Raises ConfigError."""
+    """The plan of the sweep with these overrides. Calls no model. Raises ConfigError."""
     points = expand_points(overrides)
     distinct = [point for point in points if point.experiment is not None and point.same_as is None]
     stages = plan_stages(distinct, isolated=parse_settings(overrides)[1].isolated)
@@ -49,7 +49,7 @@ def plan_sweep(overrides: Sequence[str]) -> SweepPlan:
 
 
 def plan_stages(points: Sequence[Point], *, isolated: bool = False) -> dict[str, StagePlan]:
-    """Stage to what it would do for these valid points. `isolated`: each point runs on its own."""
+    """Stage to its plan for these valid points. `isolated`: each point runs in a separate batch."""
     total: dict[str, StagePlan] = {}
     for number, batch in enumerate([[point] for point in points] if isolated else batches(points)):
         store = store_key(batch) or f"{number}:"
@@ -60,7 +60,7 @@ def plan_stages(points: Sequence[Point], *, isolated: bool = False) -> dict[str,
 
 
 def estimate_stages(points: Sequence[Point], plans: Mapping[str, StagePlan]) -> dict[str, Estimate]:
-    """Stage to the cost of computing what is new."""
+    """Stage to the estimated cost of its new results."""
     history = History([*_cached(plans), *_recorded(points)])
     estimates = {}
     for name, plan in plans.items():
@@ -79,7 +79,7 @@ def _cached(plans: Mapping[str, StagePlan]) -> Iterator[PastAnswer]:
 
 
 def _recorded(points: Sequence[Point]) -> Iterator[PastAnswer]:
-    """The cost of the steps of the last recorded runs, whatever their questions were."""
+    """The cost of the steps of the last recorded runs, regardless of their questions."""
     tracers = [tracer for point in points[:1] for tracer in point.valid_experiment.tracers.values()]
     store = next(
         (tracer.open() for tracer in tracers if isinstance(tracer, LocalTracer) and tracer.path.exists()), None

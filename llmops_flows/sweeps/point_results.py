@@ -40,11 +40,11 @@ def write_results(
 
 
 def copy_results(point: Point, folder: Path) -> PointOutcome:
-    """Give a point the results of the point that does the same work, under its own config."""
+    """Copy the results of the point that does the same work to a point, with the config of the latter."""
     try:
         original = saved_runs.read_run(folder / str(point.same_as))
     except FlowError as error:
-        return PointOutcome(point.number, failure=f"it does the same as point {point.same_as}: {error}")
+        return PointOutcome(point.number, failure=f"it does the same work as point {point.same_as}: {error}")
     return _write(point, folder, original.rows, {**original.summary, **_identity(point)})
 
 

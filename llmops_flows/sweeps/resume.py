@@ -1,4 +1,4 @@
-"""Resume a sweep where an earlier run of the same command stopped, and find out what changed since."""
+"""Resume a sweep where an earlier run of the same command stopped, and report what changed since then."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _ADDRESS_LENGTH = 16
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """A sweep that is about to run.
+    """A sweep to start.
 
     Attributes:
-        points: all its points.
-        folder: where its results go unless it resumes an earlier run.
+        points: all points of the sweep.
+        folder: the output folder, unless the sweep resumes an earlier run.
         settings: the settings of the sweep.
         command: the overrides that identify the command: those that decide what the points compute.
-        folder_given: the user gave the folder, so no other folder is used.
+        folder_given: whether the user gave the folder, so that no other folder is used.
     """
 
     points: Sequence[Point]
@@ -47,13 +47,13 @@ class SweepRequest:
 
 @dataclass(frozen=True)
 class SweepStart:
-    """What a sweep starts from. Its folder is locked: no other process writes to it.
+    """The start of a sweep. Its folder is locked, so that no other process writes to it.
 
     Attributes:
-        folder: where the results go.
-        finished: outcomes that an earlier run saved and that are still valid.
-        changes: what changed since the last run.
-        outdated: points that were finished and run again because of the changes.
+        folder: the output folder.
+        finished: valid outcomes of an earlier run.
+        changes: the changes since the last run.
+        outdated: finished points that run again because of the changes.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class SweepStart:
 
 @contextmanager
 def start_sweep(request: SweepRequest) -> Iterator[SweepStart]:
-    """Start in the folder of the last run of this sweep if that is unfinished, else in a new folder.
+    """Start in the folder of the last run of this sweep if that run is unfinished, otherwise in a new folder.
 
     Raises:
         ConfigError: the folder that the user gave holds another sweep, or a sweep is running there.
@@ -88,7 +88,7 @@ def start_sweep(request: SweepRequest) -> Iterator[SweepStart]:
 
 
 def create_manifest(request: SweepRequest) -> Manifest:
-    """The manifest of the sweep as it is now."""
+    """The current manifest of the sweep."""
     points: dict[int, PointIdentity] = {}
     data: dict[str, Any] = {}
     for point in request.points:
@@ -113,7 +113,7 @@ def finished_outcome(folder: Path, number: int, work: str) -> PointOutcome | Non
 
 
 def _compare(points: Sequence[Point], folder: Path, last: Manifest | None, current: Manifest) -> SweepStart:
-    """What is finished in a folder, compared with the manifest of the last run there."""
+    """The finished points in a folder, and the changes since its last run."""
     if last is None:
         return SweepStart(folder)
     outcomes = {
@@ -143,7 +143,7 @@ def _lock(stack: ExitStack, folder: Path) -> bool:
 
 
 def _lock_new_folder(stack: ExitStack, folder: Path) -> Path:
-    """Create and lock a folder that no sweep uses: two sweeps may start in the same second."""
+    """Create and lock an unused folder. Two sweeps may start in the same second."""
     candidate, number = folder, 1
     while True:
         candidate.mkdir(parents=True, exist_ok=True)

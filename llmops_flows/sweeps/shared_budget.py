@@ -25,7 +25,7 @@ log = logging.getLogger("llmops_flows")
 
 @contextmanager
 def sweep_budget() -> Iterator[SharedBudget]:
-    """The budget of a sweep. At the end, print what was spent, unless the config is invalid and nothing ran."""
+    """The budget of a sweep. Print the amount spent at the end, unless the config is invalid."""
     budget, ran = SharedBudget(), True
     try:
         yield budget
@@ -43,7 +43,7 @@ def sweep_budget() -> Iterator[SharedBudget]:
 
 
 class SharedBudget:
-    """One budget account that pays for all points, in whichever process they run.
+    """The budget account of all points of a sweep, in all processes.
 
     Attributes:
         account: the name of the account; "" if no point has a budget.
@@ -57,7 +57,7 @@ class SharedBudget:
         self._logged: set[str] = set()
 
     def apply(self, points: Sequence[Point]) -> list[Point]:
-        """The points, paid from the account. The first call opens it.
+        """The points, charged to the account. The first call opens it.
 
         Raises:
             ConfigError: the points have several budgets, or several stores.
@@ -78,7 +78,7 @@ class SharedBudget:
         ]
 
     def statement(self) -> Statement | None:
-        """What is spent and left; None without a budget. Raises StoreError."""
+        """The amount spent; None without a budget. Raises StoreError."""
         return None if self._meter is None else self._meter.statement()
 
     def close(self) -> None:
@@ -89,9 +89,9 @@ class SharedBudget:
     def _share(self, experiment: Experiment) -> None:
         """Open the account for the first experiment; check that the others have the same budget and store."""
         budget, store = experiment.settings.budget, experiment.store
-        needed = budget, store.configuration if store is not None and budget.limited else ""
+        required = budget, store.configuration if store is not None and budget.limited else ""
         if self._shared is None:
-            self._shared = needed
+            self._shared = required
             if budget.limited:
                 self._store = store.open() if isinstance(store, StoreConfig) else None
                 account = new_owner()
@@ -99,6 +99,6 @@ class SharedBudget:
                 self.account = account
         elif budget != self._shared[0]:
             raise ConfigError(Problem("all points of a sweep share one budget", "budget", hint="give one value"))
-        elif needed != self._shared:
+        elif required != self._shared:
             hint = "give one store, or leave out the budget"
             raise ConfigError(Problem("a budget needs one store, but the points have several", "store", hint=hint))

@@ -27,14 +27,14 @@ from .workers.pool import Task, WorkerPool
 from .workers.worker import point_task
 
 LaunchPoints = Callable[[Sequence[Point], Path], Generator[PointOutcome, None, None]]
-"""Runs points elsewhere and writes the results of each to `FOLDER/NUMBER`."""
+"""Runs points with a launcher, and writes the results of each to `FOLDER/NUMBER`."""
 WORKER = "llmops_flows.sweeps.workers.worker"
 
 
 def run_sweep(
     points: Sequence[Point], settings: SweepSettings, start: SweepStart, launch: LaunchPoints | None = None
 ) -> int:
-    """Run the points that are not finished, and print the results of all. Returns the exit code, see `exit_code`.
+    """Run the unfinished points, and print the results of all points. Returns the exit code, see `exit_code`.
 
     A point that is invalid or fails does not stop the others. Points that do the same work run once.
     """
@@ -73,10 +73,10 @@ def execute_points(
     """Run points, write the results of each to `folder/NUMBER`, and yield each outcome as soon as it is known.
 
     Args:
-        points: of one sweep. A point may do the same work as one that ran into the folder before.
+        points: points of one sweep. Another point may have done the same work before in the folder.
         settings: with `fail_fast`, the first failure is the last outcome.
-        launch: runs the points instead of this machine.
-        check: compares what points in this process compute with the plan.
+        launch: runs the points with a launcher instead of on this machine.
+        check: compares the results of points in this process with the plan.
     """
     numbers = {point.number for point in points}
     distinct = [point for point in points if point.experiment is not None and point.same_as is None]

@@ -13,14 +13,14 @@ from llmops_flows.core.events import Event
 TERMINAL_INTERVAL = 0.1
 """Seconds between two updates on a terminal."""
 LOG_INTERVAL = 30.0
-"""Seconds between two lines in a log, and before the first: a short sweep logs nothing."""
+"""Seconds before the first line in a log, and between two lines. A short sweep logs nothing."""
 _CLEAR_LINE = "\r\x1b[2K"
 
 
 class SweepProgress:
-    """Shows how much is done, the share that was cached, the time taken, and an estimate of the time left.
+    """Shows the number of finished records, the cached share, the elapsed time, and an estimate of the remaining time.
 
-    As a sink of runs it counts the records of the stage that is running, over all runs.
+    As a sink, it counts the records of the current stage, over all runs.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,7 +60,7 @@ class SweepProgress:
             self._stream.flush()
 
     def show(self, label: str, done: int, total: int, cached: float) -> None:
-        """Show that `done` of `total` are done, a share `cached` (0 to 1) from the cache, if the interval is over."""
+        """Show progress if the interval has passed. `cached`: the share from the cache, from 0 to 1."""
         now = self._clock()
         started_at = self._started_at.setdefault(label, now)
         if now - self._last_shown < (TERMINAL_INTERVAL if self._is_terminal else LOG_INTERVAL):

@@ -19,12 +19,12 @@ from .outbox import Outbox
 _BATCH = 20
 """Traces in one request."""
 _REJECTED = (400, 409, 413, 422)
-"""Status codes that mean that the service rejects a trace of the batch, not the whole delivery."""
+"""HTTP statuses with which a service rejects a single trace of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The outcome of one attempt: how many traces arrived, how many are still pending, and why ("" if none is)."""
+    """The outcome of one attempt: the numbers of delivered and pending traces, and the error ("" if none)."""
 
     exporter: str
     delivered: int
@@ -38,9 +38,9 @@ class Delivery:
 
 
 def deliver(outbox: Outbox, exporters: Mapping[str, Exporter], *, until: float) -> list[Delivery]:
-    """Deliver what is pending, until everything has arrived or `until` (of `time.monotonic`) has passed.
+    """Deliver pending traces until all have arrived, or until the time `until` (`time.monotonic`).
 
-    Never raises for a failed delivery: the outcome has the error, and the traces stay pending.
+    A failed delivery does not raise an error: the outcome contains the error, and the traces stay pending.
     """
     return [_deliver_for(outbox, name, exporter, until) for name, exporter in exporters.items()]
 
@@ -64,7 +64,7 @@ def _deliver_for(outbox: Outbox, name: str, exporter: Exporter, until: float) ->
 
 
 def _send(exporter: Exporter, batch: Sequence[Trace]) -> tuple[list[str], str]:
-    """The ids that arrived, and the error that stops the delivery. A rejected trace does not hold up the others."""
+    """The ids that arrived, and the error that stops the delivery. A rejected trace does not block the others."""
     try:
         return exporter.deliver(batch), ""
     except BackendError as error:
@@ -95,7 +95,7 @@ def _summary(error: Exception) -> str:
 def _delivery_lock(path: Path, exporter: str, until: float) -> Iterator[bool]:
     """The exclusive right to deliver for an exporter; False if another process held it until the time limit.
 
-    It is the lock of an empty SQLite file: SQLite waits for it with a time limit, and it ends with its process.
+    Uses the lock of an empty SQLite file: SQLite supports a time limit, and releases the lock of a process that ends.
     """
     lock = path.with_name(f"{path.name}.{exporter}.lock")
     db = sqlite3.connect(lock, timeout=max(0.0, until - time.monotonic()), isolation_level=None)

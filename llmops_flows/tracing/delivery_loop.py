@@ -1,4 +1,4 @@
-"""The loop of the process that delivers traces beside a running app."""
+"""The loop of the process that delivers the traces of a running app."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .trace_store import TraceStore
 
 
 def follow(store: TraceStore, exporters: Mapping[str, Exporter]) -> int:
-    """Deliver traces as they arrive until standard input ends; then the rest, within the exporters' `patience`.
+    """Deliver traces as they arrive until standard input ends; then the rest, within `Exporter.shutdown_timeout`.
 
     Every line of standard input announces more traces. The result of each delivery goes to standard output, one JSON
     object per line. Returns 0.
     """
     woken, ended = threading.Event(), threading.Event()
-    patience = max((exporter.shutdown_timeout for exporter in exporters.values()), default=0.0)
-    threading.Thread(target=_read, args=(woken, ended, patience), daemon=True).start()
+    timeout = max((exporter.shutdown_timeout for exporter in exporters.values()), default=0.0)
+    threading.Thread(target=_read, args=(woken, ended, timeout), daemon=True).start()
     backoff = Backoff()
     for exporter in exporters.values():
         exporter.prepare()
     while True:
         last = ended.is_set()
         woken.clear()
-        deliveries = deliver(store.outbox, exporters, until=time.monotonic() + patience)
+        deliveries = deliver(store.outbox, exporters, until=time.monotonic() + timeout)
         for delivery in deliveries:
             if delivery.delivered or delivery.pending:
                 _print(delivery)
@@ -42,12 +42,12 @@ def follow(store: TraceStore, exporters: Mapping[str, Exporter]) -> int:
             woken.wait()
 
 
-def _read(woken: threading.Event, ended: threading.Event, patience: float) -> None:
+def _read(woken: threading.Event, ended: threading.Event, timeout: float) -> None:
     for _ in sys.stdin:
         woken.set()
     ended.set()
     woken.set()
-    time.sleep(patience + 5.0)
+    time.sleep(timeout + 5.0)
     os._exit(1)  # an exporter exceeds its own time limits
 
 

@@ -17,20 +17,20 @@ from llmops_flows.core.plural import plural
 _CLOSE_SECONDS = 1.5
 """Seconds that `close` waits for the outcome of the last delivery."""
 _RESTART_SECONDS = 60.0
-"""Seconds between two starts, if the process ended early."""
+"""Minimum seconds between two starts of the process."""
 QUIET = {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
-"""Environment of the process: it must not trace itself."""
+"""Environment variables that keep the process from tracing its own calls."""
 
 
 class DeliveryProcess:
-    """The process `llmops_flows ship --follow`: started with the first trace to deliver, woken for every further one.
+    """The process `llmops_flows ship --follow`: started for the first trace to deliver, and woken for each later one.
 
-    The end of its standard input tells the process that this one has ended, for whatever reason. It then delivers
-    what is pending, within seconds, and ends. Each exporter's first failure is logged as a warning.
+    When this process ends, for any reason, the standard input of the delivery process ends. It then delivers the
+    pending traces, within seconds, and exits. The first failure of each exporter is logged as a warning.
 
     Args:
-        config: what the process needs to build the exporters and to open the outbox, as plain data.
-        exporters: their names.
+        config: the config of the exporters and the outbox, as plain data.
+        exporters: the names of the exporters.
     """
 
     def __init__(self, config: Mapping[str, Any], exporters: Iterable[str]) -> None:
@@ -44,20 +44,20 @@ class DeliveryProcess:
         self._outcomes: dict[str, dict[str, Any]] = {}
 
     def start(self) -> None:
-        """Start the process ahead of the first delivery: its imports take longer than many an answer."""
+        """Start the process before the first delivery, since its imports are slow."""
         with self._lock:
             if self._process is None and time.monotonic() >= self._not_before:
                 self._not_before = time.monotonic() + _RESTART_SECONDS
                 self._spawn()
 
     def wake(self) -> None:
-        """Tell the process that traces are pending. Never blocks."""
+        """Signal the process that traces are pending. Does not block."""
         self.start()
         with self._lock:
             self._send(b"\n")
 
     def close(self) -> None:
-        """Tell the process that no more traces follow, and wait briefly for its outcome. It ends by itself."""
+        """Signal the process that no further traces follow, and wait briefly for the outcome. It then exits."""
         with self._lock:
             process, self._process = self._process, None
         if process is None or self._listener is None:

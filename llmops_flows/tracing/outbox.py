@@ -1,4 +1,4 @@
-"""The delivery queue of LangSmith and every other exporter: which traces each of them still has to deliver."""
+"""The delivery queue of LangSmith and every other exporter: the traces that each exporter has not delivered yet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Outbox:
         return self._file.path
 
     def pending(self, exporter: str, limit: int = 100) -> list[Trace]:
-        """Traces that this exporter still has to deliver, oldest first."""
+        """Traces that this exporter has not delivered yet, oldest first."""
         query = (
             "SELECT traces.data FROM deliveries JOIN traces ON traces.id = deliveries.id "
             "WHERE exporter = ? AND shipped IS NULL ORDER BY traces.seq LIMIT ?"
@@ -38,17 +38,17 @@ class Outbox:
         return self._select(query, exporter, limit)
 
     def pending_counts(self) -> dict[str, int]:
-        """The number of traces that each exporter still has to deliver; exporters without any are left out."""
+        """Exporter to its number of pending traces; exporters without pending traces are left out."""
         query = "SELECT exporter, count(*) FROM deliveries WHERE shipped IS NULL GROUP BY exporter"
         return {str(exporter): int(count) for exporter, count in self._file.rows(query)}
 
     def mark_delivered(self, exporter: str, ids: Iterable[str]) -> None:
-        """Record that these traces have arrived: they are never pending again for this exporter."""
+        """Record that these traces have arrived, so that this exporter never delivers them again."""
         rows = [(exporter, id, time.time()) for id in ids]
         self._file.write(lambda db: db.executemany("INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?)", rows))
 
     def enqueue(self, exporter: str, run: str | None = None) -> None:
-        """Queue the traces of a run (None: of every run) for an exporter that was not configured for it."""
+        """Queue the traces of a run (None: of all runs) for an exporter that was not configured then."""
         where, parameters = ("WHERE run = ?", [run]) if run is not None else ("", [])
         query = f"INSERT OR IGNORE INTO deliveries SELECT ?, id, NULL FROM traces {where}"
         self._file.write(lambda db: db.execute(query, [exporter, *parameters]))

@@ -1,4 +1,4 @@
-"""The stored bytes of a trace, with a checksum that shows whether they are as they were written."""
+"""The stored bytes of a trace, with a checksum that detects damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CHECKSUM = b',"sum":"'
 
 
 def with_checksum(data: bytes) -> bytes:
-    """The encoded bytes of a trace with their digest as a further field."""
+    """The encoded bytes of a trace with their digest as an additional field."""
     return data[:-1] + _CHECKSUM + digest(data).encode() + b'"}'
 
 

@@ -1,4 +1,4 @@
-"""The SQLite file of the trace store: its tables, its connection, and when its log is written back."""
+"""The SQLite file of the trace store: its tables, its connection, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CHECKPOINT_EVERY = 500
 
 
 class TraceFile:
-    """One connection to the file at `path` for all threads of a process, opened when first needed, also after a fork.
+    """One connection to the file at `path` for all threads of a process, opened on first use and again after a fork.
 
     Raises:
         StoreError: the file can be neither read nor written.
@@ -95,7 +95,7 @@ class TraceFile:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file, and create it and its tables if they do not exist. Checkpoints are left to `TraceFile`."""
+    """Open the file, and create it and its tables if they do not exist. Only `TraceFile` runs checkpoints."""
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -113,7 +113,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def holds_traces(path: Path) -> bool:
-    """Whether a file is a trace store. Opens it read-only: the path may name a file that is not ours."""
+    """Whether a file is a trace store. Opens the file read-only, since it may belong to another program."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'traces_of_run'").fetchone() is not None

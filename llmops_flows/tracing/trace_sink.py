@@ -35,10 +35,10 @@ class TraceSink:
 
     Args:
         store: the trace store.
-        config: the config of runs that do not bring their own, as plain data.
+        config: the config of runs whose events contain none, as plain data.
         exporters: the exporters that deliver the traces.
         process: delivers while runs are in progress; None: only `ship` delivers.
-        choices: config group to chosen option, for runs that do not bring their own.
+        choices: config group to chosen option, for runs whose events contain none.
         keep_days: age at which traces are removed.
     """
 
@@ -77,7 +77,7 @@ class TraceSink:
             self._finish_run(self._runs.pop(event.run), event)
 
     def close(self) -> None:
-        """Remove old traces, close the store, and tell the delivery process that no more traces follow."""
+        """Remove old traces, close the store, and signal the delivery process that no further traces follow."""
         self.store.prune(days=self._keep_days)
         self.store.close()
         if self._process is not None:

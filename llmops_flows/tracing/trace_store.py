@@ -19,7 +19,7 @@ from .trace_checksum import decode_trace, with_checksum
 from .trace_file import TraceFile
 
 ReadValues = Callable[[Sequence[str]], Mapping[str, bytes]]
-"""Returns the bytes of those addresses that it knows."""
+"""Returns known address to bytes."""
 
 KEPT_DAYS = 183
 _DAY = 86400.0
@@ -32,7 +32,7 @@ class RunRecord:
 
     Attributes:
         config: the address of its config.
-        records: the number of records that it had to answer.
+        records: the number of records of the run.
     """
 
     run: str
@@ -47,8 +47,8 @@ class RunRecord:
 class TraceStore:
     """Traces, written by many processes at once and read by id, by run, or from the `outbox`.
 
-    Values are stored once under their content addresses, however many traces refer to them. Secrets in them are
-    redacted, so that the bytes need not match the address.
+    A value is stored once under its content address, even if many traces refer to it. Since secrets in values are
+    redacted, the bytes need not match the address.
 
     Args:
         path: the file; its folder is created.
@@ -114,7 +114,7 @@ class TraceStore:
         return self._file.write(write)
 
     def close(self) -> None:
-        """Close the file. A closed store may be used again; it reopens itself."""
+        """Close the file. Using a closed store opens it again."""
         self._file.close()
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -145,14 +145,14 @@ class TraceStore:
             seq, most = (rows[-1][0] if rows else None), most - len(rows)
             yield from (trace for _, data in rows if (trace := decode_trace(data)) is not None)
 
-    def stored_addresses(self, wanted: Iterable[str]) -> list[str]:
-        """Those of the addresses for which a value is stored, damaged or not."""
+    def stored_addresses(self, addresses: Iterable[str]) -> list[str]:
+        """The addresses whose values are stored, damaged or not."""
         query = "SELECT address FROM contents WHERE address IN"
-        return [address for (address,) in self._file.rows_in(query, list(wanted))]
+        return [address for (address,) in self._file.rows_in(query, list(addresses))]
 
-    def contents(self, wanted: Iterable[str]) -> dict[str, bytes]:
+    def contents(self, addresses: Iterable[str]) -> dict[str, bytes]:
         """Address to stored bytes: encoded, secrets redacted. Damaged values are left out."""
-        rows = self._file.rows_in("SELECT address, data FROM contents WHERE address IN", list(wanted))
+        rows = self._file.rows_in("SELECT address, data FROM contents WHERE address IN", list(addresses))
         return {address: data for address, data in rows if matches_address(address, data)}
 
     def last(self, flow: str | None = None) -> RunRecord | None:
@@ -175,7 +175,7 @@ class TraceStore:
     # -- values ----------------------------------------------------------------------------------------------------
 
     def _new_values(self, traces: Sequence[Mapping[str, Any]], values: Mapping[str, bytes]) -> dict[str, bytes]:
-        """The values of traces that are not stored yet; those not in memory are read before they can be evicted."""
+        """The values of traces that are not stored yet. Values that are not in memory come from `read_values`."""
         names = list(dict.fromkeys([*values, *(a for trace in traces for a in referenced_addresses(trace))]))
         stored = set(self.stored_addresses(names))
         new = [address for address in names if address not in stored]
@@ -183,7 +183,7 @@ class TraceStore:
         try:
             fetched = self.read_values(missing) if missing and self.read_values is not None else {}
         except StoreError:
-            fetched = {}  # neither the answers nor their traces need these values
+            fetched = {}  # a trace without these values is still useful
         return {a: values.get(a) or fetched[a] for a in new if a in values or a in fetched}
 
     def _select(self, query: str, *parameters: Any) -> list[Trace]:
@@ -193,11 +193,11 @@ class TraceStore:
         values = self._values({address for trace in stored for address in referenced_addresses(trace)})
         return [from_stored(trace, values) for trace in stored]
 
-    def _values(self, wanted: Iterable[str]) -> dict[str, Any]:
+    def _values(self, addresses: Iterable[str]) -> dict[str, Any]:
         """Address to value, secrets redacted, from this store or else from `read_values`."""
-        names = list(wanted)
-        values = {a: decode(data) for a, data in self.contents(names).items()}
-        missing = [name for name in names if name not in values]
+        requested = list(addresses)
+        values = {a: decode(data) for a, data in self.contents(requested).items()}
+        missing = [address for address in requested if address not in values]
         if missing and self.read_values is not None:
             values.update({a: redact_value(decode(data)) for a, data in self.read_values(missing).items()})
         return values

@@ -27,7 +27,7 @@ _ID_COLUMNS = (("deliveries", "id"), ("traces", "id"), ("contents", "address"))
 
 
 def trace_counts(path: Path) -> tuple[int, int]:
-    """The number of traces, and of runs that they belong to. Raises StoreError."""
+    """The numbers of traces and of their runs. Raises StoreError."""
     try:
         with closing(connect(path)) as db:
             [(traces, runs)] = db.execute("SELECT count(*), count(DISTINCT run) FROM traces").fetchall()
@@ -37,7 +37,7 @@ def trace_counts(path: Path) -> tuple[int, int]:
 
 
 def verify(path: Path, *, repair: bool = False) -> tuple[int, Mapping[str, LostEntry]]:
-    """The number of intact traces, and what is damaged: trace id, address or file to what was lost.
+    """The number of intact traces; and trace id, address or file to its damage.
 
     `repair` removes damaged rows, and replaces a damaged file by a new one with every readable row.
 
@@ -77,7 +77,7 @@ def _check_rows(db: sqlite3.Connection) -> tuple[int, dict[str, LostEntry]]:
         if (decode_trace(data) or {}).get("id") == id:
             intact += 1
         else:
-            damaged[str(id)] = LostEntry("trace", "its bytes are not those that were written")
+            damaged[str(id)] = LostEntry("trace", "its bytes do not match its checksum")
     for address, data in db.execute("SELECT address, data FROM contents"):
         if not matches_address(str(address), data):
             damaged[str(address)] = LostEntry("value of a trace", "its bytes do not match its address")

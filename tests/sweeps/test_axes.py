@@ -1,4 +1,4 @@
-"""The axes of a sweep follow Hydra's grammar, and zipped axes move together."""
+"""The axes of a sweep follow Hydra's grammar, and zipped axes vary together."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class SweepAxis:
 
 @dataclass(frozen=True)
 class Grid:
-    """The overrides that all points share, and the axes whose product makes the points."""
+    """The overrides that all points share, and the axes whose product defines the points."""
 
     fixed: tuple[str, ...]
     axes: tuple[SweepAxis, ...]
@@ -48,11 +48,11 @@ def parse_overrides(overrides: Sequence[str]) -> list[Any]:
 
 
 def parse_grid(overrides: Sequence[str], zipped: Sequence[Sequence[str]] = ()) -> Grid:
-    """The grid of overrides in Hydra's grammar (globs are expanded before).
+    """The grid of overrides in Hydra's grammar (with globs expanded).
 
     Args:
-        overrides: `a=1,2`, `choice(…)`, `range(…)` and `sort(…)` make an axis, other overrides are fixed.
-        zipped: lists of keys whose axes move together: the first values, the second values, and so on.
+        overrides: `a=1,2`, `choice(…)`, `range(…)` and `sort(…)` define an axis; other overrides are fixed.
+        zipped: lists of keys whose axes vary together: the first values, the second values, and so on.
 
     Raises:
         ConfigError: an override cannot be parsed, an axis is infinite, or keys cannot be zipped.
@@ -93,7 +93,7 @@ def _axes(varying: dict[str, tuple[str, ...]], zipped: Sequence[Sequence[str]]) 
 
 def _check_unique(zipped: Sequence[Sequence[str]]) -> None:
     counts = Counter(chain.from_iterable(zipped))
-    hint = "name each key once; keys that move together are one list: sweep.zip=[[a,b,c]]"
+    hint = "name each key once; keys that vary together are one list: sweep.zip=[[a,b,c]]"
     problems = [
         Problem(f"{key!r} occurs {count} times", "sweep.zip", COMMAND_LINE, hint)
         for key, count in counts.items()
@@ -112,5 +112,5 @@ def _axis(group: tuple[str, ...], varying: dict[str, tuple[str, ...]]) -> SweepA
     if len({len(varying[key]) for key in group}) > 1:
         counts = ", ".join(f"{key} has {len(varying[key])}" for key in group)
         hint = "give each key the same number of values"
-        raise ConfigError(Problem(f"keys cannot move together: {counts}", "sweep.zip", COMMAND_LINE, hint))
+        raise ConfigError(Problem(f"keys cannot vary together: {counts}", "sweep.zip", COMMAND_LINE, hint))
     return SweepAxis(group, tuple(zip(*(varying[key] for key in group), strict=True)))

@@ -1,7 +1,7 @@
 """Compose the configs of a sweep's points.
 
-Composing with Hydra is slow, so each value of an axis is composed once, not each combination of values: what a value
-changes in the config is then applied to the configs of all points that have it.
+Composing with Hydra is slow, so each value of an axis is composed once, instead of each combination of values. The
+changes of a value are then applied to the configs of all points that have this value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .axes import COMMAND_LINE, Grid
 
 MAX_POINTS = 50_000
 _PROBES = 3
-"""How many points are also composed in full, to check the configs that are put together."""
+"""Number of points that are also composed in full, to check the assembled configs."""
 
 Path = tuple[str, ...]
 Changes = dict[Path, Any]
@@ -50,7 +50,7 @@ class Tree(NamedTuple):
 
 @dataclass(frozen=True)
 class Memo:
-    """What points share: values of resolvers by their text, and components by their config."""
+    """Values that points share: text of a resolver to its value, and config to component."""
 
     resolver_values: dict[str, Any] = field(default_factory=dict)
     components: dict[str, Part] = field(default_factory=dict)
@@ -100,8 +100,8 @@ class PointConfig:
 def compose_points(grid: Grid) -> list[PointConfig]:
     """The config of every point of the grid, the last axis varying fastest.
 
-    An option is composed once beside the first and once beside the last values of the other axes, which shows what it
-    changes; a plain value changes its own leaf. If axes change each other's keys, every point is composed in full.
+    An option is composed with the first and with the last values of the other axes, to find its changes; a plain value
+    changes only its leaf. If axes change each other's keys, every point is composed in full.
 
     Raises:
         ConfigError: with every problem of the overrides, or if there are more than MAX_POINTS points.
@@ -111,7 +111,7 @@ def compose_points(grid: Grid) -> list[PointConfig]:
         hint = f"at most {MAX_POINTS:,}: give fewer values, zip axes (sweep.zip), or search with hydra/sweeper=optuna"
         raise ConfigError(Problem(f"this sweep has {count:,} points", "-m", COMMAND_LINE, hint))
     if grid.axes and count > _compositions(grid):
-        points = _put_together(grid)
+        points = _assemble(grid)
         if points is not None:
             return points
     memo = Memo()
@@ -121,8 +121,8 @@ def compose_points(grid: Grid) -> list[PointConfig]:
 class Composer:
     """Composes the points of a search, one by one.
 
-    Each combination of options is composed once; plain values are applied to it. The first point that is put together
-    for a combination is also composed in full, to check that both are equal.
+    Each combination of options is composed once, and plain values are applied to it. The first assembled point of a
+    combination is also composed in full, to check that both are equal.
     """
 
     def __init__(self, fixed: Sequence[str]) -> None:
@@ -175,7 +175,7 @@ def _compose_in_full(fixed: Sequence[str], overrides: Sequence[str], memo: Memo)
 
 
 def _compositions(grid: Grid) -> int:
-    """How many configs must be composed to find out what each value changes. Plain values need none."""
+    """The number of compositions that are needed to find the changes of all values. Plain values need none."""
     option_axes = [
         axis
         for axis in grid.axes
@@ -184,8 +184,8 @@ def _compositions(grid: Grid) -> int:
     return 2 + _PROBES + 2 * sum(map(len, option_axes))
 
 
-def _put_together(grid: Grid) -> list[PointConfig] | None:
-    """The points put together from what each value changes; None if the axes are not independent."""
+def _assemble(grid: Grid) -> list[PointConfig] | None:
+    """The points, assembled from the changes of each value; None if the axes are not independent."""
     tree, changes = _changes_of_values(grid, [axis.values[0] for axis in grid.axes])
     _, changes_beside_last = _changes_of_values(grid, [axis.values[-1] for axis in grid.axes])
     if changes != changes_beside_last or not _independent(changes):
@@ -203,7 +203,7 @@ def _put_together(grid: Grid) -> list[PointConfig] | None:
 
 
 def _changes_of_values(grid: Grid, beside: Sequence[tuple[str, ...]]) -> tuple[Tree, list[list[Changes]]]:
-    """The tree of the values `beside`, one per axis; and for each axis what each of its values changes.
+    """The tree of the values `beside`, one per axis; and for each axis the changes of each of its values.
 
     The changes are relative to the first value of the axis. Raises ConfigError with the problems of all values.
     """

@@ -1,4 +1,4 @@
-"""Parse and evaluate the constraint of a sweep: `retriever.k < 8 or retriever == bm25`. It never runs as code."""
+"""Parse and evaluate the constraint of a sweep: `retriever.k < 8 or retriever == bm25`. The text is never executed."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class Point:
     Attributes:
         number: its place in the sweep, from 0.
         overrides: the overrides that distinguish it from the other points.
-        experiment: what it runs; None if its config is invalid.
-        problems: what is wrong with its config.
+        experiment: the experiment; None if its config is invalid.
+        problems: the errors in its config.
         same_as: the number of an earlier point that does exactly the same work.
     """
 
@@ -51,7 +51,7 @@ def expand_points(overrides: Sequence[str]) -> list[Point]:
     """Every point of the sweep, the last axis varying fastest.
 
     Args:
-        overrides: in Hydra's grammar, with free text quoted and globs expanded. `sweep.zip` names axes that move
+        overrides: in Hydra's grammar, with free text quoted and globs expanded. `sweep.zip` names axes that vary
             together, `sweep.where` is a constraint that each point must fulfill.
 
     Raises:
@@ -95,7 +95,7 @@ def _build(config: PointConfig, fixed: Sequence[str]) -> Experiment:
             config.plain, stage_keys=config.stage_keys, choices=config.choices, built=config.memo.components
         )
     except ConfigError:
-        # Compose and build it in full: this locates each problem by file and line.
+        # Compose and build it in full, which locates each problem by file and line.
         return build_experiment(compose([*fixed, *config.overrides], typed=False))
 
 

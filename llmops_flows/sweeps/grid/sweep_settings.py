@@ -1,4 +1,4 @@
-"""The settings of a sweep: what the overrides of `sweep.*` say."""
+"""The settings of a sweep, from the overrides of `sweep.*`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class SweepSettings(BaseModel):
     """The keys below `sweep`.
 
     Attributes:
-        zip: axes that move together.
+        zip: axes that vary together.
         where: a constraint that each point must fulfill.
         maximize, minimize: the objectives of a search.
         workers: number of worker processes; 1 without a timeout runs all points in this process.
         timeout: seconds that a point may take before its process is killed and the point counts as failed.
         fail_fast: stop at the first point that fails.
-        stop: a metric; a point that is clearly worse by it than the best one stops after a block of questions.
+        stop: a metric; a point whose scores are clearly worse than those of the best point stops after a block.
         block: number of questions between two comparisons.
         resume: continue an unfinished run of the same sweep.
     """
@@ -80,7 +80,7 @@ class SweepSettings(BaseModel):
 
     @property
     def isolated(self) -> bool:
-        """Whether each point runs on its own instead of in a batch with others."""
+        """Whether each point runs separately instead of in a batch with others."""
         return self.in_workers or self.fail_fast
 
     def allows(self, read_key: ReadKey) -> bool:
@@ -89,7 +89,7 @@ class SweepSettings(BaseModel):
 
 
 def parse_settings(overrides: Sequence[str]) -> tuple[list[str], SweepSettings]:
-    """The overrides of the config, and the settings that the overrides of `sweep.*` make. Raises ConfigError."""
+    """The overrides of the config, and the settings from the overrides of `sweep.*`. Raises ConfigError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create()
@@ -117,5 +117,5 @@ def parse_settings(overrides: Sequence[str]) -> tuple[list[str], SweepSettings]:
 
 
 def without_sweep_settings(overrides: Sequence[str]) -> list[str]:
-    """The overrides that are part of the config: `sweep.*` is not."""
+    """The overrides without those of `sweep.*`, which are not part of the config."""
     return [override for override in overrides if not override.lstrip("+").startswith(SWEEP)]

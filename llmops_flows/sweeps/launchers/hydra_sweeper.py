@@ -25,12 +25,12 @@ from .job_results import JobOverrides, LostJob, run_jobs
 log = logging.getLogger("llmops_flows")
 
 RunJob = Callable[[DictConfig, str | None], Mapping[str, Any]]
-"""Runs the config of a job, paid from the budget account of that name; returns the summary of the run."""
+"""Runs the config of a job, charged to the budget account with this name. Returns the summary of the run."""
 
 
 @dataclass(frozen=True)
 class HydraTask:
-    """What Hydra calls for each job. It raises nothing but an interrupt, so that one failure does not end the sweep.
+    """The task function of each job. It raises only KeyboardInterrupt, so that a failure does not end the sweep.
 
     Attributes:
         run_job: runs the config of a job.
@@ -83,7 +83,7 @@ def recorded_outcomes() -> Iterator[SweeperRecord]:
 
 
 def _recording(launch: Any, record: SweeperRecord) -> Any:
-    """A launcher's `launch` that reports every job as completed: a sweeper ends at the first one that failed."""
+    """A launcher's `launch` that reports every job as completed, since a sweeper ends at the first failed job."""
 
     def launch_and_record(job_overrides: JobOverrides, initial_job_idx: int) -> list[JobReturn]:
         results = run_jobs(launch, job_overrides, initial_job_idx)

@@ -26,7 +26,7 @@ class LostJob:
 
 
 def run_jobs(launch: Launch, jobs: JobOverrides, first: int) -> list[Any]:
-    """What the task function returned in each job, or a LostJob.
+    """The return value of the task function in each job, or a LostJob.
 
     Raises:
         FlowError: the launcher cannot run jobs.
@@ -37,7 +37,7 @@ def run_jobs(launch: Launch, jobs: JobOverrides, first: int) -> list[Any]:
 def _launch(launch: Launch, jobs: JobOverrides, first: int) -> list[Any]:
     try:
         return list(launch(jobs, first))
-    except BrokenExecutor as error:  # joblib loses its whole pool when one process dies: run the jobs one by one
+    except BrokenExecutor as error:  # joblib loses its pool when a process dies: run the jobs one by one
         if len(jobs) > 1:
             return [_launch(launch, [job], number)[0] for number, job in enumerate(jobs, first)]
         signals = re.search(r"\{(.*)\}", str(error))

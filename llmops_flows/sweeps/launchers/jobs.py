@@ -1,4 +1,4 @@
-"""Build the jobs of a Hydra launcher (joblib, Ray, submitit …), each of which runs several points side by side."""
+"""Build the jobs of a Hydra launcher (joblib, Ray, submitit …). A job runs several points together."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from ..workers.worker import point_task, task_point
 from .job_results import LostJob, run_jobs
 
 JOBS_PER_SLOT = 4
-"""Jobs for each one that can run at once: with fewer, slots are idle at the end; with more, points share less."""
+"""Jobs per slot of the launcher. With fewer, slots are idle at the end; with more, points share less work."""
 _last_points: list[Point] = []
-"""The points of the last job in this process: keeps the models that they loaded alive for the next job."""
+"""The points of the last job in this process. Keeps their loaded models alive for the next job."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class JobBatch:
         jobs: for each job, its points as compressed JSON.
         first: the number of the first job.
         folder: the folder of the sweep.
-        marker: a file in it: a job that does not see the file writes to another disk.
+        marker: the name of a file in it; a job that does not see the file runs on another disk.
         settings: the settings of the sweep that hold within a job.
         process: the process that sends the jobs.
     """
@@ -107,7 +107,7 @@ class LauncherJobs:
     def __call__(self, points: Sequence[Point], folder: Path) -> Generator[PointOutcome, None, None]:
         """Run points, write the results of each to `folder/NUMBER`, and yield their outcomes.
 
-        The points of a lost job run once more, each in its own job, so that only the one that kills its process fails.
+        The points of a lost job run again, each in a separate job, so that only a point that kills its process fails.
 
         Raises:
             FlowError: the launcher cannot run jobs.
@@ -126,14 +126,14 @@ class LauncherJobs:
                 yield from collect_outcomes(result, folder)
 
     def _split(self, points: Sequence[Point]) -> list[list[Point]]:
-        """The points of each job: about as many in each, and points that share stages in the same."""
+        """The points of each job: equal numbers, with points that share stages in the same job."""
         count = min(len(points), JOBS_PER_SLOT * self._slots())
         bounds = [len(points) * n // count for n in range(count + 1)] if count else []
         ordered = [points[position] for position in shared_prefix_order([point.stage_path for point in points])]
         return [ordered[start:end] for start, end in pairwise(bounds)]
 
     def _slots(self) -> int:
-        """How many jobs run at once, as far as the launcher says."""
+        """The number of jobs that run at once: that of the launcher if known, otherwise the number of CPUs."""
         if self._settings.workers > 1:
             return self._settings.workers
         launcher = self._launcher(None, Path())
@@ -157,7 +157,7 @@ class LauncherJobs:
         return list(zip(shares, results, strict=True))
 
     def _launcher(self, task: Any, folder: Path) -> Any:
-        """The launcher. It does not log its jobs, since they have no overrides: the task function holds the points."""
+        """The launcher. It does not log its jobs, which have no overrides, since the task function holds the points."""
         config = deepcopy(self._config)
         with read_write(config), open_dict(config):
             overrides = [f"hydra.sweep.dir={quote(str(folder))}", "hydra.sweep.subdir=jobs/${hydra.job.num}"]
@@ -177,7 +177,7 @@ def pack_tasks(points: Sequence[Point], folder: Path) -> bytes:
 
 
 def _unpack(task: Mapping[str, Any]) -> Point:
-    """The point of a task; an invalid one if this machine lacks something that it needs."""
+    """The point of a task; an invalid point if this machine lacks something that it needs."""
     try:
         return task_point(task)
     except ConfigError as error:
@@ -206,7 +206,7 @@ def _marker(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _writable_folder(folder: Path, marker: str) -> Iterator[tuple[Path, bool]]:
-    """The folder that a job writes to, and whether it is the sweep's own."""
+    """The folder that a job writes to, and whether it is the folder of the sweep."""
     if (folder / marker).is_file():
         yield folder, True
         return

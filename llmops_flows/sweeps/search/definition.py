@@ -1,4 +1,4 @@
-"""Define a search from its overrides, and check all of it before anything runs."""
+"""Define a search from its overrides, and check it completely before it runs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Search:
     """A search.
 
     Attributes:
-        space: what varies.
-        objectives: what to maximize and minimize.
+        space: the parameters that vary.
+        objectives: the figures to maximize and minimize.
         settings: the settings of `hydra.sweeper`.
         sweep: the settings of `sweep.*`.
-        study: the name of its study. A search of something else, or with another sampler, has another name.
+        study: the name of its study, which depends on the identity and the sampler.
         flow: the name of the flow.
         home: the folder of the default storage.
-        identity: addresses of what all its points have in common: pipeline, space, objectives.
+        identity: addresses of the pipeline, the space and the objectives.
         composer: composes its points.
     """
 
@@ -53,7 +53,7 @@ class Search:
 
 
 def define_search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> Search:
-    """The search that overrides in Hydra's grammar ask for.
+    """The search with these overrides in Hydra's grammar.
 
     Args:
         sweeper: the content of `hydra.sweeper`.
@@ -82,7 +82,7 @@ def define_search(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> Searc
 
 
 def _pipeline(point: Point) -> str | list[str]:
-    """What a point does: the identity of its experiment, or what is wrong with its config."""
+    """The identity of the experiment of a point, or the errors in its config."""
     return [str(p) for p in point.problems] if point.experiment is None else experiment_identity(point.experiment)
 
 
@@ -94,7 +94,7 @@ def _parse_search_settings(sweeper: Mapping[str, Any]) -> SearchSettings:
 
 
 def _build_probes(space: Space, composer: Composer) -> list[Point]:
-    """A few points that show whether each value is valid, and what the pipeline consists of."""
+    """A few points that check each value and identify the pipeline."""
     points, problems = [], dict[Problem, None]()
     for number, overrides in enumerate(space.probes):
         try:
@@ -113,7 +113,7 @@ def _objectives(
     metrics, complete = declared_metrics(experiments)
     objectives = parse_objectives(names.maximize, names.minimize, metrics, complete=complete)
     if sweep.stop is not None and [objective.name for objective in objectives] != [f"{SCORES}{sweep.stop}"]:
-        # A point that is worse by one of several objectives may still be on the Pareto front.
+        # A point that is worse by one objective may be on the Pareto front of several.
         message = "a search can stop points early only by its single objective"
         hint = f"sweep.maximize=[{SCORES}{sweep.stop}], or leave out sweep.stop"
         raise ConfigError(Problem(message, "sweep.stop", hint=hint))

@@ -28,13 +28,13 @@ RunPoints = Callable[[Sequence[Point], Path], Iterator[PointOutcome]]
 """Runs points, writes the results of each to `FOLDER/NUMBER`, and yields each outcome as soon as it is known."""
 Overrides = tuple[str, ...]
 MAX_USELESS_PROPOSALS = 50
-"""How many proposals of a batch may be known points, or excluded by `sweep.where`."""
+"""Maximum number of proposals per batch that are known points, or excluded by `sweep.where`."""
 
 
 def run_search(search: Search, folder: Path, run_points: RunPoints) -> int:
-    """Search until there are `n_trials` points, and print the results. Returns the exit code of a sweep.
+    """Run `n_trials` points, and print the results. Returns the exit code of a sweep.
 
-    Each result is stored in the study before the next batch is proposed, so the same command continues from there.
+    Each result is stored in the study before the next batch is proposed, so the same command can continue the search.
     """
     began = time.perf_counter()
     with closing(_open_study(search)) as study:
@@ -65,12 +65,12 @@ def _open_study(search: Search) -> OptunaStudy:
 
 @dataclass
 class SearchLoop:
-    """The state of a search that runs.
+    """The state of a running search.
 
     Attributes:
-        folder: where the results go.
-        results: overrides of each point that was tried, in this run or before, to its result.
-        outcomes: the outcomes of the points that this run tried.
+        folder: the output folder.
+        results: overrides of each finished point, of this run or an earlier one, to its result.
+        outcomes: the outcomes of the points of this run.
         ended: why the search ended with fewer points than requested.
     """
 
@@ -85,7 +85,7 @@ class SearchLoop:
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Propose and run points until there are enough, or no new ones."""
+        """Propose and run points until there are `n_trials`, or no new points."""
         waiting = self._resume()
         self.save()
         if waiting:
@@ -106,7 +106,7 @@ class SearchLoop:
         search_results.write_search_results(self.folder, self.data())
 
     def _resume(self) -> list[StudyTrial]:
-        """Take over the results of earlier runs, and propose failed points again. Returns interrupted trials."""
+        """Load the results of earlier runs, and propose failed points again. Returns interrupted trials."""
         trials = [(self.search.space.overrides(t.values), t) for t in self.study.trials if "same_as" not in t.notes]
         for overrides, trial in trials:
             saved = trial.notes.get("results")
@@ -130,14 +130,14 @@ class SearchLoop:
             yield self.study.ask()
 
     def _is_exhausted(self, batch_size: int) -> bool:
-        """Whether the space has no points beside those that are tried, excluded, or in the batch."""
+        """Whether every point of the space is finished, excluded, or in the batch."""
         if len(self.results) + len(self._excluded) + batch_size != self.search.space.size:
             return False
         self.ended = "every point of the space was tried"
         return True
 
     def _run_batch(self, proposals: Iterable[StudyTrial], size: int) -> None:
-        """Run up to `size` new points of the proposals. A known point has its result at once."""
+        """Run up to `size` new points of the proposals. A known point receives its result without running."""
         batch: dict[Overrides, Point] = {}
         repeated: list[tuple[int, Overrides]] = []
         for trial in proposals:
@@ -197,7 +197,7 @@ class SearchLoop:
         return ", ".join(f"{objective.name} {figure:.4g}" for objective, figure in pairs)
 
     def _repeat(self, number: int, overrides: Overrides) -> None:
-        """Give a proposal of a known point the result of that point."""
+        """Finish a proposal of a known point with the result of that point."""
         self.study.add_note(number, "same_as", self.results[overrides].number)
         self._finish_trial(number, self.results[overrides])
 
@@ -237,7 +237,7 @@ class SearchLoop:
 
 
 def _copy_results(source: Path, target: Path) -> bool:
-    """Copy the results of an earlier run to the folder of this one. Returns whether there are any."""
+    """Copy the results of a point from an earlier run. Returns whether it has results."""
     if not (source / SUMMARY_FILE).is_file():
         return False
     if not target.exists():

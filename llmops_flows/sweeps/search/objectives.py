@@ -24,8 +24,8 @@ FIGURES: dict[str, Callable[[Summary], Any]] = {
     ERRORS: lambda s: s["errors"]["records"],
     "refused": lambda s: s["refused"],
 }
-"""The figures of every summary. Cost and time are those of a run without a cache, so that a point does not look cheap
-because another one paid for its answers."""
+"""The figures of every summary. Cost and time are those of a run without a cache, so that a point that reuses answers
+of another point does not seem cheaper."""
 
 
 @dataclass(frozen=True)

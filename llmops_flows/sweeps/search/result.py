@@ -18,7 +18,7 @@ class SearchResult:
         number: the number of its trial.
         figures: one per objective; None if the point failed or was stopped.
         cause: why it failed.
-        stopped: where early stopping ended it.
+        stopped: when and why early stopping ended it.
     """
 
     number: int
@@ -28,11 +28,10 @@ class SearchResult:
 
 
 def search_result(outcome: PointOutcome, objectives: Sequence[Objective], max_error_rate: float) -> SearchResult | None:
-    """The result of a point; None if the budget did not allow all its calls, so that it must run again.
+    """The result of a point; None if the budget did not allow all calls, so that the point must run again.
 
     Raises:
-        ConfigError: an objective is not among the scores that the evaluators computed. This can be known only now if
-            an evaluator does not declare its metrics.
+        ConfigError: an objective is not among the computed scores, for evaluators that do not declare their metrics.
     """
     if outcome.failure:
         return SearchResult(outcome.number, cause=outcome.failure)

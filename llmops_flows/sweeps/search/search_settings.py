@@ -1,4 +1,4 @@
-"""The settings of a search: what `hydra.sweeper` holds with `hydra/sweeper=optuna`."""
+"""The settings of a search: the keys of `hydra.sweeper` with `hydra/sweeper=optuna`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class SearchSettings(BaseModel):
 
     Attributes:
         n_trials: number of points. The same command with a larger number adds points.
-        n_jobs: number of points that are proposed together and run side by side.
+        n_jobs: number of points that are proposed and run together.
         sampler: tpe, random, grid, nsga2 or cmaes.
         sampler_options: arguments of the sampler's class in Optuna.
-        seed: the same seed leads to the same proposals; null draws a new one each time.
+        seed: the seed of the proposals; null uses a random seed.
         study_name: null derives it from the search, so that a changed pipeline starts a new study.
         storage: a file, or a storage URL of Optuna; null is `optuna.db` in the home.
         maximize, minimize: the objectives if `sweep.maximize` and `sweep.minimize` name none.
@@ -44,7 +44,7 @@ class SearchSettings(BaseModel):
     @field_validator("params", mode="before")
     @classmethod
     def _parse_params(cls, value: Any) -> Any:
-        """Turn what YAML reads as a number or list back into text of the override grammar."""
+        """Convert values that YAML reads as numbers or lists to text in the override grammar."""
         if not isinstance(value, dict):
             return value or {}
         return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in value.items()}

@@ -28,7 +28,7 @@ class Space:
 
     @property
     def probes(self) -> list[tuple[str, ...]]:
-        """A few points that together have each choice and both ends of each interval: enough to check all values."""
+        """A few points that together contain each choice and both ends of each interval."""
         first = {parameter.name: parameter.sample_values[0] for parameter in self.parameters}
         others = [{**first, parameter.name: end} for parameter in self.parameters for end in parameter.sample_values]
         return list(dict.fromkeys(self.overrides(values) for values in [first, *others]))

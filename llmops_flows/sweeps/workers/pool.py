@@ -1,7 +1,7 @@
 """A pool of worker processes that run one task at a time. A worker that dies or hangs is replaced.
 
-A worker reads one task per line from its standard input. It writes a line when it is ready, and one for each result.
-It ends when its input ends, so no worker outlives the process that started it.
+A worker reads one task per line from its standard input. It writes one line when it is ready, and one line per result.
+It exits when its input ends, so no worker outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from llmops_flows.core.errors import FlowError
 from .task_queue import TaskQueue
 
 ATTEMPTS = 2
-"""How many workers may die of a task before it counts as failed."""
+"""Number of workers that a task may kill before it counts as failed."""
 STOP = 0.7
-"""Seconds that workers have to clean up when they are interrupted."""
+"""Seconds that interrupted workers have for cleanup."""
 END = 30.0
-"""Seconds that idle workers have to close their resources."""
+"""Seconds that idle workers have to release their resources."""
 START = 120.0
-"""Seconds in which a worker must be ready."""
+"""Seconds within which a worker must be ready."""
 TaskResult = tuple[int, Mapping[str, Any] | str]
-"""The position of a task and its result; a string is the reason why it has none."""
+"""The position of a task, and its result; a string is the error of a task without a result."""
 _MAX_FAILED_STARTS = 3
 _POLL_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as plain data. path: its steps; tasks with a common prefix go to one worker."""
+    """A task as plain data. `path`: its steps; tasks with a common prefix run in the same worker."""
 
     data: Mapping[str, Any]
     path: Sequence[str] = ()
@@ -54,13 +54,13 @@ class _Worker:
 
 
 class WorkerPool:
-    """Up to `workers` processes.
+    """A pool of up to `workers` processes.
 
     Args:
         command: starts a worker.
-        workers: the largest number of workers.
-        timeout: seconds that a task may take.
-        tick: called a few times per second while tasks run.
+        workers: the maximum number of workers.
+        timeout: maximum seconds per task.
+        tick: called several times per second while tasks run.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class WorkerPool:
         Closing the iterator early, or an interrupt, stops the running tasks.
 
         Raises:
-            FlowError: workers end before they are ready.
+            FlowError: workers exit before they are ready.
         """
         queued, deaths = TaskQueue([task.path for task in tasks], self._size), [0] * len(tasks)
         try:
@@ -123,7 +123,7 @@ class WorkerPool:
         self._workers.clear()
 
     def _assign(self, queued: TaskQueue, tasks: Sequence[Task]) -> None:
-        """Send each idle worker a task, and start workers for the tasks that are left."""
+        """Send a task to each idle worker, and start workers for the remaining tasks."""
         for worker in self._workers:
             if worker.ready and worker.task is None and (position := queued.take(worker.slot)) is not None:
                 worker.task = position
@@ -167,25 +167,25 @@ class WorkerPool:
         return None if position is None else (position, json.loads(line))
 
     def _replace_dead(self, worker: _Worker, queued: TaskQueue, deaths: list[int]) -> Iterator[TaskResult]:
-        """Remove a worker that died; retry its task, or yield why it failed."""
-        _kill(worker.process)  # ends the processes that it started
+        """Remove a dead worker, and retry its task or yield its error."""
+        _kill(worker.process)  # also ends the processes that the worker started
         if worker.reader is not None:
             worker.reader.join(1.0)
         if any(writer is worker for writer, _ in list(self._lines.queue)):
-            return  # read its last lines first
+            return  # process its remaining lines first
         self._workers.remove(worker)
-        cause, guess = _cause(worker.process.returncode)
+        cause, hint = _cause(worker.process.returncode)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _MAX_FAILED_STARTS:
-                raise FlowError(f"worker processes end before they are ready: {cause}{guess}")
+                raise FlowError(f"worker processes end before they are ready: {cause}{hint}")
         if worker.task is None:
             return
         deaths[worker.task] += 1
         if deaths[worker.task] < ATTEMPTS:
             queued.retry(worker.task)
         else:
-            yield worker.task, f"{cause} in each of {ATTEMPTS} attempts{guess}"
+            yield worker.task, f"{cause} in each of {ATTEMPTS} attempts{hint}"
 
     def _kill_overdue(self) -> Iterator[TaskResult]:
         now = time.monotonic()
@@ -198,7 +198,7 @@ class WorkerPool:
 
 
 def _cause(code: int) -> tuple[str, str]:
-    """How a process ended, and a guess why."""
+    """How a process ended, and a hint at the reason."""
     if code >= 0:
         return f"its process ended with exit code {code}", ""
     try:
@@ -209,7 +209,7 @@ def _cause(code: int) -> tuple[str, str]:
 
 
 def _send(pipe: IO[bytes] | None, data: Mapping[str, Any]) -> None:
-    """Send a task. A worker that has died is noticed when it is polled."""
+    """Send a task. Ignores a dead worker, which the next poll detects."""
     try:
         assert pipe is not None
         pipe.write(json.dumps(data).encode() + b"\n")

@@ -14,13 +14,13 @@ from ..exit_codes import INTERRUPTED
 from .pool import STOP
 
 PROCESS = uuid4().hex
-"""Identifies this process, so that a task can tell whether it still runs in the process that created it."""
+"""Identifies this process, so that a task can check whether it runs in the process that created it."""
 _parent: list[int] = []
-"""The process that started this one, where a launcher did."""
+"""The id of the parent process, if a launcher started this process."""
 
 
 def set_up_job_process(sender: str) -> None:
-    """Called in each job. In another process than the sender's, redact its output and end it with its parent."""
+    """Set up the process of a job. Unless it is the sender, redact its output, and end it with its parent."""
     redacted_output.redact_logs()
     if sender != PROCESS and not _parent:
         redacted_output.redact_streams()
@@ -29,14 +29,14 @@ def set_up_job_process(sender: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """A process whose parent was killed would go on working, and its results would be lost."""
+    """Interrupt this process when its parent has ended, since its results would be lost."""
     while os.getppid() in _parent:
         time.sleep(1)
     interrupt_process()
 
 
 def interrupt_process() -> None:
-    """Interrupt this process, and end it if it does not end by itself."""
+    """Interrupt this process, and exit if the interrupt does not end it."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(STOP)
     os._exit(INTERRUPTED)

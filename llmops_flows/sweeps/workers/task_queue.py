@@ -1,4 +1,4 @@
-"""Assign tasks to workers: tasks that share work go to one worker, and no worker is idle while tasks wait."""
+"""Assign tasks to workers. Tasks that share work go to one worker, and no worker is idle while tasks are queued."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 
 class TaskQueue:
-    """The positions of the tasks that are left, for workers 0, 1, 2 …
+    """The positions of the remaining tasks, for workers 0, 1, 2 …
 
     Args:
         paths: the steps of each task; tasks with a common prefix share the work of these steps.
@@ -25,7 +25,7 @@ class TaskQueue:
         return len(self._retries) + sum(map(len, self._shares))
 
     def take(self, worker: int) -> int | None:
-        """The next task of a worker: from its own share, else from the end of the largest; None if all are taken."""
+        """The next task of a worker: from its share, else from the end of the largest share; None if none is left."""
         if self._shares[worker]:
             return self._shares[worker].popleft()
         largest = max(self._shares, key=len)
@@ -34,7 +34,7 @@ class TaskQueue:
         return self._retries.popleft() if self._retries else None
 
     def retry(self, task: int) -> None:
-        """Queue a task once more, after all others: then fewer tasks run beside it."""
+        """Queue a task again, after all others, when fewer tasks run at the same time."""
         self._retries.append(task)
 
 

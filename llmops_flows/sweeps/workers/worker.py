@@ -31,7 +31,7 @@ from .process import interrupt_process
 
 
 def point_task(point: Point, folder: Path) -> dict[str, Any]:
-    """What a worker needs to run a point, as plain data."""
+    """The task of a worker that runs a point, as plain data."""
     experiment = point.valid_experiment
     return {
         "number": point.number,
@@ -50,7 +50,7 @@ def task_point(task: Mapping[str, Any]) -> Point:
 
 
 class PointWorker:
-    """Runs points. Runners stay open from one point to the next, and so do the models that points loaded."""
+    """Runs points. Runners and loaded models stay open from one point to the next."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -75,7 +75,7 @@ class PointWorker:
 
 
 class PoolChannel:
-    """Receives tasks from the pool and sends results. If the pool's process ends, this process ends too."""
+    """Receives tasks from the pool, and sends results. This process ends when the process of the pool ends."""
 
     def __init__(self) -> None:
         self._input, self._output = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -86,7 +86,7 @@ class PoolChannel:
         threading.Thread(target=self._read_tasks, daemon=True).start()
 
     def next_task(self) -> dict[str, Any] | None:
-        """The next task; None if there are no more."""
+        """The next task; None at the end."""
         return self._tasks.get()
 
     def send(self, value: Any) -> None:
@@ -104,7 +104,7 @@ class PoolChannel:
 
 
 def main(workers: str) -> int:
-    """Run points until there are no more, as one of `workers` processes. Returns 0."""
+    """Run points until the input ends, as one of `workers` processes. Returns 0."""
     GATE.processes = int(workers)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     channel = PoolChannel()

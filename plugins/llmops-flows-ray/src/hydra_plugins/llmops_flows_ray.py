@@ -1,4 +1,4 @@
-"""Register `hydra/launcher=ray`. Hydra imports this module at every start, so it imports nothing heavy.
+"""Register `hydra/launcher=ray`. Hydra imports this module at every start, so its imports are light.
 
 Hydra runs it without adding it to `sys.modules`, so the annotations of the dataclass must not be strings.
 """
@@ -22,7 +22,7 @@ class RayConf:
         address: the address of a running cluster; None starts one on this machine.
         num_cpus, num_gpus, memory, resources: what a job needs; memory in bytes.
         retries: how often Ray retries a job whose worker died.
-        collect: when to send the files of a job back: `auto` (from other machines), `always`, `never`.
+        collect: when a worker sends the files of a job back: `auto` (from other machines), `always`, `never`.
         init: further arguments of `ray.init`.
     """
 

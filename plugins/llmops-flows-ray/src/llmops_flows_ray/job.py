@@ -88,7 +88,7 @@ def run(shared: Any, job: RayJob) -> RayResult:
 
 
 def _make_picklable(job_return: JobReturn) -> None:
-    """Replace a value or error that cannot be unpickled: the whole result would be lost with it."""
+    """Replace a value or error that cannot be unpickled, since the result would be lost with it."""
     value = job_return._return_value
     try:
         pickle.loads(pickle.dumps(value))

@@ -19,7 +19,7 @@ from .job import RayJob, RayResult, run
 log = logging.getLogger(__name__)
 COLLECT = ("auto", "always", "never")
 START_ATTEMPTS = 4
-"""How often to try to start Ray: on a busy machine a node may need longer than the 30 s that Ray waits for it."""
+"""Maximum number of attempts to start Ray. On a busy machine, a node may take longer than the 30 s that Ray waits."""
 
 
 def launch(
@@ -91,12 +91,12 @@ def start_ray(settings: Mapping[str, Any]) -> Any:
 
 
 def _check_resources(ray: Any, settings: Mapping[str, Any]) -> None:
-    """Raise ValueError for resources that the cluster does not have: Ray would wait for them forever."""
+    """Raise ValueError for resources that the cluster does not have, since Ray waits for them forever."""
     available = ray.cluster_resources()
     for name, amount in _resources_per_job(settings).items():
         if amount > available.get(name, 0):
-            has = f"{available.get(name, 0):g}"
-            raise ValueError(f"a job needs {amount:g} {name}, but the cluster has {has}: change hydra.launcher.*")
+            total = f"{available.get(name, 0):g}"
+            raise ValueError(f"a job needs {amount:g} {name}, but the cluster has {total}: change hydra.launcher.*")
 
 
 def _resources_per_job(settings: Mapping[str, Any]) -> dict[str, float]:
