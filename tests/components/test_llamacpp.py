@@ -82,7 +82,7 @@ def test_a_schema_that_makes_no_sense_is_told() -> None:
 
 
 def test_too_long_a_prompt_names_the_tokens_and_the_context() -> None:
-    with pytest.raises(BackendError, match=r"has \d+ tokens, more than the 512 that smollm2 can hold") as caught:
+    with pytest.raises(BackendError, match=r"has \d+ tokens, more than the 512 that smollm2 accepts") as caught:
         small().run([{"role": "user", "content": "word " * 600}], Call())
     assert "model.context" in str(caught.value)
     assert caught.value.status == 400
@@ -109,30 +109,37 @@ def test_equal_answers_come_from_every_slot_and_a_batch_uses_several() -> None:
     assert changes > 10, "the answers were made one after the other"
 
 
+CPU_SECONDS = 2.5
+"""Processor time that a call may use that ends after 0.3 s. The whole answer takes several times as much."""
+
+
+def cpu_seconds_of_a_pause() -> float:
+    before = time.process_time()
+    time.sleep(0.2)
+    return time.process_time() - before
+
+
 @pytest.mark.parametrize(
     "prompt", [LONG, [{"role": "user", "content": "word number " * 200}]], ids=["answer", "prompt"]
 )
 def test_cancelling_really_stops_the_work(prompt: Any) -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
-    began = time.monotonic()
+    before = time.process_time()
     with pytest.raises(BackendError, match="cancelled"):
         small(max_tokens=450).run(prompt, Call(cancelled=stop.is_set))
-    assert time.monotonic() - began < 1.5
-    time.sleep(0.6)  # the stride that it is at
-    before = time.process_time()
-    time.sleep(0.2)
-    assert time.process_time() - before < 0.1, "the server still decodes"
+    assert time.process_time() - before < CPU_SECONDS
+    assert any(cpu_seconds_of_a_pause() < 0.05 for _ in range(40)), "the server still decodes"
 
 
 @pytest.mark.parametrize(
     "prompt", [LONG, [{"role": "user", "content": "word number " * 200}]], ids=["answer", "prompt"]
 )
 def test_a_deadline_ends_the_work(prompt: Any) -> None:
-    began = time.monotonic()
+    before = time.process_time()
     with pytest.raises(DeadlineExceeded, match=r"smollm2 did not answer within 0\.(3|2\d*) s"):
-        small(max_tokens=450).run(prompt, Call(deadline=began + 0.3))
-    assert time.monotonic() - began < 1.5
+        small(max_tokens=450).run(prompt, Call(deadline=time.monotonic() + 0.3))
+    assert time.process_time() - before < CPU_SECONDS
 
 
 def test_the_limits_end_a_call_that_has_no_deadline() -> None:
@@ -197,7 +204,7 @@ def test_models_that_differ_in_how_they_ask_share_one_server() -> None:
 def test_a_file_that_cannot_be_loaded_is_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "broken.gguf"
     file.write_bytes(content)
-    with pytest.raises(BackendError, match=r"broken\.gguf.*damaged or cut short"):
+    with pytest.raises(BackendError, match=r"broken\.gguf.*is damaged"):
         LlamaCpp(path=file).run(HELLO, Call())
 
 

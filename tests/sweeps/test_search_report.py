@@ -37,7 +37,7 @@ TOKENS = "sweep.minimize=[tokens]"
             ["one objective only"],
         ),
         ([TOKENS, "model.north=1,2", "sweep.where=model.north > 9"], ["no point fulfills the constraint"]),
-        ([TOKENS, "model.north=x,y"], ["should be a valid integer"]),
+        ([TOKENS, "model.north=x,y"], ["must be a valid integer"]),
     ],
 )
 def test_an_error_is_reported_before_anything_runs(

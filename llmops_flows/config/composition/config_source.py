@@ -149,7 +149,9 @@ def _missing_from_root(document: yaml_file.YamlDocument, folder: Path) -> Iterat
     missing += [name for name in required if name not in document.data]
     if missing:
         what = f"a file of this name replaces the shipped root config; it lacks {_shortened(missing)}"
-        hint = "rename it to conf/flow/NAME.yaml or conf/GROUP/OPTION.yaml, or start from a copy of "
+        typos = [(name, nearest(name, set(document.data) - set(required))) for name in missing]
+        hint = "".join(f"{typo!r}: did you mean {name!r}? " for name, typo in typos if typo)
+        hint += "rename it to conf/flow/NAME.yaml or conf/GROUP/OPTION.yaml, or start from a copy of "
         hint += yaml_file.display_path(shipped)
         yield Problem(what, where=document.name, hint=hint)
 
