@@ -65,7 +65,7 @@ def markdown_pages(data: bytes) -> Iterator[TextPage]:
 
 def json_pages(data: bytes) -> Iterator[TextPage]:
     """A document per line: its text under `text`, `page_content`, `content` or `body`, the rest as metadata."""
-    for number, line in enumerate(decode_text(data).splitlines(), 1):
+    for number, line in enumerate(decode_text(data).split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -61,7 +61,7 @@ def read_run(folder: Path, name: str = "") -> SavedRun:
     """
     if (folder / FAILURE_FILE).is_file():
         raise FlowError(_file(folder, FAILURE_FILE, str.strip))
-    rows = _file(folder, "results.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line])
+    rows = _file(folder, "results.jsonl", lambda text: [json.loads(line) for line in text.split("\n") if line])
     config, summary = (_file(folder, file, json.loads, missing={}) for file in _FILES[1:])
     choices = summary.get("choices") or _choices(folder)
     choices = {str(g): str(option) for g, option in choices.items() if option and not g.startswith("hydra/")}

@@ -58,6 +58,11 @@ def test_html_gives_what_a_reader_sees(tmp_path: Path) -> None:
     assert found["metadata"]["title"] == "A page"
 
 
+def test_a_line_separator_in_a_json_line_ends_no_document(tmp_path: Path) -> None:
+    put(tmp_path, "rows.jsonl", json.dumps({"id": "r1", "text": "one\u2028two"}, ensure_ascii=False) + "\r\n")
+    assert [(d["id"], d["page_content"]) for d in load(tmp_path)] == [("r1", "one\u2028two")]
+
+
 def test_json_lines_and_csv_give_a_document_a_row(tmp_path: Path) -> None:
     put(tmp_path, "rows.jsonl", json.dumps({"id": "r1", "text": "first", "page": 4}) + "\n\n" + json.dumps({"a": 1}))
     put(tmp_path, "table.csv", 'text,topic\n"one, two",x\n')

@@ -48,6 +48,14 @@ def test_a_killed_point_is_reported_and_the_others_are_read(tmp_path: Path) -> N
     assert "did not finish" in failures["1"] and "cannot be read" in failures["2"]
 
 
+def test_a_line_separator_in_an_answer_ends_no_line(tmp_path: Path) -> None:
+    answer = "one\u2028two\u0085three"
+    (tmp_path / "results.jsonl").write_text(
+        json.dumps(row("a", answer=answer), ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    assert [line["answer"] for line in read_run(tmp_path).rows] == [answer]
+
+
 def test_the_last_sweep_is_the_latest_by_date_and_time(tmp_path: Path) -> None:
     for place in ("2026-11-24/22-00-00/0", "2026-11-24/23-00-00/0", "2026-11-23/23-59-59/0"):
         save(tmp_path / place)

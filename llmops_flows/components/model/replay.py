@@ -34,7 +34,7 @@ class Replay(Model):
     @cached_property
     def _answers(self) -> dict[str, str]:
         answers = {}
-        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(self.path.read_text(encoding="utf-8").split("\n"), 1):
             row = _row(line, number) if line.strip() else {}
             if row.get("answer") is not None:
                 answers[row["question"]] = row["answer"]
