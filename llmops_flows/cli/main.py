@@ -153,7 +153,6 @@ def script() -> None:
     """The console script. Exits without waiting for threads that an interrupted call may still block."""
     redacted_output.redact_streams()
     signal.signal(signal.SIGTERM, _interrupt)
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # the search for them reads every installed package
     code = main()
     try:
         sys.stdout.flush()

@@ -20,7 +20,6 @@ from ..composition.composed import compose_with
 from ..composition.defaults_list import entry_problems, groups, option_problem, options
 from ..composition.hydra_loader import HydraConfigLoader, hydra_problems
 from ..composition.override_parser import COMMAND_LINE, parse_override
-from ..experiment import build_experiment
 from ..field_errors import MISSING, NO_FLOW, NOTHING
 from ..files.paths import ROOT
 
@@ -93,6 +92,8 @@ def _build_problems(
     loader: HydraConfigLoader, overrides: list[str], keys: list[str], known: list[Problem]
 ) -> list[Problem]:
     """Problems of the config that the valid overrides describe."""
+    from ..experiment import build_experiment
+
     try:
         composed = compose_with(loader, overrides)
     except FAILURES as error:
